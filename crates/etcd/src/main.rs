@@ -1,0 +1,2 @@
+//! etcd
+fn main() {}

@@ -1,0 +1,30 @@
+//! The messages of etcd's protocols, generated at build time from `proto/*.proto`.
+//!
+//! Field numbers come from `reference/api.md` section 2. A `bytes` field is a [`bytes::Bytes`] that
+//! shares the buffer it was decoded from. These types are the wire's: they stop at `apply` and
+//! `server`, everything inside speaks `types`.
+
+#![allow(missing_docs, reason = "generated; the fields are explained in the reference")]
+#![allow(clippy::all, reason = "generated")]
+
+macro_rules! packages {
+    ($($name:ident),*) => {
+        $(pub mod $name {
+            include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
+        })*
+    };
+}
+
+packages!(
+    authpb,
+    etcdserverpb,
+    leasepb,
+    membershippb,
+    mvccpb,
+    raftpb,
+    snappb,
+    v2pb,
+    v3electionpb,
+    v3lockpb,
+    walpb
+);

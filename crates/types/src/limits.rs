@@ -1,0 +1,42 @@
+//! Every bound that a flag can move, with its unit in its name.
+
+use std::time::Duration;
+
+/// The bounds one member keeps. Defaults are etcd 3.7's (`reference/server-flags.md`).
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Longest encoded request, in bytes (`--max-request-bytes`).
+    pub request_bytes_max: usize,
+    /// What a gRPC frame may hold beyond `request_bytes_max`, in bytes.
+    pub request_bytes_overhead: usize,
+    /// Operations per transaction branch (`--max-txn-ops`).
+    pub txn_ops_max: usize,
+    /// HTTP/2 streams per client connection (`--max-concurrent-streams`).
+    pub concurrent_streams_max: u32,
+    /// Entries committed but not applied above which requests are refused.
+    pub committed_applied_gap_max: u64,
+    /// Proposals waiting to enter the log, before requests are refused.
+    pub proposals_pending_max: usize,
+    /// Size in bytes of the store at which writes are refused; `None` for no bound.
+    pub quota_bytes: Option<u64>,
+    /// How long a request that needs the log may take: 5 s and two election timeouts.
+    pub request_timeout: Duration,
+    /// Revisions a compaction step may handle before it yields (`--compaction-batch-limit`).
+    pub compaction_batch: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            request_bytes_max: 1_572_864,
+            request_bytes_overhead: 512 * 1024,
+            txn_ops_max: 128,
+            concurrent_streams_max: u32::MAX,
+            committed_applied_gap_max: 5000,
+            proposals_pending_max: 32_768,
+            quota_bytes: Some(2 * 1024 * 1024 * 1024),
+            request_timeout: Duration::from_secs(7),
+            compaction_batch: 1000,
+        }
+    }
+}
