@@ -1,0 +1,158 @@
+//! One file's bytes, twice: as the running system sees them and as the disk has them, with the
+//! changes in between in the order they were made.
+
+use super::chance::Chance;
+use super::pages::Pages;
+use crate::SECTOR_BYTES;
+
+/// A change not yet synced.
+#[derive(Clone, Debug)]
+enum Change {
+    Write { bytes: Vec<u8>, offset: u64 },
+    Zero { from: u64, to: u64 },
+    SetLen(u64),
+}
+
+/// What a power cut leaves of the changes that were not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashPolicy {
+    /// All of them.
+    KeepAll,
+    /// None of them.
+    LoseUnsynced,
+    /// Those up to some point, the last of them only up to a border of 512 bytes.
+    Torn {
+        /// Picks the points.
+        seed: u64,
+    },
+    /// Each sector of each write, and each name, survives or not by itself.
+    Reordered {
+        /// Picks which.
+        seed: u64,
+    },
+}
+
+/// A file's content.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Content {
+    current: Pages,
+    durable: Pages,
+    pending: Vec<Change>,
+}
+
+impl Content {
+    pub(super) fn len(&self) -> u64 {
+        self.current.len()
+    }
+
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
+        self.current.read(buffer, offset)
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
+        self.change(Change::Write { bytes: bytes.to_vec(), offset });
+    }
+
+    pub(super) fn zero(&mut self, from: u64, to: u64) {
+        self.change(Change::Zero { from, to });
+    }
+
+    pub(super) fn set_len(&mut self, bytes: u64) {
+        self.change(Change::SetLen(bytes));
+    }
+
+    fn change(&mut self, change: Change) {
+        apply(&mut self.current, &change);
+        self.pending.push(change);
+    }
+
+    pub(super) fn sync(&mut self) {
+        for change in self.pending.drain(..) {
+            apply(&mut self.durable, &change);
+        }
+    }
+
+    /// A sync that failed: the kernel has marked the pages clean, so no later sync writes them.
+    pub(super) fn fail_sync(&mut self) {
+        self.pending.clear();
+    }
+
+    /// Changes the bytes behind the file system's back, synced or not.
+    pub(super) fn rot(&mut self, change: impl Fn(&mut Pages)) {
+        change(&mut self.current);
+        change(&mut self.durable);
+    }
+
+    /// What the next boot finds.
+    pub(super) fn after_crash(&self, policy: CrashPolicy, chance: &mut Chance) -> Content {
+        let pages = match policy {
+            CrashPolicy::KeepAll => self.current.clone(),
+            CrashPolicy::LoseUnsynced => self.durable.clone(),
+            CrashPolicy::Torn { .. } => self.torn(chance),
+            CrashPolicy::Reordered { .. } => self.reordered(chance),
+        };
+        Content { current: pages.clone(), durable: pages, pending: Vec::new() }
+    }
+
+    fn torn(&self, chance: &mut Chance) -> Pages {
+        let mut pages = self.durable.clone();
+        let whole = chance.below(self.pending.len() as u64 + 1) as usize;
+        for change in &self.pending[..whole] {
+            apply(&mut pages, change);
+        }
+        if let Some(change) = self.pending.get(whole) {
+            let sectors = change.sectors();
+            let survive = chance.below(sectors.len() as u64 + 1) as usize;
+            for sector in &sectors[..survive] {
+                apply(&mut pages, sector);
+            }
+        }
+        pages
+    }
+
+    fn reordered(&self, chance: &mut Chance) -> Pages {
+        let mut pages = self.durable.clone();
+        for sector in self.pending.iter().flat_map(Change::sectors) {
+            if chance.below(2) == 0 {
+                apply(&mut pages, &sector);
+            }
+        }
+        pages
+    }
+}
+
+impl Change {
+    /// The change as a disk sees it: sector by sector.
+    fn sectors(&self) -> Vec<Change> {
+        match self {
+            Change::Write { bytes, offset } => borders(*offset, *offset + bytes.len() as u64)
+                .map(|(from, to)| {
+                    let bytes = bytes[(from - offset) as usize..(to - offset) as usize].to_vec();
+                    Change::Write { bytes, offset: from }
+                })
+                .collect(),
+            Change::Zero { from, to } => {
+                borders(*from, *to).map(|(from, to)| Change::Zero { from, to }).collect()
+            }
+            Change::SetLen(bytes) => vec![Change::SetLen(*bytes)],
+        }
+    }
+}
+
+fn borders(from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> {
+    let mut at = from;
+    std::iter::from_fn(move || {
+        let end = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
+        let sector = (at, end.min(to));
+        at = end;
+        (sector.0 < to).then_some(sector)
+    })
+}
+
+fn apply(pages: &mut Pages, change: &Change) {
+    match change {
+        Change::Write { bytes, offset } => pages.write(bytes, *offset),
+        Change::Zero { from, to } => pages.zero(*from, *to),
+        Change::SetLen(bytes) => pages.set_len(*bytes),
+    }
+}

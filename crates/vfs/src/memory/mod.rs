@@ -1,0 +1,473 @@
+//! A disk in memory that fails where a test says so and remembers what a power cut would leave.
+//!
+//! Everything that changes the disk, and every sync, is an *operation* with a number from 1. A test
+//! runs its workload once to learn how many there are, then again for each number with a fault there,
+//! and after each run asks [`MemoryDisk::crash`] for the disk the next boot would find.
+//!
+//! Clones share one disk. After a crash the old disk and the new one have nothing in common.
+
+mod chance;
+mod content;
+mod names;
+mod pages;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chance::Chance;
+use content::Content;
+pub use content::CrashPolicy;
+use names::{Names, NodeId, ROOT};
+
+use crate::{Disk, File, Lock, SECTOR_BYTES, Space};
+
+/// What a disk without a capacity says it has.
+const UNBOUNDED_BYTES: u64 = 1 << 50;
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// How an operation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The device could not: nothing happened. A sync that fails so has lost its writes.
+    Eio,
+    /// No room: nothing happened.
+    Enospc,
+    /// Half of the bytes were written, then the device could not. For other operations as `Eio`.
+    ShortWrite,
+}
+
+/// What goes wrong on a disk, and when.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// The operation of this number fails so; those after it work.
+    pub fail_at: Option<(u64, FaultKind)>,
+    /// The last operation that works: power is cut, and whatever is asked afterwards fails.
+    pub stop_after: Option<u64>,
+    /// What all files together may hold, in bytes.
+    pub capacity_bytes: Option<u64>,
+}
+
+/// A disk in memory. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    faults: Faults,
+    operations: u64,
+    stopped: bool,
+    names: Names,
+    files: BTreeMap<NodeId, Content>,
+    nodes: NodeId,
+    locked: BTreeSet<NodeId>,
+    /// How many open handles a file has: one without a name lives on while it has any.
+    opened: BTreeMap<NodeId, usize>,
+}
+
+#[derive(Debug)]
+struct MemoryFile {
+    disk: MemoryDisk,
+    node: NodeId,
+    writable: bool,
+}
+
+#[derive(Debug)]
+struct MemoryLock {
+    disk: MemoryDisk,
+    node: NodeId,
+}
+
+impl MemoryDisk {
+    /// An empty disk without faults.
+    pub fn new() -> MemoryDisk {
+        MemoryDisk::default()
+    }
+
+    /// An empty disk with faults.
+    pub fn with_faults(faults: Faults) -> MemoryDisk {
+        let disk = MemoryDisk::new();
+        disk.set_faults(faults);
+        disk
+    }
+
+    /// Changes what goes wrong from now on. Operations keep their numbers.
+    pub fn set_faults(&self, faults: Faults) {
+        self.state().faults = faults;
+    }
+
+    /// How many operations there were: changes and syncs, failed ones included.
+    pub fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    /// The disk the next boot would find if power were cut now. Without faults, operations from 0.
+    pub fn crash(&self, policy: CrashPolicy) -> MemoryDisk {
+        let state = self.state();
+        let mut chance = match policy {
+            CrashPolicy::Torn { seed } | CrashPolicy::Reordered { seed } => Chance::new(seed),
+            CrashPolicy::KeepAll | CrashPolicy::LoseUnsynced => Chance::new(0),
+        };
+        let survive = chance.below(state.names.pending() as u64 + 1) as usize;
+        let names = state.names.after_crash(|place| match policy {
+            CrashPolicy::KeepAll => true,
+            CrashPolicy::LoseUnsynced => false,
+            CrashPolicy::Torn { .. } => place < survive,
+            CrashPolicy::Reordered { .. } => chance.below(2) == 0,
+        });
+        let named = names.named();
+        let files = state.files.iter().filter(|(node, _)| named.contains(node));
+        let files =
+            files.map(|(node, file)| (*node, file.after_crash(policy, &mut chance))).collect();
+        let next = State { names, files, nodes: state.nodes, ..State::default() };
+        MemoryDisk(Arc::new(Mutex::new(next)))
+    }
+
+    /// Turns one bit of a file over, as rot does: no operation, no sync needed.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such file, `InvalidInput` if it has no such bit.
+    pub fn flip_bit(&self, path: &Path, bit: u64) -> io::Result<()> {
+        self.rot(path, bit / 8 + 1, |pages| {
+            let mut byte = [0];
+            pages.read(&mut byte, bit / 8);
+            pages.write(&[byte[0] ^ (1 << (bit % 8))], bit / 8);
+        })
+    }
+
+    /// Zeroes the sector that holds byte `offset`, as far as the file reaches.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such file, `InvalidInput` if it ends before.
+    pub fn zero_sector(&self, path: &Path, offset: u64) -> io::Result<()> {
+        let start = offset - offset % SECTOR_BYTES;
+        self.rot(path, offset + 1, |pages| {
+            pages.zero(start, (start + SECTOR_BYTES).min(pages.len()));
+        })
+    }
+
+    /// Cuts a file, as a careless copy does.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such file, `InvalidInput` if it is shorter.
+    pub fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        self.rot(path, bytes, |pages| pages.set_len(bytes))
+    }
+
+    fn rot(
+        &self,
+        path: &Path,
+        bytes_min: u64,
+        change: impl Fn(&mut pages::Pages),
+    ) -> io::Result<()> {
+        let mut state = self.state();
+        let node = state.file_at(path)?;
+        let file = state.file(node);
+        if file.len() < bytes_min {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        file.rot(change);
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle(&self, state: &mut State, node: NodeId, writable: bool) -> Arc<dyn File> {
+        *state.opened.entry(node).or_default() += 1;
+        Arc::new(MemoryFile { disk: self.clone(), node, writable })
+    }
+
+    fn open_as(&self, path: &Path, writable: bool) -> io::Result<Arc<dyn File>> {
+        let mut state = self.state();
+        state.alive()?;
+        let node = state.file_at(path)?;
+        Ok(self.handle(&mut state, node, writable))
+    }
+}
+
+/// What [`State::operation`] lets through.
+#[derive(PartialEq, Eq)]
+enum Verdict {
+    Do,
+    DoHalf,
+}
+
+impl State {
+    /// Counts an operation and says whether it may happen.
+    fn operation(&mut self) -> io::Result<Verdict> {
+        self.alive()?;
+        if self.faults.stop_after.is_some_and(|last| self.operations >= last) {
+            self.stopped = true;
+            self.alive()?;
+        }
+        self.operations += 1;
+        match self.faults.fail_at {
+            Some((number, kind)) if number == self.operations => match kind {
+                FaultKind::Eio => Err(io::Error::from_raw_os_error(EIO)),
+                FaultKind::Enospc => Err(io::Error::from_raw_os_error(ENOSPC)),
+                FaultKind::ShortWrite => Ok(Verdict::DoHalf),
+            },
+            _ => Ok(Verdict::Do),
+        }
+    }
+
+    /// For operations that cannot be done by half.
+    fn whole_operation(&mut self) -> io::Result<()> {
+        match self.operation()? {
+            Verdict::Do => Ok(()),
+            Verdict::DoHalf => Err(io::Error::from_raw_os_error(EIO)),
+        }
+    }
+
+    fn alive(&self) -> io::Result<()> {
+        if self.stopped { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+    }
+
+    fn dir_at(&self, path: &Path) -> io::Result<NodeId> {
+        let node = self.names.find(path).ok_or(io::ErrorKind::NotFound)?;
+        if self.files.contains_key(&node) {
+            Err(io::ErrorKind::NotADirectory.into())
+        } else {
+            Ok(node)
+        }
+    }
+
+    fn file_at(&self, path: &Path) -> io::Result<NodeId> {
+        let node = self.names.find(path).ok_or(io::ErrorKind::NotFound)?;
+        if self.files.contains_key(&node) {
+            Ok(node)
+        } else {
+            Err(io::ErrorKind::IsADirectory.into())
+        }
+    }
+
+    fn file(&mut self, node: NodeId) -> &mut Content {
+        self.files.get_mut(&node).expect("a file lives while a handle is open")
+    }
+
+    fn new_node(&mut self) -> NodeId {
+        self.nodes += 1;
+        assert!(self.nodes > ROOT);
+        self.nodes
+    }
+
+    /// Frees files that neither a name, now or after a crash, nor a handle leads to.
+    fn forget_unreachable(&mut self) {
+        let reachable = self.names.reachable();
+        let opened = &self.opened;
+        self.files.retain(|node, _| reachable.contains(node) || opened.contains_key(node));
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.names.named().iter().filter_map(|node| self.files.get(node)).map(Content::len).sum()
+    }
+
+    /// Refuses what would grow a file past the disk's capacity.
+    fn room(&self, node: NodeId, bytes: u64) -> io::Result<()> {
+        let Some(capacity) = self.faults.capacity_bytes else { return Ok(()) };
+        let growth = bytes.saturating_sub(self.files.get(&node).map_or(0, Content::len));
+        if growth == 0 || self.used_bytes() + growth <= capacity {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(ENOSPC))
+        }
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.alive()?;
+        if state.names.find(dir).is_some() {
+            return state.dir_at(dir).map(|_| ());
+        }
+        state.whole_operation()?;
+        let mut ancestors: Vec<&Path> = dir.ancestors().collect();
+        ancestors.reverse();
+        for path in ancestors {
+            if state.names.find(path).is_none() {
+                let name = state.names.place(path)?;
+                let node = state.new_node();
+                state.names.set_durably(name, node);
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let mut state = self.state();
+        state.alive()?;
+        let name = state.names.place(path)?;
+        if state.names.find(path).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.whole_operation()?;
+        let node = state.new_node();
+        state.names.set(name, node);
+        state.files.insert(node, Content::default());
+        Ok(self.handle(&mut state, node, true))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open_as(path, true)
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open_as(path, false)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.alive()?;
+        let node = state.names.find(from).ok_or(io::ErrorKind::NotFound)?;
+        let (from, to_name) = (state.names.place(from)?, state.names.place(to)?);
+        let replaced = state.names.find(to);
+        if replaced.is_some_and(|replaced| !state.files.contains_key(&replaced)) {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        state.whole_operation()?;
+        if replaced != Some(node) {
+            state.names.rename(from, to_name, node);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.alive()?;
+        state.file_at(path)?;
+        let name = state.names.place(path)?;
+        state.whole_operation()?;
+        state.names.unset(name);
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.alive()?;
+        let dir = state.dir_at(dir)?;
+        state.whole_operation()?;
+        state.names.sync(dir);
+        state.forget_unreachable();
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.state();
+        state.alive()?;
+        let dir = state.dir_at(dir)?;
+        Ok(state.names.list(dir).map(|(name, _)| name.to_owned()).collect())
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let state = self.state();
+        state.alive()?;
+        Ok(state.names.find(path).is_some())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        if !self.exists(path)? {
+            self.create(path)?;
+        }
+        let mut state = self.state();
+        let node = state.file_at(path)?;
+        let fresh = state.locked.insert(node);
+        Ok(fresh.then(|| Box::new(MemoryLock { disk: self.clone(), node }) as Box<dyn Lock>))
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let state = self.state();
+        state.alive()?;
+        state.dir_at(dir)?;
+        let total_bytes = state.faults.capacity_bytes.unwrap_or(UNBOUNDED_BYTES);
+        Ok(Space { available_bytes: total_bytes.saturating_sub(state.used_bytes()), total_bytes })
+    }
+}
+
+impl MemoryFile {
+    fn state_for_change(&self) -> io::Result<MutexGuard<'_, State>> {
+        if self.writable {
+            Ok(self.disk.state())
+        } else {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
+    }
+}
+
+impl File for MemoryFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk.state();
+        state.alive()?;
+        Ok(state.file(self.node).read(buffer, offset))
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.state_for_change()?;
+        let verdict = state.operation()?;
+        state.room(self.node, offset + bytes.len() as u64)?;
+        let file = state.file(self.node);
+        if verdict == Verdict::DoHalf {
+            file.write(&bytes[..bytes.len() / 2], offset);
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        file.write(bytes, offset);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let allowed = state.whole_operation();
+        if allowed.is_err() && !state.stopped {
+            state.file(self.node).fail_sync();
+        }
+        allowed?;
+        state.file(self.node).sync();
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let mut state = self.disk.state();
+        state.alive()?;
+        Ok(state.file(self.node).len())
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.state_for_change()?;
+        state.whole_operation()?;
+        state.room(self.node, bytes)?;
+        state.file(self.node).set_len(bytes);
+        Ok(())
+    }
+
+    fn zero_fill(&self, from: u64, to: u64) -> io::Result<()> {
+        let mut state = self.state_for_change()?;
+        state.whole_operation()?;
+        state.room(self.node, to)?;
+        state.file(self.node).zero(from, to);
+        Ok(())
+    }
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        let mut state = self.disk.state();
+        let count = state.opened.get_mut(&self.node).expect("counted when it was opened");
+        *count -= 1;
+        if *count == 0 {
+            state.opened.remove(&self.node);
+        }
+    }
+}
+
+impl Lock for MemoryLock {}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        self.disk.state().locked.remove(&self.node);
+    }
+}
