@@ -1,0 +1,48 @@
+//! Where values come from, and what can go wrong on the way.
+
+use types::{Refusal, Revision, Row};
+
+/// Gives stored rows back. The revision log is one; tests use a map.
+pub trait RowSource {
+    /// The row stored at `revision`.
+    ///
+    /// # Errors
+    /// [`RowFault`] when it is missing or damaged: the index says it must be there.
+    fn row(&self, revision: Revision) -> Result<Row, RowFault>;
+
+    /// Many rows, in the order asked for. Worth overriding where neighbours can be read together.
+    ///
+    /// # Errors
+    /// As [`RowSource::row`], for the first that fails.
+    fn rows(&self, revisions: &[Revision]) -> Result<Vec<Row>, RowFault> {
+        revisions.iter().map(|revision| self.row(*revision)).collect()
+    }
+}
+
+/// A row that the index knows could not be read: the store is damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("row {revision} cannot be read")]
+pub struct RowFault {
+    /// Which row.
+    pub revision: Revision,
+    /// What the store found.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Why a read gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The client asked for what it cannot have.
+    #[error("{}", .0.message())]
+    Refused(Refusal),
+    /// The store could not give what it must have. Not the client's doing; the member stops.
+    #[error(transparent)]
+    Fault(#[from] RowFault),
+}
+
+impl From<Refusal> for ReadError {
+    fn from(refusal: Refusal) -> ReadError {
+        ReadError::Refused(refusal)
+    }
+}
