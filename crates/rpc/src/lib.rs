@@ -1,1 +1,53 @@
-//! rpc
+//! gRPC for the server side, on HTTP/2, and the door for everything else that speaks HTTP.
+//!
+//! One single-threaded runtime per core; a connection lives and dies on one of them, so a handler
+//! and all it holds may be `!Send` and nothing is locked between cores. [`Router`] is a table from
+//! path to handler, [`Server`] owns threads and sockets, and `engine` is the only file that names
+//! the HTTP/2 library, so that it can be exchanged.
+//!
+//! A service registers handlers and never sees a frame:
+//!
+//! ```
+//! # use rpc::{Call, Inbound, Router, Sink};
+//! # use holdfast_rpc as rpc;
+//! # #[derive(Clone, PartialEq, prost::Message)]
+//! # struct Echo {}
+//! let mut router = Router::new();
+//! router.unary_of("/test.Echo/Once", |_call: Call, request: Echo| async move { Ok(request) });
+//! router.bidi("/test.Echo/Stream", |_call: Call, mut inbound: Inbound, mut sink: Sink| async move {
+//!     while let Some(request) = inbound.next_of::<Echo>().await? {
+//!         sink.send(&request).await?;
+//!     }
+//!     Ok(())
+//! });
+//! ```
+//!
+//! Cancellation is a drop: when the client resets a stream, its deadline passes or its connection
+//! ends, the handler's future is dropped where it stands.
+//!
+//! Not here: what any method does (see `server`), JSON (see `gateway`).
+
+mod call;
+mod connection;
+mod limits;
+mod listen;
+mod observer;
+mod outbox;
+mod reply;
+mod router;
+mod server;
+mod status;
+mod stream;
+
+pub use call::{Call, Identity, Metadata, Peer, PeerAddress};
+pub use limits::Limits;
+pub use listen::{Listener, Protocols, Socket, SocketOptions, Stream, Tls};
+pub use observer::{NoObserver, Observer};
+pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
+pub use reply::{Reply, decode};
+pub use router::{Kind, Method, Router};
+pub use server::{HttpBody, HttpHandler, Running, Server};
+pub use stream::{Gone, Inbound, Sink};
+
+/// A future that stays on the thread that made it.
+pub type LocalFuture<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;

@@ -1,0 +1,126 @@
+//! What a handler may know about the call it answers.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::HeaderMap;
+use types::Refusal;
+
+use crate::Method;
+
+/// The request's headers, pseudo headers and gRPC's own included.
+pub type Metadata = HeaderMap;
+
+/// One call: its method, who makes it, until when, and with which metadata.
+///
+/// The metadata is looked at only when asked for.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub(crate) method: Method,
+    pub(crate) metadata: Metadata,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Call {
+    /// A call made inside the process, as the JSON gateway makes them.
+    pub fn local(
+        method: Method,
+        metadata: Metadata,
+        peer: Arc<Peer>,
+        deadline: Option<Instant>,
+    ) -> Call {
+        Call { method, metadata, peer, deadline }
+    }
+
+    /// The method that was called.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Who calls.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// When the client stops waiting. `rpc` itself ends the call then; a handler needs this only to
+    /// hand it on.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// All metadata.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The first value of a metadata key, which may be any bytes.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.metadata.get(name).map(|value| value.as_bytes())
+    }
+
+    /// The auth token: `token`, else `authorization` with or without `Bearer `. `None` for a token
+    /// that is not text, which no token ever is.
+    pub fn token(&self) -> Option<&str> {
+        let raw = self.metadata.get("token").or_else(|| self.metadata.get("authorization"))?;
+        let text = std::str::from_utf8(raw.as_bytes()).ok()?;
+        Some(text.strip_prefix("Bearer ").unwrap_or(text))
+    }
+
+    /// Whether the client wants to be refused when the member knows no leader.
+    pub fn requires_leader(&self) -> bool {
+        self.header("hasleader") == Some(b"true")
+    }
+
+    /// The API version the client says it speaks, for the counter of requests.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidClientAPIVersion`] when it is not text.
+    pub fn client_api_version(&self) -> Result<Option<&str>, Refusal> {
+        let Some(raw) = self.header("client-api-version") else { return Ok(None) };
+        let text = std::str::from_utf8(raw).map_err(|_| Refusal::InvalidClientAPIVersion)?;
+        Ok(Some(text))
+    }
+
+    /// Whether the call came through the JSON gateway; a certificate then says nothing about the
+    /// user.
+    pub fn is_from_gateway(&self) -> bool {
+        self.metadata.contains_key("grpcgateway-accept")
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where the connection comes from.
+    pub address: PeerAddress,
+    /// Who the peer proved to be, on a TLS connection with a verified client certificate.
+    pub identity: Option<Identity>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// A TCP endpoint.
+    Tcp(SocketAddr),
+    /// A unix socket; the path is the listener's own.
+    Unix,
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerAddress::Tcp(address) => address.fmt(f),
+            PeerAddress::Unix => f.write_str("@"),
+        }
+    }
+}
+
+/// What a verified client certificate says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The subject's common name, when it has one.
+    pub common_name: Option<String>,
+}

@@ -1,0 +1,75 @@
+//! Every bound of the gRPC port.
+
+use std::time::Duration;
+
+/// What one client may take of us. Defaults are etcd's where it has one.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Longest message accepted, in bytes, before and after decompression.
+    pub message_bytes_max: usize,
+    /// Streams a connection may have open, as told to the client; `u32::MAX` tells nothing.
+    pub concurrent_streams_max: u32,
+    /// Streams a connection may really have open: above it, new ones are refused.
+    pub streams_per_connection_max: usize,
+    /// All headers of one request, in bytes.
+    pub header_list_bytes_max: u32,
+    /// Bytes a client may send on one stream before we take them.
+    pub stream_window_bytes: u32,
+    /// Bytes a client may send on one connection before we take them.
+    pub connection_window_bytes: u32,
+    /// Parts of unfinished request messages held per connection, in bytes.
+    pub partial_messages_bytes_max: usize,
+    /// Answer bytes per stream that may wait for the socket, in bytes.
+    pub stream_send_bytes_max: usize,
+    /// Answers per connection that wait for the client's window, in bytes; above it, calls wait
+    /// before they begin.
+    pub unsent_replies_bytes_max: usize,
+    /// Streams a client may open and reset before we even looked at them.
+    pub early_resets_max: usize,
+    /// A client that pings more often than this is sent away (`--grpc-keepalive-min-time`).
+    pub keepalive_min_time: Duration,
+    /// Silence after which we ping (`--grpc-keepalive-interval`); zero for never.
+    pub keepalive_interval: Duration,
+    /// How long the answer to our ping may take (`--grpc-keepalive-timeout`).
+    pub keepalive_timeout: Duration,
+    /// How long a new connection may take until its first request's first bytes.
+    pub handshake_timeout: Duration,
+    /// How long an HTTP/1.1 client may take to send its request's headers.
+    pub http_header_timeout: Duration,
+    /// Connections at once; above it, new ones wait in the kernel's queue.
+    pub connections_max: usize,
+}
+
+impl Limits {
+    /// The defaults for a member that accepts requests up to these limits.
+    pub fn for_member(limits: &types::Limits) -> Limits {
+        Limits {
+            message_bytes_max: limits.request_bytes_max + limits.request_bytes_overhead,
+            concurrent_streams_max: limits.concurrent_streams_max,
+            ..Limits::default()
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            message_bytes_max: 1_572_864 + 512 * 1024,
+            concurrent_streams_max: u32::MAX,
+            streams_per_connection_max: 100_000,
+            header_list_bytes_max: 64 * 1024,
+            stream_window_bytes: 256 * 1024,
+            connection_window_bytes: 1024 * 1024,
+            partial_messages_bytes_max: 32 * 1024 * 1024,
+            stream_send_bytes_max: 256 * 1024,
+            unsent_replies_bytes_max: 16 * 1024 * 1024,
+            early_resets_max: 500,
+            keepalive_min_time: Duration::from_secs(5),
+            keepalive_interval: Duration::from_secs(2 * 60 * 60),
+            keepalive_timeout: Duration::from_secs(20),
+            handshake_timeout: Duration::from_secs(120),
+            http_header_timeout: Duration::from_secs(5 * 60),
+            connections_max: 100_000,
+        }
+    }
+}

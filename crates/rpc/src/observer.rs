@@ -1,0 +1,35 @@
+//! Eyes on every call, for metrics and logs.
+
+use std::time::Duration;
+
+use types::Code;
+
+use crate::{Method, Peer};
+
+/// Is told what happens. Called on the connections' own threads, so it must be quick and never
+/// wait; [`Method::index`] serves as an index into a table of counters.
+pub trait Observer: Send + Sync + 'static {
+    /// A call to a known method began.
+    fn started(&self, _method: &Method) {}
+
+    /// A whole message of this many bytes (without its prefix) arrived.
+    fn received(&self, _method: &Method, _bytes: usize) {}
+
+    /// A message of this many bytes (without its prefix) was handed down to be sent.
+    fn sent(&self, _method: &Method, _bytes: usize) {}
+
+    /// The call ended with `code`, so long after it began.
+    fn handled(&self, _method: &Method, _code: Code, _took: Duration) {}
+
+    /// A connection was accepted.
+    fn connected(&self, _peer: &Peer) {}
+
+    /// A connection ended.
+    fn disconnected(&self, _peer: &Peer) {}
+}
+
+/// Looks away.
+#[derive(Debug)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {}

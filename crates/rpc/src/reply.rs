@@ -1,0 +1,83 @@
+//! Messages on their way in and out.
+//!
+//! An answer is anything that knows its encoded length and can write itself, so that a page of
+//! stored rows is spliced from their bytes instead of being encoded again.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use types::{Code, Refusal};
+
+/// Bytes before every gRPC message: a flag and a length.
+pub(crate) const PREFIX_BYTES: usize = 5;
+
+/// Something that can be an answer.
+///
+/// Every `prost::Message` is one. A type of one's own splices bytes that exist already; it must
+/// write exactly `encoded_len` bytes.
+pub trait Reply {
+    /// How many bytes [`Reply::encode`] will write.
+    fn encoded_len(&self) -> usize;
+
+    /// Appends the message in wire form.
+    fn encode(&self, out: &mut BytesMut);
+}
+
+impl<M: prost::Message> Reply for M {
+    fn encoded_len(&self) -> usize {
+        prost::Message::encoded_len(self)
+    }
+
+    fn encode(&self, out: &mut BytesMut) {
+        self.encode_raw(out);
+    }
+}
+
+impl Reply for Box<dyn Reply> {
+    fn encoded_len(&self) -> usize {
+        (**self).encoded_len()
+    }
+
+    fn encode(&self, out: &mut BytesMut) {
+        (**self).encode(out);
+    }
+}
+
+impl Reply for Box<dyn Reply + Send> {
+    fn encoded_len(&self) -> usize {
+        (**self).encoded_len()
+    }
+
+    fn encode(&self, out: &mut BytesMut) {
+        (**self).encode(out);
+    }
+}
+
+/// One message with its prefix, as it goes into DATA frames.
+pub(crate) fn frame<R: Reply + ?Sized>(reply: &R) -> Bytes {
+    let len = reply.encoded_len();
+    let mut out = BytesMut::with_capacity(PREFIX_BYTES + len);
+    out.put_u8(0);
+    out.put_u32(u32::try_from(len).expect("an answer is bounded far below 4 GiB"));
+    reply.encode(&mut out);
+    assert_eq!(out.len(), PREFIX_BYTES + len, "a reply must keep its promised length");
+    out.freeze()
+}
+
+/// Reads a request. The fields of type `bytes` share `message`'s buffer.
+///
+/// # Errors
+/// The refusal Go's gRPC sends for a message it cannot read (`reference/observed.md` F).
+pub fn decode<M: prost::Message + Default>(message: impl Buf) -> Result<M, Refusal> {
+    M::decode(message).map_err(|error| {
+        // prost keeps its reasons private; its words are the only way to tell them apart.
+        let said = error.to_string();
+        let reason = if said.contains("UTF-8") {
+            "string field contains invalid UTF-8"
+        } else if said.contains("recursion limit") {
+            "exceeded maximum recursion depth"
+        } else {
+            "cannot parse invalid wire-format data"
+        };
+        let text = format!("grpc: error unmarshalling request: proto: {reason}");
+        Refusal::Other(Code::Internal, text.into())
+    })
+}

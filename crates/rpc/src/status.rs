@@ -1,0 +1,110 @@
+//! gRPC's spelling of statuses and timeouts in headers.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use types::{Code, Refusal};
+
+/// The trailers that end a call. `grpc-message` is always there, as Go sends it, also when empty.
+pub(crate) fn trailers(outcome: &Result<(), Refusal>) -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(2);
+    write_status(&mut trailers, outcome);
+    trailers
+}
+
+/// Adds `grpc-status` and `grpc-message`.
+pub(crate) fn write_status(headers: &mut HeaderMap, outcome: &Result<(), Refusal>) {
+    let (code, message) = match outcome {
+        Ok(()) => (Code::Ok, HeaderValue::from_static("")),
+        Err(refusal) => (refusal.code(), percent_encoded(refusal.message())),
+    };
+    headers.insert("grpc-status", HeaderValue::from_static(digits(code)));
+    headers.insert("grpc-message", message);
+}
+
+fn digits(code: Code) -> &'static str {
+    const DIGITS: [&str; 17] = [
+        "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
+    ];
+    DIGITS[code as usize]
+}
+
+/// Printable ASCII but `%` stands for itself, every other byte is `%XX`.
+fn percent_encoded(message: &str) -> HeaderValue {
+    let mut out = String::with_capacity(message.len());
+    for byte in message.bytes() {
+        match byte {
+            b'%' | 0..0x20 | 0x7f.. => {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                out.push('%');
+                out.push(HEX[usize::from(byte >> 4)] as char);
+                out.push(HEX[usize::from(byte & 15)] as char);
+            }
+            _ => out.push(byte as char),
+        }
+    }
+    HeaderValue::try_from(out).expect("printable ASCII is a header value")
+}
+
+/// Reads `grpc-timeout`: up to eight digits and a unit. The error is Go's text.
+pub(crate) fn parse_timeout(value: &[u8]) -> Result<Duration, String> {
+    let text = String::from_utf8_lossy(value);
+    if text.len() < 2 {
+        return Err(format!("transport: timeout string is too short: {text:?}"));
+    }
+    if text.len() > 9 {
+        return Err(format!("transport: timeout string is too long: {text:?}"));
+    }
+    let (digits, unit) = value.split_at(value.len() - 1);
+    let nanos_per_unit: u64 = match unit {
+        b"H" => 3_600_000_000_000,
+        b"M" => 60_000_000_000,
+        b"S" => 1_000_000_000,
+        b"m" => 1_000_000,
+        b"u" => 1_000,
+        b"n" => 1,
+        _ => return Err(format!("transport: timeout unit is not recognized: {text:?}")),
+    };
+    let digits = String::from_utf8_lossy(digits);
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("strconv.ParseUint: parsing {digits:?}: invalid syntax"));
+    }
+    let count: u64 = digits.parse().expect("at most eight digits");
+    Ok(Duration::from_nanos(count.saturating_mul(nanos_per_unit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_outcome_still_carries_an_empty_message() {
+        let trailers = trailers(&Ok(()));
+        assert_eq!(trailers["grpc-status"], "0");
+        assert_eq!(trailers["grpc-message"], "");
+    }
+
+    #[test]
+    fn a_message_is_percent_encoded_byte_by_byte() {
+        let refusal = Refusal::unknown("100% \u{e9}\n~");
+        let trailers = trailers(&Err(refusal));
+        assert_eq!(trailers["grpc-message"], "100%25 %C3%A9%0A~");
+    }
+
+    #[test]
+    fn timeouts_are_read_in_every_unit() {
+        assert_eq!(parse_timeout(b"2H"), Ok(Duration::from_secs(7200)));
+        assert_eq!(parse_timeout(b"3M"), Ok(Duration::from_secs(180)));
+        assert_eq!(parse_timeout(b"99999999m"), Ok(Duration::from_millis(99_999_999)));
+        assert_eq!(parse_timeout(b"1n"), Ok(Duration::from_nanos(1)));
+    }
+
+    #[test]
+    fn malformed_timeouts_are_described_in_the_words_of_go() {
+        let said = |value: &[u8]| parse_timeout(value).expect_err("it is malformed");
+        assert_eq!(said(b"1"), "transport: timeout string is too short: \"1\"");
+        assert_eq!(said(b"123456789S"), "transport: timeout string is too long: \"123456789S\"");
+        assert_eq!(said(b"10"), "transport: timeout unit is not recognized: \"10\"");
+        assert_eq!(said(b"-1S"), "strconv.ParseUint: parsing \"-1\": invalid syntax");
+    }
+}
