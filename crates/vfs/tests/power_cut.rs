@@ -58,6 +58,22 @@ fn an_unsynced_write_is_lost_kept_torn_at_a_sector_or_kept_sector_by_sector() {
 }
 
 #[test]
+fn a_sector_never_shows_a_later_write_without_an_earlier_one() {
+    let disk = disk_with_file(2048);
+    let file = disk.open(path("/d/f")).expect("it is there");
+    file.write_all_at(b"first", 0).expect("no fault");
+    file.write_all_at(b"second", 5).expect("no fault");
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..100 {
+        let policy = CrashPolicy::Reordered { seed };
+        let content = read_all(&disk.crash(policy), path("/d/f")).expect("it is there");
+        seen.insert(content[..11].to_vec());
+    }
+    let expected = [*b"\0\0\0\0\0\0\0\0\0\0\0", *b"first\0\0\0\0\0\0", *b"firstsecond"];
+    assert_eq!(seen, expected.map(|bytes| bytes.to_vec()).into());
+}
+
+#[test]
 fn a_name_survives_only_if_its_directory_was_synced() {
     let disk = disk_with_file(8);
     disk.create(path("/d/new")).expect("no fault").sync_data().expect("no fault");

@@ -1,6 +1,8 @@
 //! One file's bytes, twice: as the running system sees them and as the disk has them, with the
 //! changes in between in the order they were made.
 
+use std::collections::BTreeMap;
+
 use super::chance::Chance;
 use super::pages::Pages;
 use crate::SECTOR_BYTES;
@@ -25,7 +27,7 @@ pub enum CrashPolicy {
         /// Picks the points.
         seed: u64,
     },
-    /// Each sector of each write, and each name, survives or not by itself.
+    /// Each sector, and each name, survives or not by itself, at any of its unsynced versions.
     Reordered {
         /// Picks which.
         seed: u64,
@@ -110,10 +112,22 @@ impl Content {
         pages
     }
 
+    /// A device writes a sector as the cache has it at that moment: of several changes to one sector
+    /// the first few survive, never a later one without the earlier.
     fn reordered(&self, chance: &mut Chance) -> Pages {
+        let mut changes_of: BTreeMap<u64, u64> = BTreeMap::new();
+        for sector in self.pending.iter().flat_map(Change::sectors) {
+            *changes_of.entry(sector.number()).or_default() += 1;
+        }
+        let mut survive_of = changes_of;
+        for survive in survive_of.values_mut() {
+            *survive = chance.below(*survive + 1);
+        }
         let mut pages = self.durable.clone();
         for sector in self.pending.iter().flat_map(Change::sectors) {
-            if chance.below(2) == 0 {
+            let survive = survive_of.get_mut(&sector.number()).expect("counted above");
+            if *survive > 0 {
+                *survive -= 1;
                 apply(&mut pages, &sector);
             }
         }
@@ -121,7 +135,18 @@ impl Content {
     }
 }
 
+/// Where changes of length are counted, which belong to no sector.
+const LENGTH: u64 = u64::MAX;
+
 impl Change {
+    /// The sector it lies in, for a piece of [`Change::sectors`].
+    fn number(&self) -> u64 {
+        match self {
+            Change::Write { offset: from, .. } | Change::Zero { from, .. } => from / SECTOR_BYTES,
+            Change::SetLen(_) => LENGTH,
+        }
+    }
+
     /// The change as a disk sees it: sector by sector.
     fn sectors(&self) -> Vec<Change> {
         match self {
