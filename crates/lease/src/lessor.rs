@@ -1,7 +1,11 @@
-//! The lessor itself.
+//! The lessor's replicated half: what applied entries do to leases.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use types::{LeaseId, Refusal};
+
+use crate::deadlines::Deadlines;
 
 /// The longest time to live a client may ask for.
 pub const TTL_SECONDS_MAX: i64 = 9_000_000_000;
@@ -98,7 +102,20 @@ pub struct Sizes {
 /// Which leases exist and when each one ends.
 #[derive(Debug)]
 pub struct Lessor {
-    options: Options,
+    pub(crate) options: Options,
+    pub(crate) leases: BTreeMap<LeaseId, Held>,
+    keys: BTreeMap<Bytes, LeaseId>,
+    /// When leases end; on the primary only.
+    pub(crate) deadlines: Option<Deadlines>,
+    pub(crate) expired: u64,
+    pub(crate) renewed: u64,
+}
+
+/// A lease and what hangs on it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub lease: Lease,
+    keys: BTreeSet<Bytes>,
 }
 
 impl Options {
@@ -127,8 +144,19 @@ impl Lessor {
     /// A lessor with the leases found in the store, not primary. Times to live below the minimum
     /// are raised. Attach the keys afterwards with [`Lessor::attach`].
     pub fn new(options: Options, leases: impl IntoIterator<Item = Lease>) -> Lessor {
-        let _ = leases;
-        Lessor { options }
+        let mut lessor = Lessor {
+            options,
+            leases: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            deadlines: None,
+            expired: 0,
+            renewed: 0,
+        };
+        for mut lease in leases {
+            lease.ttl_seconds = lease.ttl_seconds.max(lessor.options.ttl_seconds_min);
+            lessor.leases.insert(lease.id, Held { lease, keys: BTreeSet::new() });
+        }
+        lessor
     }
 
     /// Grants a lease and returns it as it is to be stored, its time to live raised if too short.
@@ -136,7 +164,20 @@ impl Lessor {
     /// # Errors
     /// LeaseNotFound for id 0, LeaseTTLTooLarge, LeaseExist.
     pub fn grant(&mut self, id: LeaseId, ttl_seconds: i64, now_ms: u64) -> Result<Lease, Refusal> {
-        unreachable!("being written")
+        if id == 0 {
+            return Err(Refusal::LeaseNotFound);
+        }
+        if TTL_SECONDS_MAX < ttl_seconds {
+            return Err(Refusal::LeaseTTLTooLarge);
+        }
+        if self.leases.contains_key(&id) {
+            return Err(Refusal::LeaseExist);
+        }
+        let ttl_seconds = ttl_seconds.max(self.options.ttl_seconds_min);
+        let lease = Lease { id, ttl_seconds, remaining_seconds: 0 };
+        self.leases.insert(id, Held { lease, keys: BTreeSet::new() });
+        self.start(lease, now_ms);
+        Ok(lease)
     }
 
     /// Ends a lease and returns the keys that hung on it, in byte order: delete them in one revision.
@@ -144,7 +185,15 @@ impl Lessor {
     /// # Errors
     /// LeaseNotFound.
     pub fn revoke(&mut self, id: LeaseId) -> Result<Vec<Bytes>, Refusal> {
-        unreachable!("being written")
+        let held = self.leases.remove(&id).ok_or(Refusal::LeaseNotFound)?;
+        for key in &held.keys {
+            let lease = self.keys.remove(key);
+            assert_eq!(lease, Some(id), "both directions of the attachment agree");
+        }
+        if let Some(deadlines) = &mut self.deadlines {
+            deadlines.forget(id);
+        }
+        Ok(held.keys.into_iter().collect())
     }
 
     /// Hangs a key on a lease, taking it from the one it hung on.
@@ -152,18 +201,40 @@ impl Lessor {
     /// # Errors
     /// LeaseNotFound; the key then hangs where it hung.
     pub fn attach(&mut self, id: LeaseId, key: &Bytes) -> Result<(), Refusal> {
-        unreachable!("being written")
+        if !self.leases.contains_key(&id) {
+            return Err(Refusal::LeaseNotFound);
+        }
+        if self.lease_of(key) == Some(id) {
+            return Ok(());
+        }
+        self.detach(key);
+        // A copy of its own: the key is usually a slice of a whole request's buffer.
+        let key = Bytes::copy_from_slice(key);
+        self.held(id).keys.insert(key.clone());
+        self.keys.insert(key, id);
+        Ok(())
     }
 
     /// Takes a key from whatever lease it hangs on.
     pub fn detach(&mut self, key: &[u8]) {
-        unreachable!("being written")
+        if let Some(id) = self.keys.remove(key) {
+            let was_there = self.held(id).keys.remove(key);
+            assert!(was_there, "both directions of the attachment agree");
+        }
     }
 
     /// Notes what is left of a lease and returns its new row, for the caller to store if the
     /// cluster's version says so; `None` if there is no such lease.
     pub fn checkpoint(&mut self, checkpoint: Checkpoint, now_ms: u64) -> Option<Lease> {
-        unreachable!("being written")
+        let held = self.leases.get_mut(&checkpoint.id)?;
+        held.lease.remaining_seconds = checkpoint.remaining_seconds;
+        let lease = held.lease;
+        self.plan_checkpoint(lease.id, lease.left_seconds(), now_ms);
+        Some(lease)
+    }
+
+    fn held(&mut self, id: LeaseId) -> &mut Held {
+        self.leases.get_mut(&id).expect("keys hang on leases that exist")
     }
 }
 
@@ -171,67 +242,107 @@ impl Lessor {
 impl Lessor {
     /// The lease as it is stored.
     pub fn lease(&self, id: LeaseId) -> Option<Lease> {
-        unreachable!("being written")
+        self.leases.get(&id).map(|held| held.lease)
     }
 
     /// The lease a key hangs on.
     pub fn lease_of(&self, key: &[u8]) -> Option<LeaseId> {
-        unreachable!("being written")
+        self.keys.get(key).copied()
     }
 
     /// The keys that hang on a lease, in byte order; none for an unknown lease.
     pub fn keys(&self, id: LeaseId) -> impl Iterator<Item = &Bytes> {
-        std::iter::empty()
+        self.leases.get(&id).into_iter().flat_map(|held| &held.keys)
     }
 
     /// Every lease as it is stored, by id.
     pub fn iter(&self) -> impl Iterator<Item = Lease> {
-        std::iter::empty()
+        self.leases.values().map(|held| held.lease)
     }
 
     /// Figures for the metrics.
     pub fn sizes(&self) -> Sizes {
-        unreachable!("being written")
+        Sizes {
+            leases: self.leases.len(),
+            keys: self.keys.len(),
+            expired: self.expired,
+            renewed: self.renewed,
+        }
     }
 }
 
-/// The timing half: the primary only.
-impl Lessor {
-    /// Whether this member decides when leases end.
-    pub fn is_primary(&self) -> bool {
-        unreachable!("being written")
+impl Lease {
+    /// What a new primary starts it with.
+    pub(crate) fn left_seconds(&self) -> i64 {
+        if 0 < self.remaining_seconds { self.remaining_seconds } else { self.ttl_seconds }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lessor() -> Lessor {
+        Lessor::new(Options::new(2), [])
     }
 
-    /// This member became leader. Every lease gets what was left of it at its last checkpoint (or
-    /// all of it) and `extend_ms`, the election timeout, because keep-alives could not arrive while
-    /// there was no leader. More than 1,000 leases that would end together are spread out.
-    pub fn promote(&mut self, extend_ms: u64, now_ms: u64) {
-        unreachable!("being written")
+    fn key(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
     }
 
-    /// This member is no longer leader: nothing expires here any more.
-    pub fn demote(&mut self) {
-        unreachable!("being written")
+    #[test]
+    fn the_minimum_outlasts_an_election() {
+        assert_eq!(Options::ttl_seconds_min(10, 100), 2);
+        assert_eq!(Options::ttl_seconds_min(5, 1000), 7);
+        assert_eq!(Options::ttl_seconds_min(11, 100), 2);
     }
 
-    /// Starts a lease's time over.
-    pub fn keep_alive(&mut self, id: LeaseId, now_ms: u64) -> KeepAlive {
-        unreachable!("being written")
+    #[test]
+    fn grants_are_refused_in_etcds_words() {
+        let mut lessor = lessor();
+        assert_eq!(lessor.grant(0, 10, 0), Err(Refusal::LeaseNotFound));
+        assert_eq!(lessor.grant(1, TTL_SECONDS_MAX + 1, 0), Err(Refusal::LeaseTTLTooLarge));
+        assert!(lessor.grant(1, TTL_SECONDS_MAX, 0).is_ok());
+        assert_eq!(lessor.grant(1, 10, 0), Err(Refusal::LeaseExist));
+        assert!(lessor.grant(-1, 10, 0).is_ok(), "a client may choose a negative id");
     }
 
-    /// What is left of a lease; `None` if there is none. Only the primary knows (a follower
-    /// forwards): elsewhere the whole time to live is reported.
-    pub fn time_to_live(&self, id: LeaseId, now_ms: u64) -> Option<TimeToLive> {
-        unreachable!("being written")
+    #[test]
+    fn a_short_time_to_live_is_raised_at_the_grant_and_when_it_is_loaded() {
+        let mut granted = lessor();
+        for (id, ttl_seconds) in [(1, i64::MIN), (2, 0), (3, 1)] {
+            let lease = Lease { id, ttl_seconds: 2, remaining_seconds: 0 };
+            assert_eq!(granted.grant(id, ttl_seconds, 0), Ok(lease));
+        }
+        let row = Lease { id: 1, ttl_seconds: 1, remaining_seconds: 0 };
+        let loaded = Lessor::new(Options::new(5), [row]);
+        assert_eq!(loaded.lease(1).map(|lease| lease.ttl_seconds), Some(5));
     }
 
-    /// All leases, the one that ends first before the others; by id where no deadlines are known.
-    pub fn by_remaining_time(&self) -> Vec<LeaseId> {
-        unreachable!("being written")
+    #[test]
+    fn a_revoke_returns_the_keys_in_byte_order_and_forgets_them() {
+        let mut lessor = lessor();
+        lessor.grant(1, 10, 0).expect("new");
+        for text in ["b", "a", "c"] {
+            lessor.attach(1, &key(text)).expect("the lease is there");
+        }
+        assert_eq!(lessor.revoke(1), Ok(vec![key("a"), key("b"), key("c")]));
+        assert_eq!(lessor.lease_of(b"a"), None);
+        assert_eq!(lessor.revoke(1), Err(Refusal::LeaseNotFound));
     }
 
-    /// Lets time pass and returns what is due; every 100 to 500 ms is fine.
-    pub fn tick(&mut self, now_ms: u64) -> Vec<Effect> {
-        unreachable!("being written")
+    #[test]
+    fn a_key_hangs_on_one_lease_at_most() {
+        let mut lessor = lessor();
+        lessor.grant(1, 10, 0).expect("new");
+        lessor.grant(2, 10, 0).expect("new");
+        lessor.attach(1, &key("a")).expect("there");
+        lessor.attach(2, &key("a")).expect("there");
+        assert_eq!(lessor.attach(3, &key("a")), Err(Refusal::LeaseNotFound));
+        assert_eq!(lessor.lease_of(b"a"), Some(2));
+        assert_eq!(lessor.revoke(1), Ok(vec![]));
+        lessor.detach(b"a");
+        assert_eq!(lessor.keys(2).count(), 0);
+        assert_eq!(lessor.sizes().keys, 0);
     }
 }

@@ -9,13 +9,16 @@
 //! let a year pass in a microsecond. Expiry only *proposes* a revoke: a lease ends when the revoke
 //! is applied, at the same index on every member, never because one member's clock says so.
 //!
-//! Always true: a key hangs on one lease at most; a lease's deadline never moves back while its
-//! leader leads; a follower knows no deadlines.
+//! Always true: a key hangs on one lease at most; no revoke is proposed before a lease's whole time
+//! to live has passed since its grant or last keep-alive, under whichever leader; a follower knows no
+//! deadlines.
 //!
 //! Not here: who may do what to a lease (see `auth`), deleting the keys of a revoked one (see
 //! `apply`).
 
+mod deadlines;
 mod lessor;
+mod primary;
 
 pub use lessor::{
     Checkpoint, Effect, KeepAlive, Lease, Lessor, Options, Sizes, TTL_SECONDS_MAX, TimeToLive,

@@ -1,0 +1,272 @@
+//! The lessor beside a plain list of leases that is searched from end to end, under random
+//! operations, leader changes and lost proposals.
+//!
+//! Run one seed again with `HOLDFAST_SEED=n cargo test -p holdfast-lease --test model`.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use holdfast_lease::{Effect, KeepAlive, Lessor, Options};
+
+/// A lease of the model. `ends_at_ms` is when the primary may end it at the earliest.
+#[derive(Debug)]
+struct Listed {
+    id: i64,
+    ttl_seconds: i64,
+    ends_at_ms: u64,
+    keys: Vec<Bytes>,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    leases: Vec<Listed>,
+    primary: bool,
+}
+
+impl Model {
+    fn find(&mut self, id: i64) -> Option<&mut Listed> {
+        self.leases.iter_mut().find(|lease| lease.id == id)
+    }
+
+    fn detach(&mut self, key: &Bytes) {
+        for lease in &mut self.leases {
+            lease.keys.retain(|known| known != key);
+        }
+    }
+}
+
+/// splitmix64.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
+
+const ELECTION_MS: u64 = 1000;
+
+struct World {
+    dice: Dice,
+    lessor: Lessor,
+    model: Model,
+    now_ms: u64,
+    /// Proposed revokes and when; applied later, or lost.
+    proposed: BTreeMap<i64, u64>,
+    /// When each lease was proposed for revoking last, in this life and under this leader.
+    last_proposed: BTreeMap<i64, u64>,
+    revoked: usize,
+}
+
+impl World {
+    fn step(&mut self) {
+        self.now_ms += self.dice.roll(400);
+        let id = self.dice.roll(30) as i64 - 5;
+        match self.dice.roll(12) {
+            0 | 1 => self.grant(id),
+            2 => self.revoke(id),
+            3..=5 => self.attach(id),
+            6 => self.detach(),
+            7..=9 => self.keep_alive(id),
+            10 if self.dice.roll(20) == 0 => self.change_leader(),
+            _ => self.apply_proposed(),
+        }
+        self.tick();
+        self.compare();
+    }
+
+    fn grant(&mut self, id: i64) {
+        let ttl_seconds = self.dice.roll(30) as i64 - 2;
+        let refused = id == 0 || self.model.find(id).is_some();
+        let granted = self.lessor.grant(id, ttl_seconds, self.now_ms);
+        assert_eq!(granted.is_err(), refused);
+        if !refused {
+            let ttl_seconds = ttl_seconds.max(2);
+            let ends_at_ms = self.now_ms + ttl_seconds as u64 * 1000;
+            self.model.leases.push(Listed { id, ttl_seconds, ends_at_ms, keys: Vec::new() });
+        }
+    }
+
+    fn revoke(&mut self, id: i64) {
+        let listed = self.model.leases.iter().position(|lease| lease.id == id);
+        let expected = listed.map(|at| {
+            let mut keys = self.model.leases.remove(at).keys;
+            keys.sort();
+            keys
+        });
+        assert_eq!(self.lessor.revoke(id).ok(), expected);
+        self.proposed.remove(&id);
+        self.last_proposed.remove(&id);
+    }
+
+    fn key(&mut self) -> Bytes {
+        Bytes::from(format!("key{}", self.dice.roll(40)))
+    }
+
+    fn attach(&mut self, id: i64) {
+        let key = self.key();
+        let known = self.model.find(id).is_some();
+        assert_eq!(self.lessor.attach(id, &key).is_ok(), known);
+        if known {
+            self.model.detach(&key);
+            self.model.find(id).expect("just found").keys.push(key);
+        }
+    }
+
+    fn detach(&mut self) {
+        let key = self.key();
+        self.lessor.detach(&key);
+        self.model.detach(&key);
+    }
+
+    fn keep_alive(&mut self, id: i64) {
+        let (now_ms, primary) = (self.now_ms, self.model.primary);
+        let expected = match self.model.find(id) {
+            _ if !primary => KeepAlive::NotPrimary,
+            None => KeepAlive::NotFound,
+            Some(lease) if lease.ends_at_ms <= now_ms => KeepAlive::Expired,
+            Some(lease) => {
+                lease.ends_at_ms = now_ms + lease.ttl_seconds as u64 * 1000;
+                KeepAlive::Renewed { ttl_seconds: lease.ttl_seconds, clear: None }
+            }
+        };
+        assert_eq!(self.lessor.keep_alive(id, now_ms), expected);
+    }
+
+    fn change_leader(&mut self) {
+        self.proposed.clear();
+        self.last_proposed.clear();
+        self.model.primary = !self.model.primary;
+        if self.model.primary {
+            self.lessor.promote(ELECTION_MS, self.now_ms);
+            for lease in &mut self.model.leases {
+                lease.ends_at_ms = self.now_ms + ELECTION_MS + lease.ttl_seconds as u64 * 1000;
+            }
+        } else {
+            self.lessor.demote();
+        }
+    }
+
+    fn apply_proposed(&mut self) {
+        if let Some((id, _)) = self.proposed.pop_first() {
+            let lost = self.dice.roll(3) == 0;
+            if !lost {
+                self.revoked += 1;
+                self.revoke(id);
+            }
+        }
+    }
+
+    /// Nothing is proposed too early, twice within the retry, or too late.
+    fn tick(&mut self) {
+        let now_ms = self.now_ms;
+        for effect in self.lessor.tick(now_ms) {
+            let Effect::ProposeRevoke { lease: id } = effect else {
+                panic!("checkpoints are off");
+            };
+            assert!(self.model.primary);
+            let lease = self.model.find(id).expect("only what exists is revoked");
+            assert!(lease.ends_at_ms <= now_ms, "lease {id} was proposed too early");
+            let again_after_ms = self.last_proposed.insert(id, now_ms).map(|at| now_ms - at);
+            assert!(again_after_ms.is_none_or(|ms| 3000 <= ms), "lease {id} came again too early");
+            self.proposed.insert(id, now_ms);
+        }
+        for lease in self.model.leases.iter().filter(|_| self.model.primary) {
+            let left_ms = lease.ends_at_ms as i64 - now_ms as i64;
+            let left = self.lessor.time_to_live(lease.id, now_ms).expect("it exists");
+            assert_eq!(left.remaining_seconds, left_ms / 1000);
+            let proposed = self.last_proposed.get(&lease.id).is_some_and(|at| now_ms - at < 3400);
+            assert!(0 < left_ms || proposed, "lease {} is over and nobody says so", lease.id);
+        }
+    }
+
+    fn compare(&mut self) {
+        assert_eq!(self.lessor.sizes().leases, self.model.leases.len());
+        for lease in &self.model.leases {
+            let mut expected = lease.keys.clone();
+            expected.sort();
+            assert!(self.lessor.keys(lease.id).eq(expected.iter()));
+            assert!(expected.iter().all(|key| self.lessor.lease_of(key) == Some(lease.id)));
+        }
+        if self.model.primary {
+            let ends = |id: &i64| {
+                let lease = self.model.leases.iter().find(|lease| lease.id == *id);
+                lease.expect("it exists").ends_at_ms
+            };
+            assert!(self.lessor.by_remaining_time().iter().map(ends).is_sorted());
+        }
+    }
+}
+
+#[test]
+fn the_lessor_does_what_a_plain_list_of_leases_does() {
+    let chosen = std::env::var("HOLDFAST_SEED").ok().and_then(|text| text.parse().ok());
+    let seeds: Vec<u64> = chosen.map_or_else(|| (1..=40).collect(), |seed| vec![seed]);
+    let mut revoked = 0;
+    for seed in seeds {
+        println!("seed {seed}");
+        let mut world = World {
+            dice: Dice(seed),
+            lessor: Lessor::new(Options::new(2), []),
+            model: Model::default(),
+            now_ms: 0,
+            proposed: BTreeMap::new(),
+            last_proposed: BTreeMap::new(),
+            revoked: 0,
+        };
+        for _ in 0..3000 {
+            world.step();
+        }
+        revoked += world.revoked;
+    }
+    assert!(0 < revoked, "the test has seen leases expire");
+}
+
+/// Prints what an operation costs with 100,000 leases: `cargo test --release -- --ignored costs`.
+#[test]
+#[ignore = "a measurement"]
+fn costs_with_a_hundred_thousand_leases() {
+    let mut lessor = Lessor::new(Options::new(2), []);
+    lessor.promote(ELECTION_MS, 0);
+    let count = 100_000;
+    let time = |what: &str, f: &mut dyn FnMut()| {
+        let begin = std::time::Instant::now();
+        f();
+        println!("{what}: {} ns each", begin.elapsed().as_nanos() / count as u128);
+    };
+    let mut dice = Dice(1);
+    time("grant", &mut || {
+        for id in 1..=count {
+            let ttl_seconds = 100 + dice.roll(100) as i64;
+            lessor.grant(id, ttl_seconds, 0).expect("new");
+        }
+    });
+    time("attach", &mut || {
+        for id in 1..=count {
+            let key = Bytes::from(format!("/registry/leases/{id}"));
+            lessor.attach(id, &key).expect("there");
+        }
+    });
+    time("keep alive", &mut || {
+        for _ in 0..count {
+            let id = 1 + dice.roll(count as u64) as i64;
+            lessor.keep_alive(id, 1000);
+        }
+    });
+    time("promote, per lease", &mut || lessor.promote(ELECTION_MS, 2000));
+    time("expire and revoke", &mut || {
+        let mut now_ms = 0;
+        while 0 < lessor.sizes().leases {
+            now_ms += 500;
+            for effect in lessor.tick(now_ms) {
+                if let Effect::ProposeRevoke { lease } = effect {
+                    lessor.revoke(lease).expect("there");
+                }
+            }
+        }
+    });
+}
