@@ -1,1 +1,30 @@
-//! apply
+//! Committed entries become changes, here and nowhere else.
+//!
+//! [`Applier`] owns the replicated state: the keyspace, leases, alarms, members, and the store that
+//! keeps them. [`Applier::apply`] takes the next entry and returns what its proposer is told and what
+//! watchers must see. The wire's words end here: [`check`] looks at a request before it is proposed,
+//! [`wire`] translates it, and everything behind them speaks `types`.
+//!
+//! Not here: who may do what (see `auth`), which entry comes next (see `consensus`), where answers go
+//! (see `member`).
+
+mod alarms;
+mod answer;
+mod applier;
+pub mod check;
+mod cluster;
+mod keys;
+mod membership;
+mod open;
+mod source;
+mod txn;
+mod upkeep;
+pub mod wire;
+
+pub use alarms::{Alarms, CORRUPT, NOSPACE};
+pub use answer::{Answer, DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
+pub use applier::{Applied, Applier, Config, Consequence, Fault, HashJob, ReadView};
+pub use membership::{BadMemberRow, ChangeContext, Downgrade, Member, Membership};
+pub use open::RecoverError;
+pub use source::{Flushed, Written};
+pub use txn::{read as read_txn, read_range};

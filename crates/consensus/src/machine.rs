@@ -208,6 +208,14 @@ impl Consensus {
         self.node.read_index(ticket.to_be_bytes().to_vec());
     }
 
+    /// Whether a question would be answered: a leader must first have committed an entry of its own
+    /// term, and raft drops what comes earlier.
+    pub fn may_read(&self) -> bool {
+        let raft = &self.node.raft;
+        raft.leader_id != 0
+            && (raft.state != StateRole::Leader || raft.commit_to_current_term())
+    }
+
     /// Takes a message of another member.
     ///
     /// # Errors

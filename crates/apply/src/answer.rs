@@ -1,0 +1,104 @@
+//! What came of a request: our words again, stored rows still encoded.
+//!
+//! The shell turns an answer into a response by adding the header's ids and splicing the rows in.
+
+use proto::etcdserverpb as pb;
+use types::{LeaseId, MemberId, Row};
+
+/// The answer to an applied request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Nothing to say beyond that it is done.
+    Done {
+        /// The header's revision.
+        revision: i64,
+    },
+    /// To a range.
+    Range(RangeAnswer),
+    /// To a put.
+    Put(PutAnswer),
+    /// To a delete.
+    DeleteRange(DeleteAnswer),
+    /// To a transaction.
+    Txn(TxnAnswer),
+    /// To a lease grant.
+    LeaseGrant {
+        /// The header's revision.
+        revision: i64,
+        /// The lease.
+        id: LeaseId,
+        /// Seconds it lives without a keep-alive: what was asked for, or the minimum.
+        ttl: i64,
+    },
+    /// To an alarm request: the alarms it speaks of.
+    Alarm {
+        /// The header's revision.
+        revision: i64,
+        /// In the order of member and kind.
+        alarms: Vec<pb::AlarmMember>,
+    },
+    /// To a membership change.
+    Members {
+        /// All members afterwards, by id.
+        members: Vec<pb::Member>,
+        /// The member that was added or changed, if there is one.
+        changed: MemberId,
+    },
+}
+
+/// To a range.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RangeAnswer {
+    /// The header's revision.
+    pub revision: i64,
+    /// What was found, each with its wire form in `encoded`.
+    pub rows: Vec<Row>,
+    /// Whether the limit left rows out.
+    pub more: bool,
+    /// How many keys lie in the range.
+    pub count: i64,
+}
+
+/// To a put.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutAnswer {
+    /// The header's revision: the put's own.
+    pub revision: i64,
+    /// The key before, if asked for.
+    pub previous: Option<Row>,
+}
+
+/// To a delete.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteAnswer {
+    /// The header's revision.
+    pub revision: i64,
+    /// How many keys are gone.
+    pub deleted: i64,
+    /// The keys before, if asked for.
+    pub previous: Vec<Row>,
+}
+
+/// To a transaction.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TxnAnswer {
+    /// The header's revision; a nested transaction shows none.
+    pub revision: i64,
+    /// Whether all conditions held.
+    pub succeeded: bool,
+    /// One for each operation of the branch that ran.
+    pub responses: Vec<OpAnswer>,
+}
+
+/// To one operation of a transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OpAnswer {
+    /// To a range.
+    Range(RangeAnswer),
+    /// To a put.
+    Put(PutAnswer),
+    /// To a delete.
+    DeleteRange(DeleteAnswer),
+    /// To a nested transaction.
+    Txn(TxnAnswer),
+}

@@ -1,0 +1,158 @@
+//! Requests about leases, alarms and the cluster itself.
+
+use bytes::Bytes;
+use prost::Message as _;
+use proto::etcdserverpb as pb;
+use proto::{leasepb, membershippb, raftpb};
+use store::{Bucket, StateChange};
+use types::{LeaseId, Refusal};
+
+use crate::answer::Answer;
+use crate::applier::{Applier, Consequence, Decided, Outcome, Stopped};
+use crate::check;
+
+impl Applier {
+    pub(crate) fn lease_grant(&mut self, request: &pb::LeaseGrantRequest, now_ms: u64) -> Decided {
+        self.refuse_if_corrupt()?;
+        self.refuse_if_full()?;
+        let lease = self.leases.grant(request.id, request.ttl, now_ms)?;
+        let answer = Answer::LeaseGrant {
+            revision: self.mvcc.current_revision(),
+            id: lease.id,
+            ttl: lease.ttl_seconds,
+        };
+        let mut outcome = self.within_quota(check::LEASE_COST, answer, None)?;
+        outcome.state.push(lease_row(&lease));
+        Ok(outcome)
+    }
+
+    /// Guarantee (lease, revoke): all keys of the lease are deleted in one revision, and the lease's own
+    /// row goes in the same batch.
+    pub(crate) fn lease_revoke(&mut self, id: LeaseId) -> Decided {
+        self.refuse_if_corrupt()?;
+        let keys = self.leases.revoke(id)?;
+        let store = crate::source::Written(&self.store);
+        let mut txn = self.mvcc.begin();
+        for key in keys {
+            let range = types::KeyRange::One(key);
+            txn.delete_range(&store, &mvcc::DeleteRange { range, prev_kv: false })?;
+        }
+        let changes = txn.finish();
+        let revision = changes.revision;
+        let state = vec![StateChange::Delete { bucket: Bucket::Lease, key: lease_key(id) }];
+        let answer = Some(Answer::Done { revision });
+        Ok(Outcome { answer, changes: Some(changes), state, ..Outcome::default() })
+    }
+
+    pub(crate) fn lease_checkpoint(
+        &mut self,
+        request: &pb::LeaseCheckpointRequest,
+        now_ms: u64,
+    ) -> Decided {
+        let mut outcome = Outcome::default();
+        for checkpoint in &request.checkpoints {
+            let noted = lease::Checkpoint {
+                id: checkpoint.id,
+                remaining_seconds: checkpoint.remaining_ttl,
+            };
+            if let Some(lease) = self.leases.checkpoint(noted, now_ms)
+                && self.persists_checkpoints()
+            {
+                outcome.state.push(lease_row(&lease));
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn persists_checkpoints(&self) -> bool {
+        self.config.persist_checkpoints
+            || self.membership.version().is_some_and(|version| !version.starts_with("3.5"))
+    }
+
+    pub(crate) fn alarm(&mut self, request: &pb::AlarmRequest) -> Decided {
+        use pb::alarm_request::AlarmAction;
+        let concerned = pb::AlarmMember { member_id: request.member_id, alarm: request.alarm };
+        let (alarms, state) = match AlarmAction::try_from(request.action) {
+            Ok(AlarmAction::Get) => (self.alarms.list(request.alarm), None),
+            Ok(AlarmAction::Activate) => {
+                let raised = self.alarms.raise(request.member_id, request.alarm);
+                (raised.iter().map(|_| concerned).collect(), raised)
+            }
+            Ok(AlarmAction::Deactivate) => {
+                let cleared = self.alarms.clear(request.member_id, request.alarm);
+                (cleared.iter().map(|_| concerned).collect(), cleared)
+            }
+            Err(_) => return Err(Refusal::invalid("etcdserver: unknown alarm action").into()),
+        };
+        let consequence =
+            if state.is_some() { Consequence::Alarms } else { Consequence::None };
+        Ok(Outcome {
+            answer: Some(Answer::Alarm { revision: self.mvcc.current_revision(), alarms }),
+            state: state.into_iter().collect(),
+            consequence,
+            ..Outcome::default()
+        })
+    }
+
+    pub(crate) fn cluster_version(&mut self, version: &str) -> Decided {
+        let state = self.membership.set_version(version);
+        Ok(Outcome { state, consequence: Consequence::Membership, ..Outcome::default() })
+    }
+
+    pub(crate) fn member_attributes(
+        &mut self,
+        request: &membershippb::ClusterMemberAttrSetRequest,
+    ) -> Decided {
+        let attributes = request.member_attributes.clone().unwrap_or_default();
+        let state = self.membership.set_attributes(
+            request.member_id,
+            &attributes.name,
+            &attributes.client_urls,
+        );
+        Ok(Outcome { state, consequence: Consequence::Membership, ..Outcome::default() })
+    }
+
+    pub(crate) fn downgrade(&mut self, request: &membershippb::DowngradeInfoSetRequest) -> Decided {
+        let state = self.membership.set_downgrade(request.enabled, &request.ver);
+        Ok(Outcome { state: vec![state], ..Outcome::default() })
+    }
+
+    /// A configuration change. Refused or not, raft must hear that it is over.
+    pub(crate) fn configuration(&mut self, data: &Bytes) -> (u64, &'static str, Decided) {
+        const NAME: &str = "ConfChange";
+        let Ok(change) = raftpb::ConfChange::decode(data.clone()) else {
+            let over = Consequence::Configuration(None);
+            return (0, NAME, Err(Stopped::Refused(Refusal::MemberBadURLs, over)));
+        };
+        let id = change.id();
+        let changed = change.node_id();
+        let decided = match self.membership.change(&change) {
+            Ok(state) => Ok(Outcome {
+                answer: Some(Answer::Members { members: self.membership.to_wire(), changed }),
+                state,
+                consequence: Consequence::Configuration(Some(Box::new(change))),
+                ..Outcome::default()
+            }),
+            Err(refusal) => Err(Stopped::Refused(refusal, Consequence::Configuration(None))),
+        };
+        (id, NAME, decided)
+    }
+}
+
+/// A lease's row: `leasepb.Lease` under the id in eight bytes, the highest first.
+fn lease_row(lease: &lease::Lease) -> StateChange {
+    let stored = leasepb::Lease {
+        id: lease.id,
+        ttl: lease.ttl_seconds,
+        remaining_ttl: lease.remaining_seconds,
+    };
+    StateChange::Set {
+        bucket: Bucket::Lease,
+        key: lease_key(lease.id),
+        value: stored.encode_to_vec().into(),
+    }
+}
+
+fn lease_key(id: LeaseId) -> Bytes {
+    Bytes::copy_from_slice(&id.to_be_bytes())
+}

@@ -1,0 +1,127 @@
+//! From what the store holds to a state that goes on where it stopped.
+
+use lease::{Lease, Lessor};
+use mvcc::{CompactionHashes, ImageReader, Mvcc, Restore, RestoreError};
+use prost::Message as _;
+use proto::leasepb;
+use store::{Bucket, Checkpoint, Restored, Store, StoreError};
+use types::Revision;
+
+use crate::alarms::Alarms;
+use crate::applier::{Applier, Config};
+use crate::membership::{BadMemberRow, Membership};
+
+/// The store opened, but what it holds cannot be a member's state.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// A file could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Rows contradict each other.
+    #[error(transparent)]
+    Rows(#[from] RestoreError),
+    /// A member's row is none.
+    #[error(transparent)]
+    Member(#[from] BadMemberRow),
+    /// A lease's row is none.
+    #[error("the row of lease {key} cannot be read")]
+    Lease {
+        /// The row's key, in hexadecimal.
+        key: String,
+    },
+    /// A compacted revision is none.
+    #[error("{key} in the store's meta data is not a revision")]
+    Revision {
+        /// Under which name it is stored.
+        key: &'static str,
+    },
+}
+
+impl Applier {
+    /// Takes over an opened store.
+    ///
+    /// # Errors
+    /// [`RecoverError`] names what cannot be.
+    pub fn open(config: Config, store: Store, restored: &Restored) -> Result<Applier, RecoverError> {
+        let mvcc = keyspace(&store, restored.checkpoint.as_ref())?;
+        let leases = lessor(&config, &store, &mvcc)?;
+        let membership = Membership::restore(config.learners_max, store.state())?;
+        let alarms = Alarms::restore(store.state());
+        Ok(Applier {
+            // Pruning starts over: what the last run marked dead was only in its memory.
+            pruning: 0 <= mvcc.compact_revision(),
+            config,
+            mvcc,
+            leases,
+            alarms,
+            membership,
+            hashes: CompactionHashes::new(),
+            hash_jobs: Default::default(),
+            hashing: 0,
+            applied: (restored.applied_index, restored.applied_term),
+            store,
+        })
+    }
+}
+
+fn keyspace(store: &Store, checkpoint: Option<&Checkpoint>) -> Result<Mvcc, RecoverError> {
+    let image = match checkpoint {
+        Some(checkpoint) => image(checkpoint)?,
+        None => None,
+    };
+    // An image is a shortcut: without a usable one every key is read.
+    let mut restore = image.unwrap_or_default();
+    // A store that was never written to is at revision 1; its first row is at 2.
+    for row in store.rows_after(restore.revision()) {
+        let row = row?;
+        restore.row(mvcc::RowMeta {
+            key: &row.key,
+            revision: row.revision,
+            tombstone: row.tombstone,
+            create_revision: row.create_revision,
+            version: row.version,
+            lease: row.lease,
+        })?;
+    }
+    let scheduled = meta_revision(store, "scheduledCompactRev")?;
+    let finished = meta_revision(store, "finishedCompactRev")?;
+    Ok(restore.finish(scheduled.max(finished)))
+}
+
+/// The index as the checkpoint has it; `None` when it is not an image this version can read.
+fn image(checkpoint: &Checkpoint) -> Result<Option<Restore>, StoreError> {
+    let mut reader = ImageReader::new();
+    for chunk in checkpoint.chunks() {
+        if reader.feed(&chunk?).is_err() {
+            return Ok(None);
+        }
+    }
+    Ok(reader.finish().ok())
+}
+
+fn meta_revision(store: &Store, key: &'static str) -> Result<i64, RecoverError> {
+    let Some(bytes) = store.state().get(Bucket::Meta, key.as_bytes()) else { return Ok(-1) };
+    match Revision::from_bytes(bytes) {
+        Some((revision, false)) => Ok(revision.main),
+        Some((_, true)) | None => Err(RecoverError::Revision { key }),
+    }
+}
+
+fn lessor(config: &Config, store: &Store, mvcc: &Mvcc) -> Result<Lessor, RecoverError> {
+    let mut leases = Vec::new();
+    for (key, value) in store.state().iter(Bucket::Lease) {
+        let stored = leasepb::Lease::decode(&value[..])
+            .map_err(|_| RecoverError::Lease { key: format!("{key:02x?}") })?;
+        leases.push(Lease {
+            id: stored.id,
+            ttl_seconds: stored.ttl,
+            remaining_seconds: stored.remaining_ttl,
+        });
+    }
+    let mut lessor = Lessor::new(config.leases.clone(), leases);
+    for (key, lease) in mvcc.view().attachments() {
+        // A key may still name a lease that is gone: `ignore_lease` kept it. It hangs on nothing.
+        let _ = lessor.attach(lease, &key);
+    }
+    Ok(lessor)
+}

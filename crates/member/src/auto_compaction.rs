@@ -1,0 +1,482 @@
+//! Auto compaction: which revision to compact to, and when (`reference/server-flags.md` 6.6).
+//!
+//! A machine like the others: the time and the current revision are handed in, the revision to
+//! compact comes out. The caller proposes it and reports how it went.
+//!
+//! *Periodic* keeps history for a period: it remembers the revision at ten points of each period
+//! (of each hour, if the period is longer) and compacts once a period (once an hour) to the one it
+//! saw a period ago. *Revision* keeps a number of revisions: every five minutes it compacts to the
+//! current one less that number.
+//!
+//! Every member runs it, so that a new leader has its samples already; only the leader's request is
+//! made ([`AutoCompaction::pause`]).
+
+use std::collections::VecDeque;
+
+/// What `--auto-compaction-mode` and `--auto-compaction-retention` say together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// Keep history for this long.
+    Periodic {
+        /// In milliseconds, at least 1.
+        period_ms: u64,
+    },
+    /// Keep this many revisions.
+    Revisions {
+        /// At least 1.
+        count: i64,
+    },
+}
+
+/// What is wrong with the two flags.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RetentionError {
+    /// The mode is empty.
+    #[error("undefined auto-compaction-mode")]
+    Undefined,
+    /// The mode is neither `periodic` nor `revision`.
+    #[error("unknown auto-compaction-mode {0:?}")]
+    UnknownMode(String),
+    /// The retention is neither a number nor a duration.
+    #[error("error parsing CompactionRetention: {0}")]
+    Malformed(DurationError),
+    /// A negative retention would compact without pause.
+    #[error("error parsing CompactionRetention: {0:?} is negative")]
+    Negative(String),
+}
+
+/// What Go's `time.ParseDuration` says of a text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DurationError {
+    /// No number where one should be, or one that is too large.
+    #[error("time: invalid duration {0:?}")]
+    Invalid(String),
+    /// A number without a unit.
+    #[error("time: missing unit in duration {0:?}")]
+    MissingUnit(String),
+    /// A unit that is none.
+    #[error("time: unknown unit {unit:?} in duration {text:?}")]
+    UnknownUnit {
+        /// The unit.
+        unit: String,
+        /// The whole text.
+        text: String,
+    },
+}
+
+/// How a compaction went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was applied, or another had gone as far already.
+    Done,
+    /// It was refused or got lost.
+    Failed,
+}
+
+/// Says what to compact, and when.
+#[derive(Debug)]
+pub struct AutoCompaction {
+    schedule: Schedule,
+    /// When it looks at the revision next.
+    wakes_at_ms: u64,
+    paused: bool,
+    /// The revision asked for and not reported back yet.
+    asked: Option<i64>,
+    /// The last revision compacted to.
+    compacted: i64,
+}
+
+#[derive(Debug)]
+enum Schedule {
+    Periodic(Periodic),
+    Revisions {
+        /// How many to keep.
+        count: i64,
+    },
+}
+
+#[derive(Debug)]
+struct Periodic {
+    /// Between samples, and until a failed compaction is tried again.
+    sample_ms: u64,
+    /// Between compactions.
+    interval_ms: u64,
+    /// Revisions seen, the oldest first.
+    samples: VecDeque<i64>,
+    samples_max: usize,
+    last_success_ms: u64,
+    /// From the last success to the next request: the whole period at first, then the interval.
+    wait_ms: u64,
+}
+
+const HOUR_MS: u64 = 3_600_000;
+const REVISION_INTERVAL_MS: u64 = 300_000;
+const NANOS_PER_MS: i64 = 1_000_000;
+
+impl Retention {
+    /// Reads the two flags; `None` when auto compaction is off. A bare number means hours or
+    /// revisions, as the mode says; anything else is a duration as Go spells it. (A duration in
+    /// revision mode counts its nanoseconds, which etcd does too.)
+    ///
+    /// # Errors
+    /// [`RetentionError`], in etcd's words.
+    pub fn parse(mode: &str, retention: &str) -> Result<Option<Retention>, RetentionError> {
+        let is_periodic = match mode {
+            "periodic" => true,
+            "revision" => false,
+            "" => return Err(RetentionError::Undefined),
+            other => return Err(RetentionError::UnknownMode(other.to_owned())),
+        };
+        let number = retention.parse::<i64>().ok().filter(|number| 0 <= *number);
+        let amount = match number {
+            Some(hours) if is_periodic => hours.saturating_mul(HOUR_MS as i64 * NANOS_PER_MS),
+            Some(count) => count,
+            None => parse_duration(retention).map_err(RetentionError::Malformed)?,
+        };
+        match u64::try_from(amount) {
+            Err(_) => Err(RetentionError::Negative(retention.to_owned())),
+            Ok(0) => Ok(None),
+            Ok(nanos) if is_periodic => {
+                Ok(Some(Retention::Periodic { period_ms: nanos.div_ceil(NANOS_PER_MS as u64) }))
+            }
+            Ok(_) => Ok(Some(Retention::Revisions { count: amount })),
+        }
+    }
+}
+
+impl AutoCompaction {
+    /// Starts at a time and revision. `now_ms` is any clock that only moves forward.
+    pub fn new(retention: Retention, now_ms: u64, revision: i64) -> AutoCompaction {
+        let schedule = match retention {
+            Retention::Periodic { period_ms } => Periodic::new(period_ms, now_ms, revision),
+            Retention::Revisions { count } => Schedule::Revisions { count },
+        };
+        let wakes_at_ms = now_ms.saturating_add(schedule.sleep_ms());
+        AutoCompaction { schedule, wakes_at_ms, paused: false, asked: None, compacted: 0 }
+    }
+
+    /// This member is not the leader (any more): it goes on taking samples and asks for nothing.
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// This member is the leader.
+    pub fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// When to call [`AutoCompaction::tick`] at the latest. Earlier calls do no harm.
+    pub fn wakes_at_ms(&self) -> u64 {
+        self.wakes_at_ms
+    }
+
+    /// Lets time pass. Returns the revision to propose a compaction to, if one is due; then
+    /// [`AutoCompaction::finished`] is to be called before it asks again.
+    pub fn tick(&mut self, now_ms: u64, revision: i64) -> Option<i64> {
+        if now_ms < self.wakes_at_ms {
+            return None;
+        }
+        self.wakes_at_ms = now_ms.saturating_add(self.schedule.sleep_ms());
+        let may_ask = !self.paused && self.asked.is_none();
+        let target = match &mut self.schedule {
+            Schedule::Periodic(periodic) => periodic.wake(now_ms, revision)?,
+            Schedule::Revisions { count } => revision.saturating_sub(*count),
+        };
+        if may_ask && 0 < target && target != self.compacted {
+            self.asked = Some(target);
+            self.schedule.asked();
+            Some(target)
+        } else {
+            None
+        }
+    }
+
+    /// The compaction it asked for has been applied or has failed. A failed one is asked for again
+    /// at the next sample.
+    pub fn finished(&mut self, outcome: Outcome, now_ms: u64) {
+        let Some(asked) = self.asked.take() else {
+            return;
+        };
+        match outcome {
+            Outcome::Failed => {}
+            Outcome::Done => {
+                self.compacted = asked;
+                if let Schedule::Periodic(periodic) = &mut self.schedule {
+                    periodic.last_success_ms = now_ms;
+                }
+            }
+        }
+    }
+}
+
+impl Schedule {
+    /// Until it looks at the revision again.
+    fn sleep_ms(&self) -> u64 {
+        match self {
+            Schedule::Periodic(periodic) => periodic.sample_ms,
+            Schedule::Revisions { .. } => REVISION_INTERVAL_MS,
+        }
+    }
+
+    /// The first request waits for a whole period of history; the ones after it come regularly.
+    fn asked(&mut self) {
+        if let Schedule::Periodic(periodic) = self {
+            periodic.wait_ms = periodic.interval_ms;
+        }
+    }
+}
+
+impl Periodic {
+    fn new(period_ms: u64, now_ms: u64, revision: i64) -> Schedule {
+        let interval_ms = period_ms.min(HOUR_MS);
+        let sample_ms = (interval_ms / 10).max(1);
+        Schedule::Periodic(Periodic {
+            sample_ms,
+            interval_ms,
+            samples: VecDeque::from([revision]),
+            samples_max: usize::try_from(period_ms / sample_ms).unwrap_or(usize::MAX - 1) + 1,
+            last_success_ms: now_ms,
+            wait_ms: period_ms,
+        })
+    }
+
+    /// Takes a sample. Returns the oldest there was before it, the one of a period ago, if the time
+    /// for a compaction has come.
+    fn wake(&mut self, now_ms: u64, revision: i64) -> Option<i64> {
+        let oldest = self.samples[0];
+        self.samples.push_back(revision);
+        if self.samples_max < self.samples.len() {
+            self.samples.pop_front();
+        }
+        let is_due = self.last_success_ms.saturating_add(self.wait_ms) <= now_ms;
+        is_due.then_some(oldest)
+    }
+}
+
+/// Reads a duration as Go's `time.ParseDuration` does, `1h30m` or `-1.5s`, into nanoseconds.
+///
+/// # Errors
+/// [`DurationError`], in Go's words.
+pub fn parse_duration(text: &str) -> Result<i64, DurationError> {
+    let invalid = || DurationError::Invalid(text.to_owned());
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if unsigned == "0" {
+        return Ok(0);
+    }
+    let mut rest = unsigned;
+    let mut nanos: i128 = 0;
+    while !rest.is_empty() || std::ptr::eq(rest, unsigned) {
+        let whole = digits(&mut rest);
+        let fraction = if let Some(after) = rest.strip_prefix('.') {
+            rest = after;
+            digits(&mut rest)
+        } else {
+            ""
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(invalid());
+        }
+        let unit = unit_nanos(&mut rest, text)?;
+        nanos += amount(whole, fraction, unit).ok_or_else(invalid)?;
+        if i128::from(i64::MAX) < nanos {
+            return Err(invalid());
+        }
+    }
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    i64::try_from(sign * nanos).map_err(|_| invalid())
+}
+
+/// Cuts leading digits off.
+fn digits<'a>(rest: &mut &'a str) -> &'a str {
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (digits, after) = rest.split_at(end);
+    *rest = after;
+    digits
+}
+
+/// Cuts a unit off and returns its length in nanoseconds.
+fn unit_nanos(rest: &mut &str, text: &str) -> Result<i128, DurationError> {
+    let end = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
+    let (unit, after) = rest.split_at(end);
+    *rest = after;
+    match unit {
+        "" => Err(DurationError::MissingUnit(text.to_owned())),
+        "ns" => Ok(1),
+        "us" | "\u{b5}s" | "\u{3bc}s" => Ok(1000),
+        "ms" => Ok(1_000_000),
+        "s" => Ok(1_000_000_000),
+        "m" => Ok(60_000_000_000),
+        "h" => Ok(3_600_000_000_000),
+        _ => Err(DurationError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() }),
+    }
+}
+
+/// `whole.fraction` times `unit`; `None` when it is far too large.
+fn amount(whole: &str, fraction: &str, unit: i128) -> Option<i128> {
+    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse::<i64>().ok()?.into() };
+    // Digits beyond a nanosecond's share of an hour cannot count.
+    let fraction = &fraction[..fraction.len().min(18)];
+    let part = fraction.bytes().fold((0i128, 1i128), |(part, scale), digit| {
+        (part * 10 + i128::from(digit - b'0'), scale * 10)
+    });
+    Some(whole * unit + part.0 * unit / part.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE_MS: u64 = 60_000;
+
+    #[track_caller]
+    fn check(mode: &str, retention: &str, expected: Option<Retention>) {
+        assert_eq!(Retention::parse(mode, retention), Ok(expected));
+    }
+
+    #[track_caller]
+    fn check_error(mode: &str, retention: &str, expected: &str) {
+        let error = Retention::parse(mode, retention).expect_err("the flags are wrong");
+        assert_eq!(error.to_string(), expected);
+    }
+
+    fn hours(hours: u64) -> Option<Retention> {
+        Some(Retention::Periodic { period_ms: hours * HOUR_MS })
+    }
+
+    #[test]
+    fn a_retention_is_hours_or_revisions_or_a_duration() {
+        check("periodic", "0", None);
+        check("revision", "0", None);
+        check("periodic", "0s", None);
+        check("periodic", "1", hours(1));
+        check("periodic", "10h", hours(10));
+        check("periodic", "72h", hours(72));
+        check("periodic", "+2", hours(2));
+        check("periodic", "30m", Some(Retention::Periodic { period_ms: 30 * MINUTE_MS }));
+        check("periodic", "1h30m", Some(Retention::Periodic { period_ms: 90 * MINUTE_MS }));
+        check("periodic", "1.5h", Some(Retention::Periodic { period_ms: 90 * MINUTE_MS }));
+        check("periodic", "1ns", Some(Retention::Periodic { period_ms: 1 }));
+        check("revision", "1000", Some(Retention::Revisions { count: 1000 }));
+        check("revision", "1us", Some(Retention::Revisions { count: 1000 }));
+    }
+
+    #[test]
+    fn wrong_flags_are_refused_in_etcds_words() {
+        check_error("", "1", "undefined auto-compaction-mode");
+        check_error("weekly", "1", "unknown auto-compaction-mode \"weekly\"");
+        let parsing = "error parsing CompactionRetention: ";
+        for (text, cause) in [
+            ("", "time: invalid duration \"\""),
+            ("x", "time: invalid duration \"x\""),
+            (".h", "time: invalid duration \".h\""),
+            ("-", "time: invalid duration \"-\""),
+            ("-1", "time: missing unit in duration \"-1\""),
+            ("1.5", "time: missing unit in duration \"1.5\""),
+            ("1d", "time: unknown unit \"d\" in duration \"1d\""),
+            ("1h 30m", "time: unknown unit \"h \" in duration \"1h 30m\""),
+            ("9999999999h", "time: invalid duration \"9999999999h\""),
+            ("-1h", "\"-1h\" is negative"),
+        ] {
+            check_error("periodic", text, &format!("{parsing}{cause}"));
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        for (text, nanos) in [
+            ("0", 0),
+            ("-0", 0),
+            ("5s", 5_000_000_000),
+            ("5.s", 5_000_000_000),
+            (".5s", 500_000_000),
+            ("-2m3.5s", -123_500_000_000),
+            ("1h2m3s4ms5us6ns", 3_723_004_005_006),
+            ("1\u{b5}s1\u{3bc}s", 2000),
+            ("0.333333333333333333333h", 1_199_999_999_999),
+            ("9223372036854775807ns", i64::MAX),
+        ] {
+            assert_eq!(parse_duration(text), Ok(nanos), "{text}");
+        }
+        assert!(parse_duration("9223372036854775808ns").is_err());
+    }
+
+    /// A leader that gains a revision a minute for `hours`, whose compactions go as `outcome` says.
+    /// Returns (minute, revision) of each request.
+    fn run(retention: Retention, hours: u64, outcome: impl Fn(u64) -> Outcome) -> Vec<(u64, i64)> {
+        let mut machine = AutoCompaction::new(retention, 0, 1);
+        let mut asked = Vec::new();
+        for second in 1..=hours * 3600 {
+            let (now_ms, minute) = (second * 1000, second / 60);
+            if let Some(revision) = machine.tick(now_ms, 1 + minute as i64) {
+                asked.push((minute, revision));
+                machine.finished(outcome(minute), now_ms);
+            }
+        }
+        asked
+    }
+
+    const fn periodic(minutes: u64) -> Retention {
+        Retention::Periodic { period_ms: minutes * MINUTE_MS }
+    }
+
+    #[test]
+    fn ten_hours_of_history_are_kept_and_compacted_every_hour() {
+        let asked = run(periodic(600), 14, |_| Outcome::Done);
+        assert_eq!(asked, [(600, 1), (660, 61), (720, 121), (780, 181), (840, 241)]);
+    }
+
+    #[test]
+    fn half_an_hour_of_history_is_kept_and_compacted_every_half_hour() {
+        let asked = run(periodic(30), 2, |_| Outcome::Done);
+        assert_eq!(asked, [(30, 1), (60, 31), (90, 61), (120, 91)]);
+    }
+
+    #[test]
+    fn a_failed_compaction_is_tried_again_at_the_next_sample() {
+        let failing = |minute| if minute < 66 { Outcome::Failed } else { Outcome::Done };
+        let asked = run(periodic(60), 3, failing);
+        assert_eq!(asked, [(60, 1), (66, 7), (126, 67)]);
+    }
+
+    #[test]
+    fn a_number_of_revisions_is_kept_and_compacted_every_five_minutes() {
+        let asked = run(Retention::Revisions { count: 50 }, 1, |_| Outcome::Done);
+        assert_eq!(asked, [(50, 1), (55, 6), (60, 11)]);
+    }
+
+    #[test]
+    fn an_idle_store_is_not_compacted_twice_to_the_same_revision() {
+        for retention in [periodic(60), Retention::Revisions { count: 10 }] {
+            let mut machine = AutoCompaction::new(retention, 0, 500);
+            let asked = (1..=600).filter_map(|minute| {
+                let asked = machine.tick(minute * MINUTE_MS, 500);
+                machine.finished(Outcome::Done, minute * MINUTE_MS);
+                asked
+            });
+            assert_eq!(asked.count(), 1);
+        }
+    }
+
+    #[test]
+    fn only_the_leader_asks_and_a_new_leader_has_its_samples_already() {
+        let mut machine = AutoCompaction::new(periodic(60), 0, 1);
+        machine.pause();
+        for minute in 1..=200 {
+            assert_eq!(machine.tick(minute * MINUTE_MS, 1 + minute as i64), None);
+        }
+        machine.resume();
+        let asked: Vec<(u64, i64)> = (201..=210)
+            .filter_map(|minute| Some((minute, machine.tick(minute * MINUTE_MS, 300)?)))
+            .collect();
+        assert_eq!(asked, [(204, 145)]);
+    }
+
+    #[test]
+    fn nothing_more_is_asked_for_while_a_compaction_is_under_way() {
+        let mut machine = AutoCompaction::new(Retention::Revisions { count: 1 }, 0, 1);
+        assert_eq!(machine.tick(300_000, 10), Some(9));
+        assert_eq!(machine.tick(600_000, 20), None);
+        machine.finished(Outcome::Failed, 600_001);
+        assert_eq!(machine.tick(900_000, 30), Some(29));
+    }
+}

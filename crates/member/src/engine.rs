@@ -1,0 +1,352 @@
+//! The half of a member that applies: entries in, answers, events and housekeeping out.
+//!
+//! It owns the replicated state (through [`Applier`]), the watch hub, and what follows from applied
+//! entries: a leader's lessor begins to count, an exceeded quota raises an alarm, a compaction is
+//! hashed and pruned. A machine: slow things are effects whose results come back as calls.
+//!
+//! Guarantee (visible before answered): the view that holds a change is published before anybody is
+//! told that the change is made.
+//!
+//! Not here: which entry comes next (see `front`), threads and sockets (see `server`).
+
+use std::sync::Arc;
+
+use apply::{Applied, Applier, Consequence, Fault, HashJob, ReadView};
+use lease::{Checkpoint, KeepAlive, TimeToLive};
+use mvcc::HashTriple;
+use proto::etcdserverpb as pb;
+use proto::membershippb;
+use proto::raftpb::ConfChange;
+use store::{SyncHandle, Synced};
+use types::{ConfState, Entry, LeaseId, MemberId, Refusal};
+use watch::{Changes, Event, Hub, Previous};
+
+use consensus::{Role, Standing};
+
+/// Habits of the applying half.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This member.
+    pub member: MemberId,
+    /// How long leases are extended when this member becomes leader: the election timeout.
+    pub election_ms: u64,
+    /// The cluster version this member's release stands for, as `3.7.0`.
+    pub cluster_version: &'static str,
+}
+
+/// Everything the engine can ask for.
+#[derive(Debug)]
+pub enum Effect {
+    /// Readers may see this state from now on.
+    Publish(Box<ReadView>),
+    /// Tell a proposer what came of its request.
+    Reply {
+        /// The request's id.
+        id: u64,
+        /// The kind of request, as etcd's metrics spell it.
+        operation: &'static str,
+        /// What came of it.
+        result: Result<apply::Answer, Refusal>,
+    },
+    /// Put a response into a watch stream's queue.
+    Send {
+        /// The stream.
+        stream: watch::StreamId,
+        /// What to send.
+        response: watch::Response,
+    },
+    /// Read history on another thread; the result is due in [`Engine::watch`].
+    ReadHistory(watch::HistoryRequest),
+    /// Compute a compaction's hash on another thread; the result is due in [`Engine::hashed`].
+    Hash(HashJob),
+    /// Propose this; nobody waits for the answer.
+    Propose(Box<pb::InternalRaftRequest>),
+    /// Tell the front.
+    Applied {
+        /// The last entry applied.
+        index: u64,
+        /// Configuration changes, in order; `None` for one that was refused.
+        changes: Vec<Option<ConfChange>>,
+    },
+    /// Members, the cluster's version or alarms changed: whoever shows them looks again.
+    Cluster,
+}
+
+/// What the store is known to hold, synced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The last entry.
+    pub index: u64,
+    /// Its term.
+    pub term: u64,
+    /// Who votes at that index.
+    pub conf_state: ConfState,
+}
+
+/// A sync under way: what it will have made durable.
+#[derive(Debug)]
+pub struct Syncing {
+    /// To be run on another thread.
+    pub handle: SyncHandle,
+    /// True once it has run.
+    pub stored: Stored,
+}
+
+/// The applying half of one member.
+pub struct Engine {
+    applier: Applier,
+    hub: Hub,
+    options: Options,
+    standing: Standing,
+    /// The term whose first entry this member applied as its leader.
+    promoted: u64,
+}
+
+impl Engine {
+    /// An engine over an applied state.
+    pub fn new(applier: Applier, limits: watch::Limits, options: Options) -> Engine {
+        let hub = Hub::new(limits, applier.revision(), applier.compact_revision());
+        Engine { applier, hub, options, standing: Standing::default(), promoted: 0 }
+    }
+
+    /// Applies committed entries, in order, as one group.
+    ///
+    /// # Errors
+    /// [`Fault`]: the store failed, the member must stop, and none of the effects of this group may be
+    /// acted on.
+    pub fn apply(&mut self, entries: &[Entry], now_ms: u64) -> Result<Vec<Effect>, Fault> {
+        let mut told = Vec::with_capacity(entries.len() + 2);
+        let mut changes = Vec::new();
+        let mut index = 0;
+        for entry in entries {
+            let applied = self.applier.apply(entry, now_ms)?;
+            index = applied.index;
+            self.after(applied, entry.term, now_ms, &mut changes, &mut told)?;
+        }
+        self.applier.flush()?;
+        let mut effects = Vec::with_capacity(told.len() + 2);
+        effects.push(Effect::Publish(Box::new(self.applier.view())));
+        effects.append(&mut told);
+        effects.push(Effect::Applied { index, changes });
+        Ok(effects)
+    }
+
+    fn after(
+        &mut self,
+        applied: Applied,
+        term: u64,
+        now_ms: u64,
+        changes: &mut Vec<Option<ConfChange>>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Fault> {
+        let Applied { request, operation, result, changes: made, consequence, .. } = applied;
+        if request != 0 {
+            effects.push(Effect::Reply { id: request, operation, result });
+        }
+        if let Some(made) = made {
+            let events = self.events(made)?;
+            self.hub_step(watch::Input::Applied(Arc::new(events)), effects);
+        }
+        match consequence {
+            Consequence::None => {}
+            Consequence::TermStarted => self.term_started(term, now_ms, effects),
+            Consequence::Configuration(change) => {
+                changes.push(change.map(|change| *change));
+                effects.push(Effect::Cluster);
+            }
+            Consequence::Compacted { revision } => {
+                self.hub_step(watch::Input::Compacted { revision }, effects);
+                effects.extend(self.applier.take_hash_job().map(Effect::Hash));
+            }
+            Consequence::QuotaExceeded => effects.extend(self.raise_no_space()),
+            Consequence::Alarms | Consequence::Membership => effects.push(Effect::Cluster),
+        }
+        Ok(())
+    }
+
+    fn events(&self, made: mvcc::Changes) -> Result<Changes, Fault> {
+        let wanted: Vec<bool> = made.rows.iter().map(|row| self.hub.wants_previous(row)).collect();
+        let previous = if wanted.contains(&true) {
+            self.applier.previous(&made)?
+        } else {
+            vec![None; made.rows.len()]
+        };
+        let events = made
+            .rows
+            .into_iter()
+            .zip(previous)
+            .zip(wanted)
+            .map(|((row, previous), wanted)| {
+                let previous = match previous {
+                    _ if !wanted => Previous::Unloaded,
+                    Some(previous) => Previous::Row(previous),
+                    None => Previous::Absent,
+                };
+                Event { row, previous }
+            })
+            .collect();
+        Ok(Changes { revision: made.revision, events })
+    }
+
+    fn hub_step(&mut self, input: watch::Input, effects: &mut Vec<Effect>) {
+        for effect in self.hub.step(input) {
+            effects.push(match effect {
+                watch::Effect::Send { stream, response } => Effect::Send { stream, response },
+                watch::Effect::ReadHistory(request) => Effect::ReadHistory(request),
+            });
+        }
+    }
+
+    /// The first entry of a term reached this member. If it leads, its lessor begins to count, and the
+    /// cluster's version is proposed when nobody has done so.
+    fn term_started(&mut self, term: u64, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.standing.role != Role::Leader || self.standing.term != term {
+            return;
+        }
+        self.promoted = term;
+        self.applier.leases().promote(self.options.election_ms, now_ms);
+        let lone = self.applier.conf_state().voters == [self.options.member];
+        if lone && self.applier.membership().version() != Some(self.options.cluster_version) {
+            let set = membershippb::ClusterVersionSetRequest {
+                ver: self.options.cluster_version.to_owned(),
+            };
+            effects.push(propose(pb::InternalRaftRequest {
+                cluster_version_set: Some(set),
+                ..Default::default()
+            }));
+        }
+    }
+
+    fn raise_no_space(&self) -> Option<Effect> {
+        let member_id = self.options.member;
+        if self.applier.alarms().has(member_id, apply::NOSPACE) {
+            return None;
+        }
+        let alarm = pb::AlarmRequest {
+            action: pb::alarm_request::AlarmAction::Activate as i32,
+            member_id,
+            alarm: apply::NOSPACE,
+        };
+        Some(propose(pb::InternalRaftRequest { alarm: Some(alarm), ..Default::default() }))
+    }
+
+    /// Term, leader or role changed.
+    pub fn stands(&mut self, standing: Standing) {
+        let led = self.standing.role == Role::Leader;
+        self.standing = standing;
+        if led && standing.role != Role::Leader {
+            self.applier.leases().demote();
+        }
+    }
+
+    /// Something happened to a watch stream.
+    pub fn watch(&mut self, input: watch::Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.hub_step(input, &mut effects);
+        effects
+    }
+
+    /// Time passed. Any clock that only moves forward, in milliseconds; every 100 ms or so is fine.
+    pub fn ticked(&mut self, now_ms: u64) -> Vec<Effect> {
+        let mut effects = self.watch(watch::Input::Ticked { now_ms });
+        for due in self.applier.leases().tick(now_ms) {
+            effects.push(propose(match due {
+                lease::Effect::ProposeRevoke { lease } => pb::InternalRaftRequest {
+                    lease_revoke: Some(pb::LeaseRevokeRequest { id: lease }),
+                    ..Default::default()
+                },
+                lease::Effect::ProposeCheckpoints(checkpoints) => checkpoint_request(checkpoints),
+            }));
+        }
+        effects
+    }
+
+    /// Starts a lease's time over, if this member counts it.
+    pub fn keep_alive(&mut self, lease: LeaseId, now_ms: u64) -> (KeepAlive, Vec<Effect>) {
+        let kept = self.applier.leases().keep_alive(lease, now_ms);
+        let mut effects = Vec::new();
+        if let KeepAlive::Renewed { clear: Some(checkpoint), .. } = kept {
+            effects.push(propose(checkpoint_request(vec![checkpoint])));
+        }
+        (kept, effects)
+    }
+
+    /// What is left of a lease, and its keys if asked for; `None` if there is none.
+    pub fn time_to_live(
+        &mut self,
+        lease: LeaseId,
+        keys: bool,
+        now_ms: u64,
+    ) -> Option<(TimeToLive, Vec<bytes::Bytes>)> {
+        let left = self.applier.leases().time_to_live(lease, now_ms)?;
+        let keys =
+            if keys { self.applier.leases().keys(lease).cloned().collect() } else { Vec::new() };
+        Some((left, keys))
+    }
+
+    /// All leases, soonest end first.
+    pub fn leases(&mut self) -> Vec<LeaseId> {
+        self.applier.leases().by_remaining_time()
+    }
+
+    /// A compaction's hash is known, or could not be computed.
+    pub fn hashed(&mut self, triple: Option<HashTriple>) {
+        self.applier.hashed(triple);
+    }
+
+    /// Begins a sync of the store.
+    ///
+    /// # Errors
+    /// [`Fault`]: the store failed and the member must stop.
+    pub fn begin_sync(&mut self) -> Result<Syncing, Fault> {
+        self.applier.flush()?;
+        let (index, term) = self.applier.applied();
+        let stored = Stored { index, term, conf_state: self.applier.conf_state() };
+        Ok(Syncing { handle: self.applier.store().sync_handle(), stored })
+    }
+
+    /// A sync has run.
+    pub fn synced(&mut self, done: Synced) {
+        self.applier.store().synced(done);
+    }
+
+    /// Forgets a little of what compactions left behind; says whether there is more to do right now.
+    pub fn prune(&mut self, budget: usize) -> bool {
+        self.applier.prune(budget)
+    }
+
+    /// The applied state, for questions.
+    pub fn applier(&self) -> &Applier {
+        &self.applier
+    }
+
+    /// The applied state, for the store's upkeep.
+    pub fn applier_mut(&mut self) -> &mut Applier {
+        &mut self.applier
+    }
+
+    /// Figures of the watch hub.
+    pub fn watch_sizes(&self) -> watch::Sizes {
+        self.hub.sizes()
+    }
+
+    /// Where this member stands, as far as the engine was told.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+}
+
+fn propose(request: pb::InternalRaftRequest) -> Effect {
+    Effect::Propose(Box::new(request))
+}
+
+fn checkpoint_request(checkpoints: Vec<Checkpoint>) -> pb::InternalRaftRequest {
+    let checkpoints = checkpoints
+        .into_iter()
+        .map(|c| pb::LeaseCheckpoint { id: c.id, remaining_ttl: c.remaining_seconds })
+        .collect();
+    pb::InternalRaftRequest {
+        lease_checkpoint: Some(pb::LeaseCheckpointRequest { checkpoints }),
+        ..Default::default()
+    }
+}

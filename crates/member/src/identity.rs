@@ -1,0 +1,109 @@
+//! Ids of members, clusters and requests, computed as etcd computes them
+//! (`reference/peer-protocol.md` 8.1 and 8.2).
+
+use sha1::{Digest, Sha1};
+use types::MemberId;
+
+/// A member's id at bootstrap: from its peer URLs and the cluster's token.
+pub fn bootstrap_member_id(peer_urls: &[String], token: &str) -> MemberId {
+    hash_member(peer_urls, token.as_bytes())
+}
+
+/// A member's id when it is added at run time: from its peer URLs and the second it was asked for.
+pub fn added_member_id(peer_urls: &[String], unix_seconds: u64) -> MemberId {
+    hash_member(peer_urls, unix_seconds.to_string().as_bytes())
+}
+
+fn hash_member(peer_urls: &[String], suffix: &[u8]) -> MemberId {
+    let mut urls = peer_urls.to_vec();
+    urls.sort_unstable();
+    let mut hash = Sha1::new();
+    for url in &urls {
+        hash.update(url.as_bytes());
+    }
+    hash.update(suffix);
+    first_eight(&hash.finalize())
+}
+
+/// The cluster's id: from the ids of its first members.
+pub fn cluster_id(members: &[MemberId]) -> u64 {
+    let mut ids = members.to_vec();
+    ids.sort_unstable();
+    let mut hash = Sha1::new();
+    for id in ids {
+        hash.update(id.to_be_bytes());
+    }
+    first_eight(&hash.finalize())
+}
+
+fn first_eight(digest: &[u8]) -> u64 {
+    u64::from_be_bytes(digest[..8].try_into().expect("a SHA-1 has twenty bytes"))
+}
+
+/// Hands out ids that no other member and no earlier run hands out.
+///
+/// Sixteen bits of the member's id, then forty of the milliseconds at start and an eight-bit counter
+/// that run over into each other. Several generators share a member by stepping over each other's
+/// numbers, so the lowest bits tell which of them made an id.
+#[derive(Clone, Debug)]
+pub struct RequestIds {
+    prefix: u64,
+    suffix: u64,
+    step: u64,
+}
+
+const SUFFIX_BITS: u32 = 48;
+
+impl RequestIds {
+    /// The `lane`-th of `lanes` generators of a member that starts at this time. `lanes` is a power of
+    /// two, up to 256.
+    pub fn new(member: MemberId, unix_ms: u64, lane: usize, lanes: usize) -> RequestIds {
+        assert!(lanes.is_power_of_two());
+        assert!(lanes <= 256);
+        assert!(lane < lanes);
+        let suffix = ((unix_ms & ((1 << 40) - 1)) << 8) + lane as u64;
+        RequestIds { prefix: member << SUFFIX_BITS, suffix, step: lanes as u64 }
+    }
+
+    /// The next id; never 0 in a lease's 63 bits either.
+    pub fn next_id(&mut self) -> u64 {
+        self.suffix = self.suffix.wrapping_add(self.step) & ((1 << SUFFIX_BITS) - 1);
+        self.prefix | self.suffix
+    }
+
+    /// Which of the member's generators made `id`; `None` if another member's did.
+    pub fn lane(member: MemberId, id: u64, lanes: usize) -> Option<usize> {
+        let own = id >> SUFFIX_BITS == (member << SUFFIX_BITS) >> SUFFIX_BITS;
+        own.then_some((id & (lanes as u64 - 1)) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_those_etcd_computes() {
+        // The vectors of reference/api.md 7 and reference/peer-protocol.md 8.1.
+        let id = |url: &str| bootstrap_member_id(&[url.to_owned()], "etcd-cluster");
+        assert_eq!(id("http://localhost:2380"), 0x8e9e_05c5_2164_694d);
+        assert_eq!(cluster_id(&[0x8e9e_05c5_2164_694d]), 0xcdf8_1819_4e3a_8c32);
+        assert_eq!(id("http://127.0.0.1:34101"), 0x7df8_f94d_4588_b50b);
+        assert_eq!(cluster_id(&[0x7df8_f94d_4588_b50b]), 0xf039_ba40_4565_c0d6);
+    }
+
+    #[test]
+    fn generators_of_one_member_never_meet_and_are_told_apart() {
+        let member = 0x8e9e_05c5_2164_694d;
+        let mut seen = std::collections::BTreeSet::new();
+        for lane in 0..4 {
+            let mut ids = RequestIds::new(member, 1_700_000_000_000, lane, 4);
+            for _ in 0..1000 {
+                let id = ids.next_id();
+                assert_eq!(RequestIds::lane(member, id, 4), Some(lane));
+                assert_eq!(RequestIds::lane(member + 1, id, 4), None);
+                assert!(seen.insert(id));
+            }
+        }
+    }
+}
