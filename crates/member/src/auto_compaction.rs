@@ -4,8 +4,8 @@
 //! compact comes out. The caller proposes it and reports how it went.
 //!
 //! *Periodic* keeps history for a period: it remembers the revision at ten points of each period
-//! (of each hour, if the period is longer) and compacts once a period (once an hour) to the one it
-//! saw a period ago. *Revision* keeps a number of revisions: every five minutes it compacts to the
+//! (of each hour, if the period is longer) and compacts once a period (once an hour) to the last one
+//! it saw more than a period ago. *Revision* keeps a number of revisions: every five minutes it compacts to the
 //! current one less that number.
 //!
 //! Every member runs it, so that a new leader has its samples already; only the leader's request is
@@ -148,7 +148,9 @@ impl AutoCompaction {
     /// Starts at a time and revision. `now_ms` is any clock that only moves forward.
     pub fn new(retention: Retention, now_ms: u64, revision: i64) -> AutoCompaction {
         let schedule = match retention {
-            Retention::Periodic { period_ms } => Periodic::new(period_ms, now_ms, revision),
+            Retention::Periodic { period_ms } => {
+                Schedule::Periodic(Periodic::new(period_ms, now_ms, revision))
+            }
             Retention::Revisions { count } => Schedule::Revisions { count },
         };
         let wakes_at_ms = now_ms.saturating_add(schedule.sleep_ms());
@@ -227,21 +229,21 @@ impl Schedule {
 }
 
 impl Periodic {
-    fn new(period_ms: u64, now_ms: u64, revision: i64) -> Schedule {
+    fn new(period_ms: u64, now_ms: u64, revision: i64) -> Periodic {
         let interval_ms = period_ms.min(HOUR_MS);
         let sample_ms = (interval_ms / 10).max(1);
-        Schedule::Periodic(Periodic {
+        Periodic {
             sample_ms,
             interval_ms,
             samples: VecDeque::from([revision]),
             samples_max: usize::try_from(period_ms / sample_ms).unwrap_or(usize::MAX - 1) + 1,
             last_success_ms: now_ms,
             wait_ms: period_ms,
-        })
+        }
     }
 
-    /// Takes a sample. Returns the oldest there was before it, the one of a period ago, if the time
-    /// for a compaction has come.
+    /// Takes a sample. Returns the oldest there was before it if the time for a compaction has come:
+    /// one of a sampling interval more than a period ago, so that a whole period is kept always.
     fn wake(&mut self, now_ms: u64, revision: i64) -> Option<i64> {
         let oldest = self.samples[0];
         self.samples.push_back(revision);
@@ -422,20 +424,20 @@ mod tests {
     #[test]
     fn ten_hours_of_history_are_kept_and_compacted_every_hour() {
         let asked = run(periodic(600), 14, |_| Outcome::Done);
-        assert_eq!(asked, [(600, 1), (660, 61), (720, 121), (780, 181), (840, 241)]);
+        assert_eq!(asked, [(600, 1), (660, 55), (720, 115), (780, 175), (840, 235)]);
     }
 
     #[test]
     fn half_an_hour_of_history_is_kept_and_compacted_every_half_hour() {
         let asked = run(periodic(30), 2, |_| Outcome::Done);
-        assert_eq!(asked, [(30, 1), (60, 31), (90, 61), (120, 91)]);
+        assert_eq!(asked, [(30, 1), (60, 28), (90, 58), (120, 88)]);
     }
 
     #[test]
     fn a_failed_compaction_is_tried_again_at_the_next_sample() {
         let failing = |minute| if minute < 66 { Outcome::Failed } else { Outcome::Done };
         let asked = run(periodic(60), 3, failing);
-        assert_eq!(asked, [(60, 1), (66, 7), (126, 67)]);
+        assert_eq!(asked, [(60, 1), (66, 1), (126, 61)]);
     }
 
     #[test]
@@ -468,7 +470,7 @@ mod tests {
         let asked: Vec<(u64, i64)> = (201..=210)
             .filter_map(|minute| Some((minute, machine.tick(minute * MINUTE_MS, 300)?)))
             .collect();
-        assert_eq!(asked, [(204, 145)]);
+        assert_eq!(asked, [(204, 139)]);
     }
 
     #[test]
