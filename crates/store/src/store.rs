@@ -7,8 +7,8 @@ use types::{Revision, Row};
 use vfs::Disk;
 
 use crate::{
-    Batch, CheckpointDone, CheckpointWriter, CleanProgress, Cleaning, LogView, OpenError, Restored, RowMetas,
-    State, StoreError, SyncHandle, Synced,
+    Batch, CheckpointDone, CheckpointWriter, CleanProgress, Cleaning, LogView, OpenError, Restored,
+    RowMetas, State, StoreError, SyncHandle, Synced,
 };
 
 /// The bounds a store keeps.
