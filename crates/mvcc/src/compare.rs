@@ -1,7 +1,13 @@
 //! The conditions of a transaction (`reference/apply-semantics.md` 5.2).
 
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use types::{KeyRange, LeaseId};
+
+use crate::index::{Bounds, Item, Record};
+use crate::{IndexView, ReadError, RowSource};
 
 /// One condition: it must hold for every living key of `range`.
 #[derive(Clone, Debug)]
@@ -41,4 +47,73 @@ pub enum Operator {
     NotEqual,
     /// A number of the wire's enum that nobody knows: holds, as in Go.
     Unknown,
+}
+
+/// A key that does not live: every number of it is 0.
+const ABSENT: Record = Record { main: 0, created: 0, version: 0, sub: 0 };
+
+impl IndexView {
+    /// Whether a condition holds now.
+    ///
+    /// # Errors
+    /// Only faults of `source`, and only when values are compared.
+    pub fn holds(&self, source: &dyn RowSource, compare: &Compare) -> Result<bool, ReadError> {
+        let mut seen = false;
+        let mut test = |item: &Item| {
+            seen = true;
+            match compare.stored_against_given(source, item.newest, item.lease) {
+                Ok(order) if compare.operator.accepts(order) => ControlFlow::Continue(()),
+                Ok(_) => ControlFlow::Break(Ok(false)),
+                Err(fault) => ControlFlow::Break(Err(fault)),
+            }
+        };
+        let outcome = match &compare.range {
+            KeyRange::One(key) => match self.tree.get(key).filter(|item| item.is_alive()) {
+                Some(item) => test(item),
+                None => ControlFlow::Continue(()),
+            },
+            range => {
+                let bounds = Bounds::of(range);
+                self.tree.walk(&bounds, self.current, 0, &mut |_, item, _| test(item))
+            }
+        };
+        match outcome {
+            ControlFlow::Break(decided) => decided,
+            ControlFlow::Continue(()) if seen => Ok(true),
+            ControlFlow::Continue(()) if matches!(compare.target, Target::Value(_)) => Ok(false),
+            ControlFlow::Continue(()) => {
+                Ok(compare.operator.accepts(compare.stored_against_given(source, ABSENT, 0)?))
+            }
+        }
+    }
+}
+
+impl Compare {
+    fn stored_against_given(
+        &self,
+        source: &dyn RowSource,
+        record: Record,
+        lease: LeaseId,
+    ) -> Result<Ordering, ReadError> {
+        Ok(match &self.target {
+            Target::Version(given) => record.version.cmp(given),
+            Target::Create(given) => record.created.cmp(given),
+            Target::Mod(given) => record.main.cmp(given),
+            Target::Lease(given) => lease.cmp(given),
+            Target::Value(given) => source.row(record.revision())?.value().cmp(given),
+            Target::Unknown => Ordering::Equal,
+        })
+    }
+}
+
+impl Operator {
+    fn accepts(self, stored_against_given: Ordering) -> bool {
+        match self {
+            Operator::Equal => stored_against_given.is_eq(),
+            Operator::Greater => stored_against_given.is_gt(),
+            Operator::Less => stored_against_given.is_lt(),
+            Operator::NotEqual => stored_against_given.is_ne(),
+            Operator::Unknown => true,
+        }
+    }
 }

@@ -1,61 +1,39 @@
 //! The index as bytes: a checkpoint that a restart loads instead of reading every row.
+//!
+//! ```text
+//! image   = "hfindex" version:u8 frame*
+//! frame   = length:u32 crc32c:u32 payload            little endian; the sum covers length and payload
+//! payload = 0 current:n compacted+1:n                once, first
+//!         | 1 entry*                                 keys ascending, through all frames
+//!         | 2 keys:n                                 once, last: how many entries there were
+//! entry   = shared:n length:n rest records:n record* lease:n?
+//! record  = main:n sub:n version:n age:n?            main: minus the one before; age: main - created
+//! ```
+//!
+//! `n` is a number of seven bits per byte. `shared` counts the bytes a key has in common with the one
+//! before in its frame. A tombstone has version 0 and no age; a key that does not live has no lease.
 
-use bytes::Bytes;
+mod read;
+mod write;
 
-use crate::Restore;
+pub use read::{ImageError, ImageReader};
+pub use write::ImageWriter;
 
-/// Writes a view as chunks. An iterator, so the store can write one chunk at a time.
-#[derive(Debug)]
-pub struct ImageWriter {}
+/// What an image begins with. The last byte is the format's version.
+const MAGIC: &[u8; 8] = b"hfindex\x01";
+/// Bytes before a frame's payload.
+const FRAME_HEADER_BYTES: usize = 8;
+/// Longest payload. Frames are cut far below it; only a key of such length could reach it.
+const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 
-impl ImageWriter {
-    /// The revision the image covers: rows after it are to be restored on top.
-    pub fn revision(&self) -> i64 {
-        todo!()
-    }
+const HEADER: u8 = 0;
+const ENTRIES: u8 = 1;
+const END: u8 = 2;
+
+/// The sum that guards a frame.
+fn checksum(length: [u8; 4], payload: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&length), payload)
 }
 
-impl Iterator for ImageWriter {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        todo!()
-    }
-}
-
-/// Reads an image back, fed with bytes in pieces of any size.
-#[derive(Debug, Default)]
-pub struct ImageReader {}
-
-/// Bytes that are not an image, or not an undamaged one.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("index image is damaged at byte {offset}: {what}")]
-pub struct ImageError {
-    /// Where in the image.
-    pub offset: u64,
-    /// What was found there.
-    pub what: &'static str,
-}
-
-impl ImageReader {
-    /// Nothing read yet.
-    pub fn new() -> ImageReader {
-        todo!()
-    }
-
-    /// Takes the next bytes.
-    ///
-    /// # Errors
-    /// [`ImageError`] as soon as the image cannot be right.
-    pub fn feed(&mut self, _bytes: &[u8]) -> Result<(), ImageError> {
-        todo!()
-    }
-
-    /// The image is complete; rows after [`Restore::revision`] may follow.
-    ///
-    /// # Errors
-    /// [`ImageError`] when something is missing.
-    pub fn finish(self) -> Result<Restore, ImageError> {
-        todo!()
-    }
-}
+#[cfg(test)]
+mod tests;

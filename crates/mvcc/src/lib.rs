@@ -13,12 +13,15 @@
 //!
 //! Not here: whether a lease exists (see `lease`), who may do it (see `auth`), the wire (see `apply`).
 
+mod codec;
 mod compare;
 mod error;
 mod hash;
 mod image;
+mod index;
 mod mvcc;
 mod pages;
+mod plan;
 mod query;
 mod restore;
 mod txn;

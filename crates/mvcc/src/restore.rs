@@ -2,7 +2,8 @@
 
 use types::{LeaseId, Revision, Row};
 
-use crate::Mvcc;
+use crate::index::{Record, Tree};
+use crate::{IndexView, Mvcc};
 
 /// What the index must know of a stored row.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +32,18 @@ impl<'a> From<&'a Row> for RowMeta<'a> {
 
 /// A keyspace being rebuilt.
 #[derive(Debug)]
-pub struct Restore {}
+pub struct Restore {
+    view: IndexView,
+    /// The revision of the image it began with; 1 without one.
+    covered: i64,
+    /// The newest row taken.
+    newest: Revision,
+}
 
 /// Rows that no store of ours could hold.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
-    /// Rows come in revision order, and after the image's.
+    /// Rows come in revision order.
     #[error("row {found} follows row {newest}")]
     OutOfOrder {
         /// The row that came too late.
@@ -44,7 +51,7 @@ pub enum RestoreError {
         /// The newest before it.
         newest: Revision,
     },
-    /// The row's own fields contradict each other.
+    /// The row's own fields contradict each other, or the image.
     #[error("row {revision} cannot be: {what}")]
     Impossible {
         /// Which row.
@@ -63,31 +70,111 @@ impl Default for Restore {
 impl Restore {
     /// Starts from nothing: all rows follow.
     pub fn new() -> Restore {
-        todo!()
+        Restore::from_image(IndexView { tree: Tree::new(), current: 1, compacted: -1 })
+    }
+
+    pub(crate) fn from_image(view: IndexView) -> Restore {
+        Restore { covered: view.current, newest: Revision::default(), view }
     }
 
     /// The newest revision known so far; rows at or below it are already in. 1 when there is none.
     pub fn revision(&self) -> i64 {
-        todo!()
+        self.view.current
     }
 
     /// The compacted revision the image was made under; -1 without one.
     pub fn compact_revision(&self) -> i64 {
-        todo!()
+        self.view.compacted
     }
 
-    /// Takes the next row.
+    /// Takes the next row. Rows that a compaction has let go may be missing, so nothing is concluded
+    /// from gaps; each row says itself who created its key and how often it changed.
     ///
     /// # Errors
     /// [`RestoreError`] when the row cannot follow what came before.
-    pub fn row(&mut self, _row: RowMeta<'_>) -> Result<(), RestoreError> {
-        todo!()
+    pub fn row(&mut self, row: RowMeta<'_>) -> Result<(), RestoreError> {
+        if row.revision <= self.newest {
+            return Err(RestoreError::OutOfOrder { found: row.revision, newest: self.newest });
+        }
+        let record = self.record(&row);
+        let record =
+            record.map_err(|what| RestoreError::Impossible { revision: row.revision, what })?;
+        let lease = if row.tombstone { 0 } else { row.lease };
+        self.view.tree.write(row.key, |_| (record, lease));
+        self.view.current = record.main;
+        self.newest = row.revision;
+        Ok(())
+    }
+
+    fn record(&self, row: &RowMeta<'_>) -> Result<Record, &'static str> {
+        let main = row.revision.main;
+        if main <= self.covered {
+            return Err("the index image, or the empty store, covers it already");
+        }
+        if row.key.is_empty() {
+            return Err("it has no key");
+        }
+        let sub =
+            u32::try_from(row.revision.sub).map_err(|_| "its sub revision is out of range")?;
+        if row.tombstone {
+            return Ok(Record { main, created: 0, version: 0, sub });
+        }
+        let (created, version) = (row.create_revision, row.version);
+        if version < 1 || created < 1 || main < created {
+            return Err("its creation and version contradict its revision");
+        }
+        Ok(Record { main, created, version, sub })
     }
 
     /// Done. `compact_revision` is the last compaction that was begun, -1 for none (an older one than
-    /// the image's is ignored). Pruning for it starts over, so [`Mvcc::compact_step`] names again
-    /// what is dead; what is gone already is not found again.
-    pub fn finish(self, _compact_revision: i64) -> Mvcc {
-        todo!()
+    /// the image's is ignored); the store is never at a lower revision than that. Pruning for it
+    /// starts over, so [`Mvcc::compact_step`] names again what is dead in this index.
+    pub fn finish(self, compact_revision: i64) -> Mvcc {
+        let mut view = self.view;
+        view.compacted = view.compacted.max(compact_revision);
+        view.current = view.current.max(view.compacted);
+        Mvcc::from_view(view)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(main: i64, sub: i64) -> RowMeta<'static> {
+        let revision = Revision { main, sub };
+        let (key, create_revision, version) = (&b"a"[..], 2, main - 1);
+        RowMeta { key, revision, tombstone: false, create_revision, version, lease: 0 }
+    }
+
+    #[track_caller]
+    fn check(row: RowMeta<'_>, expected: Option<&str>) {
+        let mut restore = Restore::new();
+        restore.row(meta(5, 3)).expect("a first row");
+        let error = restore.row(row).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), expected);
+    }
+
+    #[test]
+    fn rows_that_cannot_be_are_refused_by_name() {
+        check(meta(6, 0), None);
+        check(meta(5, 4), None);
+        check(meta(5, 3), Some("row 5.3 follows row 5.3"));
+        check(meta(4, 9), Some("row 4.9 follows row 5.3"));
+        let contradiction = "row 6.0 cannot be: its creation and version contradict its revision";
+        check(RowMeta { version: 0, ..meta(6, 0) }, Some(contradiction));
+        check(RowMeta { create_revision: 7, ..meta(6, 0) }, Some(contradiction));
+        check(RowMeta { key: b"", ..meta(6, 0) }, Some("row 6.0 cannot be: it has no key"));
+        let sub = "row 6.4294967296 cannot be: its sub revision is out of range";
+        check(meta(6, 1 << 32), Some(sub));
+    }
+
+    #[test]
+    fn the_revision_never_falls_below_a_compaction() {
+        // After the last tombstone was compacted away no row holds the newest revision any more.
+        let mut restore = Restore::new();
+        restore.row(meta(5, 0)).expect("a first row");
+        let mvcc = restore.finish(9);
+        assert_eq!((mvcc.current_revision(), mvcc.compact_revision()), (9, 9));
     }
 }

@@ -1,9 +1,12 @@
 //! Write transactions: all changes of one share a main revision and count sub revisions from 0.
 
-use bytes::Bytes;
-use types::{KeyRange, LeaseId, Revision, Row};
+use std::ops::ControlFlow;
 
-use crate::{Mvcc, RangeQuery, RangeResult, ReadError, RowSource};
+use bytes::Bytes;
+use types::{KeyRange, KeyValueRef, LeaseId, Revision, Row, encode_row, encode_tombstone};
+
+use crate::index::{Bounds, Item, Record};
+use crate::{IndexView, Mvcc, RangeQuery, RangeResult, ReadError, RowFault, RowSource};
 
 /// A put, as a client asks for it.
 #[derive(Clone, Debug, Default)]
@@ -69,14 +72,66 @@ pub struct Changes {
 #[derive(Debug)]
 #[must_use = "a transaction must be finished: the index has changed already"]
 pub struct Txn<'a> {
-    _mvcc: &'a mut Mvcc,
+    mvcc: &'a mut Mvcc,
+    /// The revision before it.
+    begin: i64,
+    /// What it did so far.
+    changes: Changes,
+    /// What [`Txn::abandon`] goes back to.
+    before: Option<IndexView>,
 }
 
-impl Txn<'_> {
+/// The rows of a running transaction, which the store has not seen yet, before all others.
+struct Overlay<'a> {
+    main: i64,
+    rows: &'a [Row],
+    stored: &'a dyn RowSource,
+}
+
+impl RowSource for Overlay<'_> {
+    fn row(&self, revision: Revision) -> Result<Row, RowFault> {
+        if revision.main != self.main {
+            return self.stored.row(revision);
+        }
+        let at =
+            usize::try_from(revision.sub).expect("the index holds what this transaction wrote");
+        Ok(self.rows[at].clone())
+    }
+
+    fn rows(&self, revisions: &[Revision]) -> Result<Vec<Row>, RowFault> {
+        if revisions.iter().any(|revision| revision.main == self.main) {
+            return revisions.iter().map(|revision| self.row(*revision)).collect();
+        }
+        self.stored.rows(revisions)
+    }
+}
+
+/// What the index said about a key in the moment it was written.
+#[derive(Default)]
+struct Written {
+    record: Option<Record>,
+    /// The row a watcher is shown as the one before.
+    previous: Option<Revision>,
+    lease_before: LeaseId,
+    lease_after: LeaseId,
+}
+
+impl<'a> Txn<'a> {
+    pub(crate) fn new(mvcc: &'a mut Mvcc, before: Option<IndexView>) -> Txn<'a> {
+        let begin = mvcc.now.current;
+        let changes = Changes {
+            revision: begin,
+            rows: Vec::new(),
+            previous: Vec::new(),
+            lease_moves: Vec::new(),
+        };
+        Txn { mvcc, begin, changes, before }
+    }
+
     /// The revision an answer's header shows right now: the one before the transaction, plus one as
     /// soon as it has changed something (`reference/apply-semantics.md` 2.1).
     pub fn revision(&self) -> i64 {
-        todo!()
+        self.changes.revision
     }
 
     /// Puts a key; answers with the row before, if asked for and if the key lived.
@@ -84,8 +139,36 @@ impl Txn<'_> {
     /// # Errors
     /// `KeyNotFound` when something was to be kept of a key that does not live (then nothing was
     /// changed by this put); faults of `source`.
-    pub fn put(&mut self, _source: &dyn RowSource, _put: &Put) -> Result<Option<Row>, ReadError> {
-        todo!()
+    pub fn put(&mut self, source: &dyn RowSource, put: &Put) -> Result<Option<Row>, ReadError> {
+        assert!(!put.key.is_empty(), "an empty key is refused at the door");
+        self.mvcc.now.check_put(put)?;
+        let old =
+            if put.ignore_value || put.prev_kv { self.row_now(source, &put.key)? } else { None };
+        let value = match &old {
+            Some(row) if put.ignore_value => row.value(),
+            _ => &put.value[..],
+        };
+        let main = self.begin + 1;
+        let written = self.write(&put.key, |old| {
+            let living = old.filter(|item| item.is_alive());
+            let (created, version) = match living {
+                Some(item) => (item.newest.created, item.newest.version + 1),
+                None => (main, 1),
+            };
+            let kept = living.map_or(0, |item| item.lease);
+            (created, version, if put.ignore_lease { kept } else { put.lease })
+        });
+        let record = written.record.expect("the index has just been given it");
+        let kv = KeyValueRef {
+            key: &put.key,
+            create_revision: record.created,
+            mod_revision: main,
+            version: record.version,
+            value,
+            lease: written.lease_after,
+        };
+        self.note(encode_row(kv, i64::from(record.sub)), &written);
+        Ok(old.filter(|_| put.prev_kv))
     }
 
     /// Deletes the living keys of a range, in key order.
@@ -94,31 +177,105 @@ impl Txn<'_> {
     /// Faults of `source`, before anything is deleted.
     pub fn delete_range(
         &mut self,
-        _source: &dyn RowSource,
-        _delete: &DeleteRange,
+        source: &dyn RowSource,
+        delete: &DeleteRange,
     ) -> Result<Deleted, ReadError> {
-        todo!()
+        let (keys, revisions) = self.living(&delete.range);
+        let previous =
+            if delete.prev_kv { self.overlay(source).rows(&revisions)? } else { Vec::new() };
+        for key in &keys {
+            let written = self.write(key, |_| (0, 0, 0));
+            let record = written.record.expect("the index has just been given it");
+            self.note(encode_tombstone(key, record.revision()), &written);
+        }
+        Ok(Deleted { count: keys.len() as i64, previous })
     }
 
     /// Answers a range, this transaction's changes included.
     ///
     /// # Errors
-    /// As [`crate::IndexView::range`].
+    /// As [`IndexView::range`].
     pub fn range(
         &self,
-        _source: &dyn RowSource,
-        _query: &RangeQuery,
+        source: &dyn RowSource,
+        query: &RangeQuery,
     ) -> Result<RangeResult, ReadError> {
-        todo!()
+        self.mvcc.now.range(&self.overlay(source), query)
     }
 
     /// Ends the transaction and tells what it did.
     pub fn finish(self) -> Changes {
-        todo!()
+        self.changes
     }
 
     /// Undoes everything. Only for a transaction begun with [`Mvcc::begin_revocable`].
     pub fn abandon(self) {
-        todo!()
+        self.mvcc.now = self.before.expect("only a revocable transaction is abandoned");
+    }
+
+    fn overlay<'o>(&'o self, stored: &'o dyn RowSource) -> Overlay<'o> {
+        Overlay { main: self.begin + 1, rows: &self.changes.rows, stored }
+    }
+
+    /// The row of a key as it is now, if it lives.
+    fn row_now(&self, source: &dyn RowSource, key: &[u8]) -> Result<Option<Row>, ReadError> {
+        match self.mvcc.now.get(key) {
+            Some(at) => Ok(Some(self.overlay(source).row(at.revision)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The living keys of a range and where their rows are.
+    fn living(&self, range: &KeyRange) -> (Vec<Bytes>, Vec<Revision>) {
+        let now = &self.mvcc.now;
+        if let KeyRange::One(key) = range {
+            return now.get(key).map(|at| (key.clone(), at.revision)).into_iter().unzip();
+        }
+        let (mut keys, mut revisions) = (Vec::new(), Vec::new());
+        let _: ControlFlow<()> =
+            now.tree.walk(&Bounds::of(range), now.current, 0, &mut |key, _, record| {
+                keys.push(key.to_bytes());
+                revisions.push(record.revision());
+                ControlFlow::Continue(())
+            });
+        (keys, revisions)
+    }
+
+    /// Gives the index its next record. `decide` says creation, version and lease; a version of 0
+    /// makes a tombstone.
+    fn write(
+        &mut self,
+        key: &[u8],
+        decide: impl FnOnce(Option<&Item>) -> (i64, i64, LeaseId),
+    ) -> Written {
+        let main = self.begin + 1;
+        let sub = u32::try_from(self.changes.rows.len()).expect("they are all in memory");
+        let mut written = Written::default();
+        self.mvcc.now.tree.write(key, |old| {
+            let (created, version, lease) = decide(old);
+            let record = Record { main, created, version, sub };
+            written.record = Some(record);
+            written.lease_before = old.map_or(0, |item| item.lease);
+            written.lease_after = lease;
+            // A row that creates its key has none before it, even where the key was deleted in this
+            // same transaction.
+            let shown = old.filter(|_| created != main);
+            let before = shown.and_then(|item| item.living_at(main - 1));
+            written.previous = before.map(|record| record.revision());
+            (record, lease)
+        });
+        self.mvcc.now.current = main;
+        self.changes.revision = main;
+        written
+    }
+
+    /// Takes down a change for those who are told afterwards.
+    fn note(&mut self, row: Row, written: &Written) {
+        if written.lease_before != written.lease_after {
+            let (from, to) = (written.lease_before, written.lease_after);
+            self.changes.lease_moves.push(LeaseMove { key: row.key_bytes(), from, to });
+        }
+        self.changes.previous.push(written.previous);
+        self.changes.rows.push(row);
     }
 }

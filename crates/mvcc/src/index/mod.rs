@@ -1,0 +1,17 @@
+//! The key index: an ordered tree of keys with what is kept of each, cheap to snapshot and to count.
+
+mod build;
+mod history;
+mod item;
+mod keys;
+mod node;
+mod prune;
+mod tree;
+mod walk;
+
+pub(crate) use build::Builder;
+pub(crate) use item::{Item, Record};
+pub(crate) use keys::KeyParts;
+pub(crate) use prune::Pruning;
+pub(crate) use tree::Tree;
+pub(crate) use walk::{Bounds, after};
