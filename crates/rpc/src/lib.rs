@@ -27,27 +27,36 @@
 //!
 //! Not here: what any method does (see `server`), JSON (see `gateway`).
 
+mod admission;
+mod answer;
 mod call;
 mod connection;
+mod engine;
+mod gate;
 mod limits;
 mod listen;
+mod local;
+mod message;
 mod observer;
 mod outbox;
+mod pings;
 mod reply;
 mod router;
 mod server;
 mod status;
 mod stream;
+mod wire;
 
 pub use call::{Call, Identity, Metadata, Peer, PeerAddress};
 pub use limits::Limits;
 pub use listen::{Listener, Protocols, Socket, SocketOptions, Stream, Tls};
+pub use local::{Answers, Caller};
 pub use observer::{NoObserver, Observer};
 pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
 pub use reply::{Reply, decode};
 pub use router::{Kind, Method, Router};
 pub use server::{HttpBody, HttpHandler, Running, Server};
-pub use stream::{Gone, Inbound, Sink};
+pub use stream::{Gone, Inbound, Sink, Source};
 
 /// A future that stays on the thread that made it.
 pub type LocalFuture<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;

@@ -166,9 +166,9 @@ impl fmt::Debug for Router {
     }
 }
 
-/// Service and method of a path. Go splits at the last slash and forgives a missing first one.
+/// Service and method of a path. Go splits at the last slash.
 fn split(path: &str) -> Option<(&str, &str)> {
-    path.strip_prefix('/').unwrap_or(path).rsplit_once('/')
+    path.strip_prefix('/')?.rsplit_once('/')
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::connection::{Accepted, serve_connection};
 use crate::listen::{Listener, Socket, Stream};
-use crate::{Limits, LocalFuture, NoObserver, Observer, Peer, PeerAddress, Router};
+use crate::{Caller, Limits, LocalFuture, NoObserver, Observer, Peer, PeerAddress, Router};
 
 /// The body of an HTTP/1.1 answer.
 pub type HttpBody = Pin<Box<dyn Body<Data = Bytes, Error = io::Error>>>;
@@ -55,6 +55,7 @@ where
 /// A server that is being put together.
 pub struct Server {
     shared: Shared,
+    phase: watch::Sender<Phase>,
     workers: usize,
 }
 
@@ -78,13 +79,24 @@ pub(crate) enum Phase {
     Closed,
 }
 
+/// Waits until the end has come so far. A server that was dropped has ended.
+pub(crate) async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    let _ = phase.wait_for(|phase| wanted <= *phase).await;
+}
+
 impl Server {
     /// A server for these methods. Without [`Server::http`], HTTP/1.1 connections are closed.
     pub fn new(router: Arc<Router>, limits: Limits) -> Server {
         let shared =
             Shared { router, limits: Arc::new(limits), observer: Arc::new(NoObserver), http: None };
         let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        Server { shared, workers }
+        Server { shared, phase: watch::channel(Phase::Open).0, workers }
+    }
+
+    /// Makes calls from inside the process, as the JSON gateway does. Ask after
+    /// [`Server::observer`], which it tells about its calls.
+    pub fn caller(&self) -> Caller {
+        Caller::new(&self.shared, self.phase.subscribe())
     }
 
     /// Who answers HTTP/1.1.
@@ -114,7 +126,7 @@ impl Server {
     /// # Errors
     /// When the system gives no thread, or no event queue.
     pub fn serve(self, listeners: Vec<Listener>) -> io::Result<Running> {
-        let (phase, _) = watch::channel(Phase::Open);
+        let phase = self.phase;
         let mut workers = Vec::with_capacity(self.workers);
         let mut threads = Vec::with_capacity(self.workers + 1);
         for number in 0..self.workers {

@@ -43,8 +43,8 @@ pub(crate) trait Outlet {
 }
 
 /// Where the requests of one call come from.
-pub(crate) trait Source {
-    /// The next whole message; `None` when the client closed its end.
+pub trait Source {
+    /// The next whole message; `None` when the client closed its end, or after a refusal.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Refusal>>;
 }
 

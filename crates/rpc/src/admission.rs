@@ -1,0 +1,169 @@
+//! What is asked of a request before its method is looked up: gRPC's own rules for headers.
+//!
+//! The order of the checks and their texts are grpc-go's (`reference/observed.md` F).
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, request};
+use types::{Code, Refusal};
+
+use crate::message::Encoding;
+use crate::status;
+
+/// A request that may be answered as gRPC.
+pub(crate) struct Admitted {
+    pub encoding: Encoding,
+    pub timeout: Option<Duration>,
+    pub content_type: HeaderValue,
+}
+
+/// A request that is no gRPC; the HTTP status says so too.
+#[derive(Debug)]
+pub(crate) struct Turned {
+    pub status: StatusCode,
+    pub content_type: HeaderValue,
+    pub refusal: Refusal,
+}
+
+const GRPC: &str = "application/grpc";
+
+/// Judges a request's headers. A call whose `grpc-encoding` is unknown is refused in the normal
+/// way, with HTTP status 200.
+pub(crate) fn admit(head: &request::Parts) -> Result<Admitted, Turned> {
+    let Some(content_type) = answer_type(&head.headers) else {
+        let found = head.headers.get("content-type").map_or(&b""[..], HeaderValue::as_bytes);
+        let text = format!("invalid gRPC request content-type {}", quoted(found));
+        let refusal = Refusal::Other(Code::InvalidArgument, text.into());
+        let content_type = HeaderValue::from_static(GRPC);
+        return Err(Turned { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, content_type, refusal });
+    };
+    let turned = |status, content_type: &HeaderValue, text: String| Turned {
+        status,
+        content_type: content_type.clone(),
+        refusal: Refusal::Other(Code::Internal, text.into()),
+    };
+    let timeout = match head.headers.get("grpc-timeout") {
+        None => None,
+        Some(value) => Some(status::parse_timeout(value.as_bytes()).map_err(|error| {
+            let text = format!("malformed grpc-timeout: {error}");
+            turned(StatusCode::BAD_REQUEST, &content_type, text)
+        })?),
+    };
+    if head.uri.authority().is_none() && !head.headers.contains_key("host") {
+        let text = "no host or :authority header present".to_owned();
+        return Err(turned(StatusCode::BAD_REQUEST, &content_type, text));
+    }
+    if head.method != Verb::POST {
+        let verb = &head.method;
+        let text = format!("Received a HEADERS frame with :method \"{verb}\" which should be POST");
+        return Err(turned(StatusCode::METHOD_NOT_ALLOWED, &content_type, text));
+    }
+    let encoding = encoding(&head.headers).map_err(|refusal| Turned {
+        status: StatusCode::OK,
+        content_type: content_type.clone(),
+        refusal,
+    })?;
+    Ok(Admitted { encoding, timeout, content_type })
+}
+
+impl Admitted {
+    /// When the client stops waiting. A timeout beyond the clock's end is none.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+    }
+}
+
+/// The content type to answer with: the one asked for, in lower case. `None` if it is not gRPC's.
+fn answer_type(headers: &HeaderMap) -> Option<HeaderValue> {
+    let found = headers.get("content-type")?;
+    if found == GRPC {
+        return Some(HeaderValue::from_static(GRPC));
+    }
+    let lower = found.as_bytes().to_ascii_lowercase();
+    let subtype = match lower.strip_prefix(GRPC.as_bytes())? {
+        [] => &[][..],
+        [b'+' | b';', subtype @ ..] => subtype,
+        _ => return None,
+    };
+    if subtype.is_empty() {
+        return Some(HeaderValue::from_static(GRPC));
+    }
+    HeaderValue::from_bytes(&[GRPC.as_bytes(), b"+", subtype].concat()).ok()
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
+    let Some(value) = headers.get("grpc-encoding") else { return Ok(Encoding::Identity) };
+    match value.as_bytes() {
+        b"" | b"identity" => Ok(Encoding::Identity),
+        b"gzip" => Ok(Encoding::Gzip),
+        other => {
+            let name = quoted(other);
+            let text = format!("grpc: Decompressor is not installed for grpc-encoding {name}");
+            Err(Refusal::Other(Code::Unimplemented, text.into()))
+        }
+    }
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn judge(verb: &str, headers: &[(&str, &str)]) -> Result<Admitted, Turned> {
+        let mut request = Request::builder().method(verb).uri("http://host/pkg.Echo/Once");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        admit(&request.body(()).expect("well-formed").into_parts().0)
+    }
+
+    #[track_caller]
+    fn turned(verb: &str, headers: &[(&str, &str)], status: u16, code: Code, text: &str) {
+        let Err(turned) = judge(verb, headers) else { panic!("it was admitted") };
+        assert_eq!(turned.status, status);
+        assert_eq!((turned.refusal.code(), turned.refusal.message()), (code, text));
+    }
+
+    const TYPE: (&str, &str) = ("content-type", "application/grpc");
+
+    #[test]
+    fn whatever_subtype_is_asked_for_is_echoed() {
+        let echoed = |asked: &str| {
+            let admitted = judge("POST", &[("content-type", asked)]).ok().expect("admitted");
+            admitted.content_type.to_str().expect("text").to_owned()
+        };
+        assert_eq!(echoed("application/grpc"), "application/grpc");
+        assert_eq!(echoed("application/grpc+Proto"), "application/grpc+proto");
+        assert_eq!(echoed("application/grpc;"), "application/grpc");
+    }
+
+    #[test]
+    fn what_is_not_grpc_is_turned_away_with_an_http_status() {
+        let invalid = Code::InvalidArgument;
+        let text = "invalid gRPC request content-type \"application/json\"";
+        turned("POST", &[("content-type", "application/json")], 415, invalid, text);
+        turned("GET", &[], 415, invalid, "invalid gRPC request content-type \"\"");
+        let text = "invalid gRPC request content-type \"application/grpcx\"";
+        turned("POST", &[("content-type", "application/grpcx")], 415, invalid, text);
+        let text = "Received a HEADERS frame with :method \"GET\" which should be POST";
+        turned("GET", &[TYPE], 405, Code::Internal, text);
+    }
+
+    #[test]
+    fn a_malformed_timeout_is_noticed_before_the_wrong_method() {
+        let text = "malformed grpc-timeout: transport: timeout unit is not recognized: \"10\"";
+        turned("GET", &[TYPE, ("grpc-timeout", "10")], 400, Code::Internal, text);
+    }
+
+    #[test]
+    fn an_unknown_compression_is_refused_with_status_200() {
+        let text = "grpc: Decompressor is not installed for grpc-encoding \"snappy\"";
+        turned("POST", &[TYPE, ("grpc-encoding", "snappy")], 200, Code::Unimplemented, text);
+        let gzip = judge("POST", &[TYPE, ("grpc-encoding", "gzip")]).ok().expect("admitted");
+        assert_eq!(gzip.encoding, Encoding::Gzip);
+    }
+}

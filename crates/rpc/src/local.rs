@@ -1,0 +1,228 @@
+//! Calls made inside the process: the same handlers, observed alike, without a socket.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use tokio::sync::watch;
+use types::{Code, Refusal};
+
+use crate::answer::deadline_exceeded;
+use crate::reply::PREFIX_BYTES;
+use crate::router::Handler;
+use crate::server::{Phase, Shared, reached};
+use crate::stream::{Gone, Inbound, Outlet, Sink, Source};
+use crate::{Call, LocalFuture, Method, Observer, Router};
+
+/// Calls the methods of a server from inside its process, on one of its own threads.
+#[derive(Clone)]
+pub struct Caller {
+    router: Arc<Router>,
+    observer: Arc<dyn Observer>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Caller {
+    pub(crate) fn new(shared: &Shared, phase: watch::Receiver<Phase>) -> Caller {
+        Caller { router: shared.router.clone(), observer: shared.observer.clone(), phase }
+    }
+
+    /// The method at a path, for [`Call::local`].
+    pub fn method(&self, path: &str) -> Option<&Method> {
+        self.router.method(path)
+    }
+
+    /// Calls a unary method. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// What the method refuses, or that the call's deadline passed.
+    ///
+    /// # Panics
+    /// When the method is not unary.
+    pub async fn unary(&self, call: Call, message: Bytes) -> Result<Bytes, Refusal> {
+        let method = call.method;
+        let route = self.router.route(method.path).expect("a Method comes from a router");
+        let Handler::Unary(handler) = &route.handler else { panic!("{} streams", method.path) };
+        let mut record = Record::start(&self.observer, method);
+        self.observer.received(&method, message.len());
+        let deadline = call.deadline;
+        let work = handler(call, message);
+        let outcome = match deadline {
+            None => work.await,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
+                .await
+                .unwrap_or_else(|_| Err(deadline_exceeded())),
+        };
+        record.handled(outcome.as_ref().err().map_or(Code::Ok, Refusal::code));
+        let mut frame = outcome?;
+        frame.advance(PREFIX_BYTES);
+        self.observer.sent(&method, frame.len());
+        Ok(frame)
+    }
+
+    /// Calls a method that streams its answers. Dropping what is returned cancels the call.
+    ///
+    /// # Panics
+    /// When the method is unary.
+    pub fn stream(&self, call: Call, mut requests: Box<dyn Source>) -> Answers {
+        let (method, deadline) = (call.method, call.deadline);
+        let outlet = Rc::new(RefCell::new(Queue::default()));
+        let observer = self.observer.clone();
+        let sink = Sink { outlet: outlet.clone(), method, observer: observer.clone() };
+        let router = self.router.clone();
+        let mut phase = self.phase.clone();
+        let work = async move {
+            let route = router.route(method.path).expect("a Method comes from a router");
+            match &route.handler {
+                Handler::Bidi(handler) => {
+                    let inbound = Inbound { source: requests, method, observer };
+                    handler(call, inbound, sink).await
+                }
+                Handler::ServerStream(handler) => {
+                    let message = poll_fn(|cx| requests.poll_next(cx)).await?;
+                    let message = message.ok_or_else(crate::answer::no_request)?;
+                    observer.received(&method, message.len());
+                    handler(call, message, sink).await
+                }
+                Handler::Unary(_) => panic!("{} does not stream", method.path),
+            }
+        };
+        let work = async move {
+            let limit = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                outcome = work => outcome,
+                () = limit => Err(deadline_exceeded()),
+                () = reached(&mut phase, Phase::Draining) => Err(Refusal::Stopped),
+            }
+        };
+        let record = Record::start(&self.observer, method);
+        Answers { work: Some(Box::pin(work)), outlet, record, outcome: None }
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").finish_non_exhaustive()
+    }
+}
+
+/// The answers of a stream called inside the process. The call makes progress while it is asked.
+pub struct Answers {
+    work: Option<LocalFuture<Result<(), Refusal>>>,
+    outlet: Rc<RefCell<Queue>>,
+    record: Record,
+    outcome: Option<Result<(), Refusal>>,
+}
+
+impl Answers {
+    /// The next message; `None` after the last one of a call that ended well.
+    ///
+    /// # Errors
+    /// How the call ended, if not well; `None` follows.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`Answers::next`] for hand-written futures.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
+        if let Some(work) = &mut self.work
+            && let Poll::Ready(outcome) = work.as_mut().poll(cx)
+        {
+            self.record.handled(outcome.as_ref().err().map_or(Code::Ok, Refusal::code));
+            self.outcome = Some(outcome);
+            self.work = None;
+        }
+        let mut queue = self.outlet.borrow_mut();
+        if let Some(message) = queue.messages.pop_front() {
+            queue.sender.take().into_iter().for_each(Waker::wake);
+            return Poll::Ready(Ok(Some(message)));
+        }
+        if self.work.is_none() {
+            return Poll::Ready(self.outcome.take().unwrap_or(Ok(())).map(|()| None));
+        }
+        queue.receiver = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers").field("ended", &self.work.is_none()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.outlet.borrow_mut().closed = true;
+    }
+}
+
+/// One message between a handler and whoever called it.
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Bytes>,
+    sender: Option<Waker>,
+    receiver: Option<Waker>,
+    closed: bool,
+}
+
+impl Outlet for Queue {
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if self.closed {
+            return Poll::Ready(Err(Gone));
+        }
+        if self.messages.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.sender = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn push(&mut self, mut frame: Bytes) -> Result<(), Gone> {
+        if self.closed {
+            return Err(Gone);
+        }
+        frame.advance(PREFIX_BYTES);
+        self.messages.push_back(frame);
+        self.receiver.take().into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+}
+
+/// Tells the observer that a call began and, once, how it ended.
+struct Record {
+    observer: Arc<dyn Observer>,
+    method: Method,
+    began: Option<Instant>,
+}
+
+impl Record {
+    fn start(observer: &Arc<dyn Observer>, method: Method) -> Record {
+        observer.started(&method);
+        Record { observer: observer.clone(), method, began: Some(Instant::now()) }
+    }
+
+    fn handled(&mut self, code: Code) {
+        if let Some(began) = self.began.take() {
+            self.observer.handled(&self.method, code, began.elapsed());
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.handled(Code::Canceled);
+    }
+}
