@@ -1,0 +1,177 @@
+//! What the records of a log mean, read from its segments in order (`reference/wal-and-snap.md` 2.6).
+
+use std::path::Path;
+
+use bytes::Bytes;
+use types::{Entry, HardState};
+use vfs::Disk;
+
+use crate::error::{Damage, OpenError};
+use crate::frame::{Record, RecordKind};
+use crate::name::SegmentName;
+use crate::segment::{Next, SegmentReader};
+use crate::{Marker, wire};
+
+/// Every segment begins with these.
+const BEGINNING: [RecordKind; 2] = [RecordKind::Crc, RecordKind::Metadata];
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    /// From the first segment; there is none without.
+    pub metadata: Option<Bytes>,
+    pub hard_state: HardState,
+    /// After the start marker; empty when there is none.
+    pub entries: Vec<Entry>,
+    /// All of them, in log order.
+    pub markers: Vec<Marker>,
+    /// The last entry's index, or the last marker's if that is higher.
+    pub last_index: u64,
+    /// The checksum so far.
+    pub checksum: u32,
+    /// Where the last whole record of the last segment ends.
+    pub end: u64,
+    /// Whether an unfinished write follows.
+    pub torn: bool,
+    start_found: bool,
+}
+
+/// Reads `segments`, which are the log's last ones, to the end. With `start`, keeps the entries after
+/// it and insists on finding it; without, only markers and the hard state are wanted.
+pub(crate) fn replay(
+    disk: &dyn Disk,
+    dir: &Path,
+    segments: &[SegmentName],
+    start: Option<&Marker>,
+) -> Result<Replay, OpenError> {
+    let mut replay = Replay::default();
+    let mut running = None;
+    for (place, name) in segments.iter().enumerate() {
+        let path = dir.join(name.to_string());
+        let last = place + 1 == segments.len();
+        let opened = disk.open_read(&path);
+        let file = opened.map_err(|source| OpenError::Io {
+            attempt: "opening",
+            path: path.clone(),
+            offset: 0,
+            source,
+        })?;
+        let mut reader = SegmentReader::new(path, file, last)?;
+        replay.segment(&mut reader, &mut running, start)?;
+    }
+    replay.checksum = running.unwrap_or(0);
+    match start {
+        Some(start) if !replay.start_found => Err(OpenError::MarkerNotFound {
+            dir: dir.to_owned(),
+            index: start.index,
+            term: start.term,
+        }),
+        _ => Ok(replay),
+    }
+}
+
+impl Replay {
+    fn segment(
+        &mut self,
+        reader: &mut SegmentReader,
+        running: &mut Option<u32>,
+        start: Option<&Marker>,
+    ) -> Result<(), OpenError> {
+        let mut expected = BEGINNING.into_iter();
+        loop {
+            let offset = reader.position();
+            let next = reader.next(running)?;
+            let found = match &next {
+                Next::Record(record) => record.kind as u64,
+                Next::End | Next::Torn => 0,
+            };
+            if let Some(kind) = expected.next()
+                && kind as u64 != found
+            {
+                return Err(reader.damaged(offset, Damage::Beginning { found }));
+            }
+            self.torn = matches!(next, Next::Torn);
+            let Next::Record(record) = next else {
+                self.end = offset;
+                return Ok(());
+            };
+            self.record(reader, offset, record, start)?;
+        }
+    }
+
+    fn record(
+        &mut self,
+        reader: &SegmentReader,
+        offset: u64,
+        record: Record,
+        start: Option<&Marker>,
+    ) -> Result<(), OpenError> {
+        let damaged = |damage| reader.damaged(offset, damage);
+        let no = |expected| damaged(Damage::Content { expected });
+        match record.kind {
+            RecordKind::Crc => Ok(()),
+            RecordKind::Metadata => {
+                let known = self.metadata.get_or_insert_with(|| record.data.clone());
+                if *known == record.data { Ok(()) } else { Err(damaged(Damage::MetadataConflict)) }
+            }
+            RecordKind::Entry => {
+                let entry = wire::entry(&record.data).ok_or_else(|| no("entry"))?;
+                self.entry(entry, start).map_err(damaged)
+            }
+            RecordKind::State => {
+                self.hard_state = wire::hard_state(&record.data).ok_or_else(|| no("hard state"))?;
+                Ok(())
+            }
+            RecordKind::Marker => {
+                let marker = wire::marker(&record.data).ok_or_else(|| no("marker"))?;
+                self.marker(reader, offset, marker, start)
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: Entry, start: Option<&Marker>) -> Result<(), Damage> {
+        self.last_index = entry.index;
+        let Some(start) = start else { return Ok(()) };
+        let Some(place) = entry.index.checked_sub(start.index.saturating_add(1)) else {
+            return Ok(());
+        };
+        if place > self.entries.len() as u64 {
+            let before = entry.index - 1 - (place - self.entries.len() as u64);
+            return Err(Damage::Gap { found: entry.index, before });
+        }
+        self.entries.truncate(place as usize);
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    fn marker(
+        &mut self,
+        reader: &SegmentReader,
+        offset: u64,
+        marker: Marker,
+        start: Option<&Marker>,
+    ) -> Result<(), OpenError> {
+        if let Some(start) = start.filter(|start| start.index == marker.index) {
+            if start.term != marker.term {
+                return Err(OpenError::MarkerMismatch {
+                    file: reader.path().clone(),
+                    offset,
+                    index: start.index,
+                    term: start.term,
+                    found: marker.term,
+                });
+            }
+            self.start_found = true;
+        }
+        self.last_index = self.last_index.max(marker.index);
+        self.markers.push(marker);
+        Ok(())
+    }
+
+    /// The markers of snapshots that the log proves to be committed. A marker is written before the
+    /// hard state that covers it, so after a crash the last may be ahead of what was agreed.
+    pub fn valid_markers(&self) -> Vec<Marker> {
+        let committed = |marker: &&Marker| marker.index <= self.hard_state.commit;
+        self.markers.iter().filter(committed).cloned().collect()
+    }
+}
