@@ -133,6 +133,9 @@ impl Replay {
         self.last_index = entry.index;
         let Some(start) = start else { return Ok(()) };
         let Some(place) = entry.index.checked_sub(start.index.saturating_add(1)) else {
+            // It replaces what lies under the marker, so what followed there is gone too. Go etcd
+            // keeps that: started from a snapshot, it may find an entry again that was replaced.
+            self.entries.clear();
             return Ok(());
         };
         if place > self.entries.len() as u64 {

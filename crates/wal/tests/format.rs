@@ -125,6 +125,18 @@ fn a_later_entry_with_the_same_index_drops_all_behind_it() {
 }
 
 #[test]
+fn an_entry_under_the_marker_drops_what_followed_it_too() {
+    let disk = new_disk();
+    let mut wal = create(&disk);
+    wal.append(Some(&state(1, 2)), &entries(1, 1..6, 10)).expect("no fault");
+    wal.append(Some(&state(2, 4)), &entries(2, 4..5, 10)).expect("no fault");
+    wal.append_marker(&marker(4, 2)).expect("no fault");
+    drop(wal);
+    // Entry 5 of term 1 was replaced with entry 4, before the snapshot.
+    assert_eq!(read(&disk, &marker(4, 2)).expect("undamaged").entries, []);
+}
+
+#[test]
 fn a_marker_ahead_of_the_log_is_a_snapshot_from_the_leader() {
     let disk = new_disk();
     let mut wal = create(&disk);

@@ -36,7 +36,8 @@ pub enum FaultKind {
     Eio,
     /// No room: nothing happened.
     Enospc,
-    /// Half of the bytes were written, then the device could not. For other operations as `Eio`.
+    /// About half of the bytes were written, up to a border of 512, then the device could not: kernels
+    /// give up between pages. For other operations as `Eio`.
     ShortWrite,
 }
 
@@ -412,7 +413,8 @@ impl File for MemoryFile {
         state.room(self.node, offset + bytes.len() as u64)?;
         let file = state.file(self.node);
         if verdict == Verdict::DoHalf {
-            file.write(&bytes[..bytes.len() / 2], offset);
+            let border = (offset + bytes.len() as u64 / 2) / SECTOR_BYTES * SECTOR_BYTES;
+            file.write(&bytes[..border.saturating_sub(offset) as usize], offset);
             return Err(io::Error::from_raw_os_error(EIO));
         }
         file.write(bytes, offset);
