@@ -1,0 +1,3 @@
+//! The tests with real processes, in one binary because linking is dear.
+
+mod oracle;

@@ -1,0 +1,98 @@
+//! We and real etcd, the same requests, the same answers.
+
+use std::path::Path;
+
+use holdfast_robust::foreign::{self, Part};
+use holdfast_robust::generate::Area;
+use holdfast_robust::oracle::{Findings, Plan, compare};
+use holdfast_robust::random;
+
+/// How many episodes, from `HOLDFAST_EPISODES` or the default of the test.
+fn episodes(default: u64) -> u64 {
+    std::env::var("HOLDFAST_EPISODES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[track_caller]
+fn judge(name: &str, findings: &Findings) {
+    let report = findings.report(usize::MAX);
+    let folder = foreign::repository().join("target/oracle");
+    std::fs::create_dir_all(&folder).expect("the target folder can be written to");
+    let file = folder.join(format!("{name}.txt"));
+    std::fs::write(&file, report).expect("the report can be written");
+    println!("{name}: {}", findings.report(12));
+    assert!(
+        findings.differences.is_empty(),
+        "{name}: all differences are in target/oracle/{name}.txt"
+    );
+}
+
+fn against_the_newest(name: &str, area: Area, count: u64, steps: usize) {
+    let Some(reference) = foreign::need(name, Part::EtcdNew) else { return };
+    let Some(subject) = foreign::subject(name) else { return };
+    run(name, &reference, &subject, area, episodes(count), steps);
+}
+
+fn run(name: &str, reference: &Path, subject: &Path, area: Area, episodes: u64, steps: usize) {
+    let seed = random::seed(name, 1000);
+    let plan = Plan { area, seed, episodes, steps, sane_enums: false };
+    judge(name, &compare(reference, subject, &plan, &[]));
+}
+
+#[test]
+fn kv_requests_have_real_etcds_answers() {
+    against_the_newest("oracle-kv", Area::Kv, 3, 250);
+}
+
+#[test]
+fn transactions_have_real_etcds_answers() {
+    against_the_newest("oracle-txn", Area::Txn, 3, 250);
+}
+
+#[test]
+fn lease_requests_have_real_etcds_answers() {
+    against_the_newest("oracle-lease", Area::Lease, 2, 250);
+}
+
+#[test]
+fn watches_have_real_etcds_answers() {
+    against_the_newest("oracle-watch", Area::Watch, 3, 150);
+}
+
+#[test]
+fn cluster_and_maintenance_requests_have_real_etcds_answers() {
+    against_the_newest("oracle-services", Area::Services, 3, 150);
+}
+
+#[test]
+fn locks_and_elections_have_real_etcds_answers() {
+    against_the_newest("oracle-locks", Area::Locks, 2, 200);
+}
+
+#[test]
+fn malformed_requests_have_real_etcds_answers() {
+    against_the_newest("oracle-wire", Area::Wire, 2, 250);
+}
+
+#[test]
+fn http_requests_have_real_etcds_answers() {
+    against_the_newest("oracle-http", Area::Http, 2, 250);
+}
+
+/// Proves that the comparison itself is sound: nothing may differ where nothing is different.
+#[test]
+fn two_real_etcds_answer_alike() {
+    let name = "oracle-self";
+    let Some(reference) = foreign::need(name, Part::EtcdNew) else { return };
+    let mut findings = Findings::default();
+    for area in Area::ALL {
+        let plan = Plan {
+            area,
+            seed: random::seed(name, 1),
+            episodes: episodes(1),
+            steps: 60,
+            sane_enums: false,
+        };
+        findings.add(compare(&reference, &reference, &plan, &[]));
+    }
+    judge(name, &findings);
+}
