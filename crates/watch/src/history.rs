@@ -27,7 +27,7 @@ pub struct HistoryRequest {
 }
 
 /// The ranges of the watchers one read serves. May be asked from any thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Interest {
     pub(crate) wanted: RangeMap<Wanted>,
 }
@@ -88,7 +88,7 @@ impl Interest {
 
     /// Adds a watcher's wish.
     pub(crate) fn add(&mut self, range: &KeyRange, wanted: Wanted) {
-        let known = self.wanted.entry(range, || wanted);
+        let known = self.wanted.entry(range, |_| wanted);
         known.from = known.from.min(wanted.from);
         known.previous |= wanted.previous;
     }

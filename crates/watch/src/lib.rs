@@ -19,13 +19,19 @@
 //! watcher is never dropped and nothing is queued for it without bound: a full stream's watchers
 //! just wait, and the worst that happens to them is what happens to every late reader, compaction.
 
+mod catch_up;
 mod event;
+mod groups;
 mod history;
 mod hub;
 mod interface;
 mod limits;
+mod live;
 mod range_map;
+mod recent;
 mod response;
+mod streams;
+mod watcher;
 
 pub use event::{Changes, Event, EventList, Previous};
 pub use history::{History, HistoryReader, HistoryRequest, Interest};
