@@ -323,6 +323,11 @@ impl Applier {
         self.mvcc.compact_revision()
     }
 
+    /// Keys living now.
+    pub fn live_keys(&self) -> u64 {
+        self.mvcc.now().live_keys()
+    }
+
     /// The cluster's members and version.
     pub fn membership(&self) -> &Membership {
         &self.membership

@@ -1,0 +1,58 @@
+//! What a member is started with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use types::Limits;
+
+/// One member's settings, already validated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The member's name (`--name`).
+    pub name: String,
+    /// Where everything is kept (`--data-dir`).
+    pub data_dir: PathBuf,
+    /// Where the raft log is kept, if not below `data_dir` (`--wal-dir`).
+    pub wal_dir: Option<PathBuf>,
+    /// Where peers reach this member (`--initial-advertise-peer-urls`).
+    pub peer_urls: Vec<String>,
+    /// Where clients reach this member (`--advertise-client-urls`).
+    pub client_urls: Vec<String>,
+    /// Enters the ids of a new cluster (`--initial-cluster-token`).
+    pub cluster_token: String,
+    /// One tick of the raft clock (`--heartbeat-interval`).
+    pub heartbeat: Duration,
+    /// Ticks without a leader before an election (`--election-timeout` in ticks).
+    pub election_ticks: usize,
+    /// Ask around before raising the term (`--pre-vote`).
+    pub pre_vote: bool,
+    /// Applied entries between two marks in the log (`--snapshot-count`).
+    pub snapshot_count: u64,
+    /// Entries kept in memory behind a mark (`--snapshot-catchup-entries`).
+    pub catchup_entries: u64,
+    /// Segments of the raft log kept (`--max-wals`); 0 for as many as there are.
+    pub wals_max: usize,
+    /// Learners the cluster takes (`--max-learners`).
+    pub learners_max: usize,
+    /// Whether leases are checkpointed (gate LeaseCheckpoint).
+    pub lease_checkpoints: bool,
+    /// Whether checkpoints are stored whatever the cluster's version (gate LeaseCheckpointPersist).
+    pub persist_lease_checkpoints: bool,
+    /// Interval of periodic watch progress (`--watch-progress-notify-interval`).
+    pub watch_progress: Duration,
+    /// Whether the disk is never synced (`--unsafe-no-fsync`).
+    pub unsafe_no_fsync: bool,
+    /// The release whose behaviour this member shows, as `3.7.1`.
+    pub server_version: &'static str,
+    /// The cluster version that release stands for, as `3.7.0`.
+    pub cluster_version: &'static str,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The election timeout.
+    pub fn election_timeout(&self) -> Duration {
+        self.heartbeat * u32::try_from(self.election_ticks).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,441 @@
+//! The engine's thread: applies what is committed, answers, feeds watch streams, keeps house.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
+
+use apply::{Fault, ReadView};
+use consensus::{Role, Standing};
+use lease::KeepAlive;
+use member::{Engine, EngineEffect, Proposal, RequestIds, Stored};
+use mvcc::HashTriple;
+use prost::Message as _;
+use proto::etcdserverpb as pb;
+use store::{Bucket, CheckpointDone, Cleaning, StoreError, Synced};
+use tokio::sync::{mpsc, oneshot};
+use types::{Entry, EntryKind, LeaseId};
+
+use crate::front::FrontMessage;
+use crate::history::HistoryJob;
+use crate::lane::{LANES_MAX, LaneMessage, Outcome};
+use crate::report::chain;
+use crate::shared::{ClusterView, Shared};
+use crate::start::SyncJob;
+use crate::upkeep::UpkeepJob;
+use crate::{Event, LeaseLeft};
+
+/// What reaches the engine's thread.
+#[derive(Debug)]
+pub(crate) enum EngineMessage {
+    Apply(Vec<Entry>),
+    Standing(Standing),
+    StreamOpened {
+        stream: watch::StreamId,
+        progress_interval_ms: u64,
+        responses: mpsc::UnboundedSender<Vec<watch::Response>>,
+    },
+    Watch(watch::Input),
+    KeepAlive { lease: LeaseId, answer: oneshot::Sender<KeepAlive> },
+    TimeToLive { lease: LeaseId, keys: bool, answer: oneshot::Sender<Option<LeaseLeft>> },
+    Leases { answer: oneshot::Sender<Vec<LeaseId>> },
+    SyncStore,
+    Synced { done: Result<Synced, StoreError>, stored: Stored },
+    Hashed(Option<HashTriple>),
+    Cleaned { cleaning: Box<Cleaning>, failed: Option<StoreError> },
+    Checkpointed(Result<CheckpointDone, StoreError>),
+    Defragment { answer: oneshot::Sender<()> },
+    Snapshot { answer: oneshot::Sender<(ReadView, store::State)> },
+    Tick,
+    Stop { done: std::sync::mpsc::Sender<Option<Stored>> },
+}
+
+/// Entries applied as one group: one flush, one published view.
+const ENTRIES_PER_GROUP_MAX: usize = 8192;
+
+/// The engine's thread and what it remembers between messages.
+pub(crate) struct EngineThread {
+    pub(crate) engine: Engine,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sync: Sender<SyncJob>,
+    pub(crate) history: Sender<HistoryJob>,
+    pub(crate) upkeep: Sender<UpkeepJob>,
+    pub(crate) streams: HashMap<watch::StreamId, mpsc::UnboundedSender<Vec<watch::Response>>>,
+    pub(crate) ids: RequestIds,
+    pub(crate) cleaning: bool,
+    pub(crate) defragmenting: Vec<oneshot::Sender<()>>,
+    pub(crate) checkpointing: bool,
+    pub(crate) checkpoint_revision: i64,
+}
+
+impl EngineThread {
+    /// Runs until told to stop. A fault ends the process.
+    pub(crate) fn run(mut self, inbox: &Receiver<EngineMessage>) {
+        let mut put_back = None;
+        loop {
+            let pruning = self.engine.applier().is_pruning();
+            let message = match put_back.take() {
+                Some(message) => message,
+                None if pruning => match inbox.try_recv() {
+                    Ok(message) => message,
+                    Err(_) => {
+                        // Nothing else to do: forget a little of what was compacted.
+                        if self.prune() {
+                            continue;
+                        }
+                        match inbox.recv() {
+                            Ok(message) => message,
+                            Err(_) => return,
+                        }
+                    }
+                },
+                None => match inbox.recv() {
+                    Ok(message) => message,
+                    Err(_) => return,
+                },
+            };
+            if let EngineMessage::Stop { done } = message {
+                let _ = done.send(self.stop());
+                return;
+            }
+            let handled = match message {
+                EngineMessage::Apply(mut entries) => {
+                    while entries.len() < ENTRIES_PER_GROUP_MAX {
+                        match inbox.try_recv() {
+                            Ok(EngineMessage::Apply(more)) => entries.extend(more),
+                            Ok(other) => {
+                                put_back = Some(other);
+                                break;
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    self.apply(&entries)
+                }
+                other => self.handle(other),
+            };
+            if let Err(fault) = handled {
+                self.fatal(&fault);
+                return;
+            }
+        }
+    }
+
+    fn fatal(&self, fault: &dyn std::error::Error) {
+        let error = chain(fault);
+        self.shared.report.report(Event::Fatal { what: "applying to the store", error });
+    }
+
+    fn apply(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+        let began = Instant::now();
+        let effects = self.engine.apply(entries, self.shared.now_ms())?;
+        self.effects(effects);
+        self.shared.metrics.disk.backend_commit.observe_duration(began.elapsed());
+        Ok(())
+    }
+
+    fn handle(&mut self, message: EngineMessage) -> Result<(), Fault> {
+        match message {
+            EngineMessage::Apply(entries) => self.apply(&entries)?,
+            EngineMessage::Standing(standing) => self.stands(standing),
+            EngineMessage::StreamOpened { stream, progress_interval_ms, responses } => {
+                self.streams.insert(stream, responses);
+                self.watch(watch::Input::StreamOpened { stream, progress_interval_ms });
+            }
+            EngineMessage::Watch(input) => {
+                if let watch::Input::StreamClosed { stream } = &input {
+                    self.streams.remove(stream);
+                }
+                self.watch(input);
+            }
+            EngineMessage::KeepAlive { lease, answer } => {
+                let (kept, effects) = self.engine.keep_alive(lease, self.shared.now_ms());
+                self.effects(effects);
+                let _ = answer.send(kept);
+            }
+            EngineMessage::TimeToLive { lease, keys, answer } => {
+                let left = self.engine.time_to_live(lease, keys, self.shared.now_ms());
+                let _ = answer.send(left.map(|(time, keys)| LeaseLeft { time, keys }));
+            }
+            EngineMessage::Leases { answer } => drop(answer.send(self.engine.leases())),
+            EngineMessage::SyncStore => {
+                let syncing = self.engine.begin_sync()?;
+                let _ = self.sync.send(SyncJob { handle: syncing.handle, stored: syncing.stored });
+            }
+            EngineMessage::Synced { done, stored } => {
+                self.engine.synced(done?);
+                let _ = self.shared.front.send(FrontMessage::Stored(stored));
+            }
+            EngineMessage::Hashed(triple) => {
+                self.engine.hashed(triple);
+                self.publish_hashes();
+            }
+            EngineMessage::Cleaned { cleaning, failed } => self.cleaned(*cleaning, failed)?,
+            EngineMessage::Checkpointed(done) => self.checkpointed(done),
+            EngineMessage::Defragment { answer } => {
+                self.defragmenting.push(answer);
+                self.clean()?;
+            }
+            EngineMessage::Snapshot { answer } => {
+                self.engine.applier_mut().flush()?;
+                let applier = self.engine.applier();
+                let _ = answer.send((applier.view(), applier.stored().state().clone()));
+            }
+            EngineMessage::Tick => self.tick()?,
+            EngineMessage::Stop { .. } => unreachable!("taken care of by the loop"),
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, input: watch::Input) {
+        let effects = self.engine.watch(input);
+        self.effects(effects);
+    }
+
+    fn stands(&mut self, standing: Standing) {
+        let server = &self.shared.metrics.server;
+        if standing.leader != 0 && self.engine.standing().leader != standing.leader {
+            server.leader_changes.inc();
+        }
+        server.has_leader.set(i64::from(standing.leader != 0));
+        server.is_leader.set(i64::from(standing.role == Role::Leader));
+        self.engine.stands(standing);
+    }
+
+    /// Acts on effects in their order; answers and watch responses for one receiver travel together.
+    fn effects(&mut self, effects: Vec<EngineEffect>) {
+        let mut decided: HashMap<usize, Vec<(u64, Outcome)>> = HashMap::new();
+        let mut responses: HashMap<watch::StreamId, Vec<watch::Response>> = HashMap::new();
+        let mut applied = None;
+        for effect in effects {
+            match effect {
+                EngineEffect::Publish(view) => self.publish(*view),
+                EngineEffect::Reply { id, operation, result } => {
+                    self.count(operation, &result);
+                    if let Some(lane) = RequestIds::lane(self.shared.member, id, LANES_MAX) {
+                        decided.entry(lane).or_default().push((id, result));
+                    }
+                }
+                EngineEffect::Send { stream, response } => {
+                    responses.entry(stream).or_default().push(response);
+                }
+                EngineEffect::ReadHistory(request) => {
+                    let _ = self.history.send(HistoryJob(request));
+                }
+                EngineEffect::Hash(job) => drop(self.upkeep.send(UpkeepJob::Hash(Box::new(job)))),
+                EngineEffect::Propose(request) => self.propose(*request),
+                EngineEffect::Applied { index, changes } => applied = Some((index, changes)),
+                EngineEffect::Cluster => self.publish_cluster(),
+            }
+        }
+        for (lane, outcomes) in decided {
+            self.shared.lanes.send(lane, LaneMessage::Decided(outcomes));
+        }
+        for (stream, batch) in responses {
+            if let Some(sender) = self.streams.get(&stream) {
+                let _ = sender.send(batch);
+            }
+        }
+        if let Some((index, changes)) = applied {
+            self.shared.lanes.wake_reads(index);
+            let _ = self.shared.front.send(FrontMessage::Applied { index, changes });
+        }
+    }
+
+    fn count(&self, operation: &'static str, outcome: &Outcome) {
+        let metrics = &self.shared.metrics;
+        match (operation, outcome) {
+            ("Put", Ok(_)) => metrics.mvcc.puts.inc(),
+            ("DeleteRange", Ok(_)) => metrics.mvcc.deletes.inc(),
+            ("Txn", Ok(_)) => metrics.mvcc.txns.inc(),
+            ("LeaseGrant", Ok(_)) => metrics.lease.granted.inc(),
+            ("LeaseRevoke", Ok(_)) => metrics.lease.revoked.inc(),
+            _ => {}
+        }
+    }
+
+    /// Guarantee (visible before answered): the view is in place before any answer of its group leaves.
+    fn publish(&mut self, view: ReadView) {
+        let applied = view.applied_index;
+        self.shared.figures.revision.store(view.index.current_revision(), Ordering::Release);
+        self.shared.view.store(Arc::new(view));
+        self.shared.applied.store(applied, Ordering::SeqCst);
+        self.publish_sizes();
+    }
+
+    fn publish_sizes(&self) {
+        let sizes = self.engine.applier().stored().sizes();
+        self.shared.figures.file_bytes.store(sizes.file_bytes, Ordering::Release);
+        self.shared.figures.live_bytes.store(sizes.live_bytes, Ordering::Release);
+    }
+
+    pub(crate) fn publish_cluster(&self) {
+        let applier = self.engine.applier();
+        let membership = applier.membership();
+        let storage = applier.stored().state().get(Bucket::Meta, b"storageVersion");
+        let view = ClusterView {
+            members: membership.members().cloned().collect(),
+            version: membership.version().map(str::to_owned),
+            storage_version: storage.map(|text| String::from_utf8_lossy(text).into_owned()),
+            downgrade: membership.downgrade().clone(),
+            alarms: applier.alarms().list(0),
+        };
+        let before = self.shared.cluster.swap(Arc::new(view));
+        let now = self.shared.cluster.load();
+        if let Some(version) = now.version.as_ref().filter(|v| before.version.as_ref() != Some(*v)) {
+            self.shared.report.report(Event::ClusterVersion(version.clone()));
+        }
+        if before.alarms != now.alarms {
+            self.shared.report.report(Event::Alarms(now.alarms.len()));
+        }
+    }
+
+    fn publish_hashes(&self) {
+        let mut hashes = self.shared.hashes.write().expect("no holder of the lock panics");
+        *hashes = self.engine.applier().hashes().clone();
+    }
+
+    /// Proposes on the member's own behalf; nobody waits.
+    fn propose(&mut self, mut request: pb::InternalRaftRequest) {
+        let id = self.ids.next_id();
+        request.header = Some(pb::RequestHeader { id, ..Default::default() });
+        let data = request.encode_to_vec().into();
+        let proposal = Proposal { id, kind: EntryKind::Normal, data };
+        let _ = self.shared.front.send(FrontMessage::Propose(vec![proposal]));
+    }
+
+    fn tick(&mut self) -> Result<(), Fault> {
+        let effects = self.engine.ticked(self.shared.now_ms());
+        self.effects(effects);
+        self.clean()?;
+        self.checkpoint()?;
+        self.figures();
+        Ok(())
+    }
+
+    fn figures(&self) {
+        let metrics = &self.shared.metrics;
+        let sizes = self.engine.watch_sizes();
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        metrics.mvcc.watch_streams.set(count(sizes.streams));
+        metrics.mvcc.watchers.set(count(sizes.watches));
+        metrics.mvcc.slow_watchers.set(count(sizes.unsynced));
+        self.publish_sizes();
+    }
+
+    fn prune(&mut self) -> bool {
+        let more = self.engine.prune(self.shared.config.limits.compaction_batch);
+        if !self.engine.applier().is_pruning() {
+            let revision = self.engine.applier().compact_revision();
+            self.shared.report.report(Event::Compacted { revision });
+        }
+        more
+    }
+
+    /// Begins a round of cleaning if one is worth while and none is under way.
+    fn clean(&mut self) -> Result<(), Fault> {
+        if self.cleaning {
+            return Ok(());
+        }
+        // Defragment waits for the pruning of the last compaction: what is not forgotten yet cannot be
+        // cleaned.
+        let all = !self.defragmenting.is_empty() && !self.engine.applier().is_pruning();
+        let store = self.engine.applier_mut().store();
+        let begun = if all { store.begin_clean_all()? } else { store.begin_clean()? };
+        match begun {
+            Some(cleaning) => {
+                self.cleaning = true;
+                let _ = self.upkeep.send(UpkeepJob::Clean(Box::new(cleaning)));
+            }
+            None if all => {
+                self.publish_sizes();
+                for answer in self.defragmenting.drain(..) {
+                    let _ = answer.send(());
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn cleaned(&mut self, cleaning: Cleaning, failed: Option<StoreError>) -> Result<(), Fault> {
+        self.cleaning = false;
+        match failed {
+            None => {
+                self.engine.applier_mut().store().finish_clean(cleaning);
+                // The published view holds the old segments; without a new one their files stay.
+                self.publish_again();
+                self.clean()
+            }
+            Some(error) => {
+                self.engine.applier_mut().store().abandon_clean(cleaning);
+                let what = "cleaning the store";
+                self.shared.report.report(Event::UpkeepFailed { what, error: chain(&error) });
+                Ok(())
+            }
+        }
+    }
+
+    fn publish_again(&mut self) {
+        if self.engine.applier_mut().flush().is_ok() {
+            let view = self.engine.applier().view();
+            self.publish(view);
+        }
+    }
+
+    /// A checkpoint when about as much has changed as there is, so its cost stays in proportion.
+    fn checkpoint(&mut self) -> Result<(), Fault> {
+        const REVISIONS_MIN: i64 = 100_000;
+        let revision = self.engine.applier().revision();
+        if self.checkpointing || revision < self.checkpoint_revision + REVISIONS_MIN {
+            return Ok(());
+        }
+        let keys = self.engine.applier().live_keys();
+        if revision < self.checkpoint_revision + i64::try_from(keys / 2).unwrap_or(i64::MAX) {
+            return Ok(());
+        }
+        let (image, writer) = self.engine.applier_mut().begin_checkpoint()?;
+        self.checkpointing = true;
+        self.checkpoint_revision = revision;
+        let _ = self.upkeep.send(UpkeepJob::Checkpoint(Box::new((image, writer))));
+        Ok(())
+    }
+
+    fn checkpointed(&mut self, done: Result<CheckpointDone, StoreError>) {
+        self.checkpointing = false;
+        match done {
+            Ok(done) => self.engine.applier_mut().store().finish_checkpoint(done),
+            Err(error) => {
+                let what = "writing the index checkpoint";
+                self.shared.report.report(Event::UpkeepFailed { what, error: chain(&error) });
+            }
+        }
+    }
+
+    /// Leaves a store that needs no replay. What fails here costs the next start some time.
+    fn stop(&mut self) -> Option<Stored> {
+        let stopped = (|| -> Result<Stored, Fault> {
+            if !self.checkpointing {
+                let (image, mut writer) = self.engine.applier_mut().begin_checkpoint()?;
+                for chunk in image {
+                    writer.write(&chunk)?;
+                }
+                let done = writer.commit()?;
+                self.engine.applier_mut().store().finish_checkpoint(done);
+            }
+            let syncing = self.engine.begin_sync()?;
+            let done = syncing.handle.sync()?;
+            self.engine.synced(done);
+            Ok(syncing.stored)
+        })();
+        match stopped {
+            Ok(stored) => Some(stored),
+            Err(fault) => {
+                let what = "leaving the store";
+                self.shared.report.report(Event::UpkeepFailed { what, error: chain(&fault) });
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! A member as requests see it: propose, read, watch, ask.
+//!
+//! A [`Node`] may be cloned to any thread. Its asynchronous calls belong to a connection-serving thread:
+//! they use that thread's lane, and must be made from a task of its local runtime.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use apply::{Answer, Member, ReadView};
+use consensus::{Role, Standing};
+use lease::{KeepAlive, TimeToLive};
+use member::Proposal;
+use metrics::Metrics;
+use mvcc::CompactionHashes;
+use prost::Message as _;
+use proto::etcdserverpb as pb;
+use proto::raftpb;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use types::{EntryKind, LeaseId, Limits, MemberId, Refusal};
+
+use crate::engine::EngineMessage;
+use crate::lane::Lane;
+use crate::shared::{ClusterView, Figures, Shared};
+use crate::upkeep::hash_rows;
+use crate::Config;
+
+/// A member's handle.
+#[derive(Clone)]
+pub struct Node {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What is left of a lease.
+#[derive(Debug)]
+pub struct LeaseLeft {
+    /// Remaining and granted time.
+    pub time: TimeToLive,
+    /// The keys that hang on it, if asked for.
+    pub keys: Vec<bytes::Bytes>,
+}
+
+/// What became of a keep-alive.
+pub type KeepAliveAnswer = KeepAlive;
+
+/// One client's watch stream. Dropped, all its watches end.
+pub struct WatchStream {
+    node: Node,
+    stream: watch::StreamId,
+    responses: mpsc::UnboundedReceiver<Vec<watch::Response>>,
+}
+
+static STREAMS: AtomicU64 = AtomicU64::new(1);
+
+impl Node {
+    /// This member's id.
+    pub fn member(&self) -> MemberId {
+        self.shared.member
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> u64 {
+        self.shared.cluster_id
+    }
+
+    /// The settings it was started with.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Its bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.config.limits
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Term, leader, role and commit index.
+    pub fn standing(&self) -> Standing {
+        self.shared.standing.load()
+    }
+
+    /// Whether this member leads.
+    pub fn is_leader(&self) -> bool {
+        self.standing().role == Role::Leader
+    }
+
+    /// The last entry whose changes readers see.
+    pub fn applied(&self) -> u64 {
+        self.shared.applied.load(Ordering::SeqCst)
+    }
+
+    /// What readers see now.
+    pub fn view(&self) -> Arc<ReadView> {
+        self.shared.view.load_full()
+    }
+
+    /// The store's revision now.
+    pub fn revision(&self) -> i64 {
+        self.shared.figures.revision.load(Ordering::Acquire)
+    }
+
+    /// Members, version and alarms now.
+    pub fn cluster(&self) -> Arc<ClusterView> {
+        self.shared.cluster.load_full()
+    }
+
+    /// Sizes of the store.
+    pub fn figures(&self) -> &Figures {
+        &self.shared.figures
+    }
+
+    /// Hashes that compactions left behind.
+    pub fn compaction_hashes(&self) -> CompactionHashes {
+        self.shared.hashes.read().expect("no holder of the lock panics").clone()
+    }
+
+    /// The header every answer carries, at this revision.
+    pub fn header(&self, revision: i64) -> pb::ResponseHeader {
+        pb::ResponseHeader {
+            cluster_id: self.shared.cluster_id,
+            member_id: self.shared.member,
+            revision,
+            raft_term: self.standing().term,
+        }
+    }
+
+    /// Proposes a request and waits until it is applied.
+    ///
+    /// # Errors
+    /// What applying it said; `RequestTooLarge`, `RequestTooManyRequests`, `Timeout`, `Stopped`.
+    pub async fn propose(&self, request: pb::InternalRaftRequest) -> Result<Answer, Refusal> {
+        let mut request = request;
+        let lane = Lane::here(&self.shared);
+        let id = lane.next_id();
+        request.header = Some(pb::RequestHeader { id, ..Default::default() });
+        let bytes = request.encoded_len();
+        if self.shared.config.limits.request_bytes_max < bytes {
+            return Err(Refusal::RequestTooLarge);
+        }
+        let data = request.encode_to_vec().into();
+        self.decide(&lane, Proposal { id, kind: EntryKind::Normal, data }).await
+    }
+
+    /// Proposes a configuration change and waits until it is applied. Its id is set here.
+    ///
+    /// # Errors
+    /// As [`Node::propose`].
+    pub async fn propose_change(&self, change: raftpb::ConfChange) -> Result<Answer, Refusal> {
+        let lane = Lane::here(&self.shared);
+        let id = lane.next_id();
+        let change = raftpb::ConfChange { id: Some(id), ..change };
+        let data = change.encode_to_vec().into();
+        self.decide(&lane, Proposal { id, kind: EntryKind::ConfChange, data }).await
+    }
+
+    async fn decide(&self, lane: &std::rc::Rc<Lane>, proposal: Proposal) -> Result<Answer, Refusal> {
+        let limits = &self.shared.config.limits;
+        let _counted = Counted::enter(&self.shared, limits.proposals_pending_max)?;
+        let pending = lane.propose(proposal);
+        match timeout(limits.request_timeout, pending.outcome()).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.shared.metrics.server.proposals_failed.inc();
+                Err(Refusal::Timeout)
+            }
+        }
+    }
+
+    /// Waits until everything that was committed before this call can be read: what a linearizable
+    /// read must do before it looks at [`Node::view`].
+    ///
+    /// # Errors
+    /// `Timeout` and `Stopped`.
+    pub async fn barrier(&self) -> Result<(), Refusal> {
+        let lane = Lane::here(&self.shared);
+        let ready = lane.barrier();
+        match timeout(self.shared.config.limits.request_timeout, ready).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Refusal::Stopped),
+            Err(_) => {
+                self.shared.metrics.server.slow_read_indexes.inc();
+                lane.read_gave_up();
+                Err(Refusal::Timeout)
+            }
+        }
+    }
+
+    /// An id that no other member and no other call gets, with the highest bit clear: for leases.
+    pub fn next_lease_id(&self) -> LeaseId {
+        let id = Lane::here(&self.shared).next_id() & (u64::MAX >> 1);
+        i64::try_from(id).expect("the highest bit is clear")
+    }
+
+    /// Starts a lease's time over.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub async fn keep_alive(&self, lease: LeaseId) -> Result<KeepAliveAnswer, Refusal> {
+        self.ask(|answer| EngineMessage::KeepAlive { lease, answer }).await
+    }
+
+    /// What is left of a lease; `None` if there is none.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub async fn time_to_live(
+        &self,
+        lease: LeaseId,
+        keys: bool,
+    ) -> Result<Option<LeaseLeft>, Refusal> {
+        self.ask(|answer| EngineMessage::TimeToLive { lease, keys, answer }).await
+    }
+
+    /// All leases, soonest end first.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub async fn leases(&self) -> Result<Vec<LeaseId>, Refusal> {
+        self.ask(|answer| EngineMessage::Leases { answer }).await
+    }
+
+    /// Cleans the store completely. Others are served meanwhile.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub async fn defragment(&self) -> Result<(), Refusal> {
+        self.ask(|answer| EngineMessage::Defragment { answer }).await
+    }
+
+    /// The whole replicated state at one entry, for a snapshot file.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub async fn snapshot(&self) -> Result<(ReadView, store::State), Refusal> {
+        self.ask(|answer| EngineMessage::Snapshot { answer }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> EngineMessage,
+    ) -> Result<T, Refusal> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared.engine.send(question(sender)).map_err(|_| Refusal::Stopped)?;
+        receiver.await.map_err(|_| Refusal::Stopped)
+    }
+
+    /// Feeds a hasher from a view's log. Takes as long as reading the log does: not for a thread that
+    /// serves others.
+    ///
+    /// # Errors
+    /// What the store could not read.
+    pub fn hash(
+        view: &ReadView,
+        hasher: mvcc::Hasher,
+    ) -> Result<mvcc::HashTriple, store::StoreError> {
+        hash_rows(hasher, &view.log)
+    }
+
+    /// Opens a watch stream. `jitter` in 0..=99 spreads the periodic progress of many streams.
+    pub fn watch(&self, jitter: u64) -> WatchStream {
+        let (sender, responses) = mpsc::unbounded_channel();
+        let stream = STREAMS.fetch_add(1, Ordering::Relaxed);
+        let interval = self.shared.config.watch_progress;
+        let interval = interval + interval / 10 * u32::try_from(jitter % 100).unwrap_or(0) / 100;
+        let _ = self.shared.engine.send(EngineMessage::StreamOpened {
+            stream,
+            progress_interval_ms: millis(interval),
+            responses: sender,
+        });
+        WatchStream { node: self.clone(), stream, responses }
+    }
+
+    /// This member, as the cluster knows it.
+    pub fn own_member(&self) -> Option<Member> {
+        self.cluster().members.iter().find(|member| member.id == self.shared.member).cloned()
+    }
+
+    /// Whether the member is on its way down.
+    pub fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::Acquire)
+    }
+
+    /// Ends the process over a fault of the store that a reader found.
+    pub fn fault(&self, what: &'static str, error: &dyn std::error::Error) {
+        let error = crate::report::chain(error);
+        self.shared.report.report(crate::Event::Fatal { what, error });
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl WatchStream {
+    /// Asks for a watch.
+    pub fn create(&self, create: watch::Create) {
+        self.step(watch::Input::Create { stream: self.stream, create });
+    }
+
+    /// Asks to end a watch.
+    pub fn cancel(&self, watch: watch::WatchId) {
+        self.step(watch::Input::Cancel { stream: self.stream, watch });
+    }
+
+    /// Asks how far the stream has come.
+    pub fn request_progress(&self) {
+        self.step(watch::Input::ProgressRequested { stream: self.stream });
+    }
+
+    /// The next responses, in order; `None` when the member stops.
+    pub async fn next(&mut self) -> Option<Vec<watch::Response>> {
+        self.responses.recv().await
+    }
+
+    /// Says that responses have left, which makes room for more.
+    pub fn sent(&self, responses: usize, bytes: usize) {
+        self.step(watch::Input::Sent { stream: self.stream, responses, bytes });
+    }
+
+    fn step(&self, input: watch::Input) {
+        let _ = self.node.shared.engine.send(EngineMessage::Watch(input));
+    }
+}
+
+impl Drop for WatchStream {
+    fn drop(&mut self) {
+        self.step(watch::Input::StreamClosed { stream: self.stream });
+    }
+}
+
+/// A proposal under way, for the bound on them.
+struct Counted<'a>(&'a Shared);
+
+impl Counted<'_> {
+    fn enter(shared: &Shared, max: usize) -> Result<Counted<'_>, Refusal> {
+        let before = shared.proposals.fetch_add(1, Ordering::AcqRel);
+        let counted = Counted(shared);
+        if before < max { Ok(counted) } else { Err(Refusal::RequestTooManyRequests) }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.proposals.fetch_sub(1, Ordering::AcqRel);
+    }
+}

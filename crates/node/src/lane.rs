@@ -1,0 +1,275 @@
+//! A lane: the way from one connection-serving thread into the log and back.
+//!
+//! What a thread proposes within one turn of its loop leaves as one message, reads of one turn share
+//! one question, and answers for a thread arrive together. So the price of crossing threads is paid per
+//! turn, not per request.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{OnceLock, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use apply::Answer;
+use member::{Proposal, RequestIds};
+use tokio::sync::{mpsc, oneshot};
+use types::Refusal;
+
+use crate::front::FrontMessage;
+use crate::shared::Shared;
+
+/// Threads that may have a lane.
+pub(crate) const LANES_MAX: usize = 256;
+
+/// What a proposer is told.
+pub(crate) type Outcome = Result<Answer, Refusal>;
+
+/// What comes back to a lane.
+#[derive(Debug)]
+pub(crate) enum LaneMessage {
+    /// Proposals were decided.
+    Decided(Vec<(u64, Outcome)>),
+    /// A read round was confirmed.
+    ReadReady { ticket: u64, index: u64 },
+    /// Entries were applied that reads of this lane wait for.
+    Applied,
+}
+
+/// The far ends of all lanes.
+#[derive(Default)]
+pub(crate) struct Lanes {
+    ends: RwLock<Vec<LaneEnd>>,
+    count: AtomicUsize,
+}
+
+struct LaneEnd {
+    sender: mpsc::UnboundedSender<LaneMessage>,
+    /// The lowest index a read of this lane waits for; `u64::MAX` for none.
+    awaited: Arc<AtomicU64>,
+}
+
+impl Lanes {
+    /// Sends a message to a lane; one whose thread has ended is not missed.
+    pub(crate) fn send(&self, lane: usize, message: LaneMessage) {
+        let ends = self.ends.read().expect("no holder of the lock panics");
+        if let Some(end) = ends.get(lane) {
+            let _ = end.sender.send(message);
+        }
+    }
+
+    /// Wakes the lanes whose reads waited for an index up to `applied`.
+    pub(crate) fn wake_reads(&self, applied: u64) {
+        let ends = self.ends.read().expect("no holder of the lock panics");
+        for end in ends.iter() {
+            if end.awaited.load(Ordering::SeqCst) <= applied {
+                end.awaited.store(u64::MAX, Ordering::SeqCst);
+                let _ = end.sender.send(LaneMessage::Applied);
+            }
+        }
+    }
+
+    fn open(&self) -> (usize, mpsc::UnboundedReceiver<LaneMessage>, Arc<AtomicU64>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let awaited = Arc::new(AtomicU64::new(u64::MAX));
+        let mut ends = self.ends.write().expect("no holder of the lock panics");
+        let lane = ends.len();
+        assert!(lane < LANES_MAX, "there are far fewer serving threads than lanes");
+        ends.push(LaneEnd { sender, awaited: awaited.clone() });
+        self.count.store(ends.len(), Ordering::Release);
+        (lane, receiver, awaited)
+    }
+}
+
+/// The near end, on its thread.
+pub(crate) struct Lane {
+    number: usize,
+    shared: Arc<Shared>,
+    ids: RefCell<RequestIds>,
+    waiting: RefCell<HashMap<u64, oneshot::Sender<Outcome>>>,
+    outgoing: RefCell<Vec<Proposal>>,
+    /// Reads that have not left yet.
+    reads: RefCell<Vec<oneshot::Sender<()>>>,
+    /// Reads that wait for their index to be confirmed, by ticket.
+    asked: RefCell<HashMap<u64, Vec<oneshot::Sender<()>>>>,
+    /// Reads that wait for their index to be applied.
+    confirmed: RefCell<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
+    awaited: Arc<AtomicU64>,
+    tickets: Cell<u64>,
+    leaving: Cell<bool>,
+}
+
+thread_local! {
+    static LANE: OnceLock<Rc<Lane>> = const { OnceLock::new() };
+}
+
+impl Lane {
+    /// This thread's lane. Must be called from a task of the thread's local runtime.
+    pub(crate) fn here(shared: &Arc<Shared>) -> Rc<Lane> {
+        LANE.with(|lane| lane.get_or_init(|| Lane::open(shared)).clone())
+    }
+
+    fn open(shared: &Arc<Shared>) -> Rc<Lane> {
+        let (number, mut receiver, awaited) = shared.lanes.open();
+        let unix_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        let lane = Rc::new(Lane {
+            number,
+            shared: shared.clone(),
+            ids: RefCell::new(RequestIds::new(shared.member, unix_ms, number, LANES_MAX)),
+            waiting: RefCell::default(),
+            outgoing: RefCell::default(),
+            reads: RefCell::default(),
+            asked: RefCell::default(),
+            confirmed: RefCell::default(),
+            awaited,
+            tickets: Cell::new(0),
+            leaving: Cell::new(false),
+        });
+        let weak = Rc::downgrade(&lane);
+        tokio::task::spawn_local(async move {
+            while let Some(message) = receiver.recv().await {
+                let Some(lane) = weak.upgrade() else { return };
+                lane.take(message);
+            }
+        });
+        lane
+    }
+
+    /// An id nobody else uses.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.borrow_mut().next_id()
+    }
+
+    /// Sends a proposal on its way and returns where its outcome will arrive.
+    pub(crate) fn propose(self: &Rc<Self>, proposal: Proposal) -> Pending {
+        let (sender, receiver) = oneshot::channel();
+        let id = proposal.id;
+        self.waiting.borrow_mut().insert(id, sender);
+        self.outgoing.borrow_mut().push(proposal);
+        self.leave_soon();
+        Pending { lane: self.clone(), id, receiver }
+    }
+
+    /// Resolves when everything that was committed before this call is applied.
+    pub(crate) fn barrier(self: &Rc<Self>) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.reads.borrow_mut().push(sender);
+        self.leave_soon();
+        receiver
+    }
+
+    /// Everything gathered in this turn of the loop leaves at its end: the task runs after those that
+    /// are ready now.
+    fn leave_soon(self: &Rc<Self>) {
+        if self.leaving.replace(true) {
+            return;
+        }
+        let lane = self.clone();
+        tokio::task::spawn_local(async move { lane.leave() });
+    }
+
+    fn leave(&self) {
+        self.leaving.set(false);
+        let proposals = std::mem::take(&mut *self.outgoing.borrow_mut());
+        let reads = std::mem::take(&mut *self.reads.borrow_mut());
+        if !reads.is_empty() {
+            let ticket = self.next_ticket();
+            self.asked.borrow_mut().insert(ticket, reads);
+            let _ = self.shared.front.send(FrontMessage::Read { ticket });
+        }
+        if !proposals.is_empty() {
+            // A front that has ended leaves the proposals undecided: they time out, as they must.
+            let _ = self.shared.front.send(FrontMessage::Propose(proposals));
+        }
+    }
+
+    /// The lane's number is in the low bits, so the answer finds its way back.
+    fn next_ticket(&self) -> u64 {
+        let next = self.tickets.get() + 1;
+        self.tickets.set(next);
+        next * LANES_MAX as u64 + self.number as u64
+    }
+
+    /// The lane a ticket came from.
+    pub(crate) fn of_ticket(ticket: u64) -> usize {
+        (ticket % LANES_MAX as u64) as usize
+    }
+
+    fn take(&self, message: LaneMessage) {
+        match message {
+            LaneMessage::Decided(outcomes) => {
+                let mut waiting = self.waiting.borrow_mut();
+                for (id, outcome) in outcomes {
+                    if let Some(sender) = waiting.remove(&id) {
+                        let _ = sender.send(outcome);
+                    }
+                }
+            }
+            LaneMessage::ReadReady { ticket, index } => {
+                let Some(reads) = self.asked.borrow_mut().remove(&ticket) else { return };
+                self.confirmed.borrow_mut().entry(index).or_default().extend(reads);
+                self.release_reads();
+            }
+            LaneMessage::Applied => self.release_reads(),
+        }
+    }
+
+    /// Releases the reads whose index is applied, and says which index the others wait for.
+    fn release_reads(&self) {
+        let mut confirmed = self.confirmed.borrow_mut();
+        loop {
+            let applied = self.shared.applied.load(Ordering::SeqCst);
+            while let Some(entry) = confirmed.first_entry()
+                && *entry.key() <= applied
+            {
+                for sender in entry.remove() {
+                    let _ = sender.send(());
+                }
+            }
+            let Some((index, _)) = confirmed.first_key_value() else { return };
+            self.awaited.store(*index, Ordering::SeqCst);
+            // The engine may have passed that index before it could see the line above.
+            if self.shared.applied.load(Ordering::SeqCst) < *index {
+                return;
+            }
+        }
+    }
+
+    /// Drops reads whose askers have gone.
+    fn forget_reads(&self) {
+        let gone = |senders: &mut Vec<oneshot::Sender<()>>| {
+            senders.retain(|sender| !sender.is_closed());
+            !senders.is_empty()
+        };
+        self.asked.borrow_mut().retain(|_, senders| gone(senders));
+        self.confirmed.borrow_mut().retain(|_, senders| gone(senders));
+    }
+
+    /// To be called when a read gave up: nothing may gather for askers that have gone.
+    pub(crate) fn read_gave_up(&self) {
+        self.forget_reads();
+    }
+}
+
+/// A proposal on its way. Dropped, it is forgotten here; the log may decide it all the same.
+pub(crate) struct Pending {
+    lane: Rc<Lane>,
+    id: u64,
+    receiver: oneshot::Receiver<Outcome>,
+}
+
+impl Pending {
+    /// Waits for the outcome.
+    pub(crate) async fn outcome(mut self) -> Outcome {
+        (&mut self.receiver).await.unwrap_or(Err(Refusal::Stopped))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.lane.waiting.borrow_mut().remove(&self.id);
+    }
+}

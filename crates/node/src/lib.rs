@@ -1,0 +1,37 @@
+//! A member with threads, a disk and a clock.
+//!
+//! `member` decides and never waits; here are the threads that wait for it:
+//!
+//! | thread | runs | waits for |
+//! |---|---|---|
+//! | front | [`member::Front`] | proposals, reads, the log writer, ticks |
+//! | log | [`wal::Wal`] | its disk: one write and one sync for all that gathered meanwhile |
+//! | engine | [`member::Engine`] | committed entries, watch streams, leases |
+//! | store-sync | syncs of the store | its disk |
+//! | history | watchers that are behind | reads of the log |
+//! | upkeep | cleaning, hashes, checkpoints | reads and writes of the store |
+//!
+//! Requests come from the threads that serve connections. Each of them has a *lane*: what it
+//! proposes in one turn of its loop travels together, and answers come back to it together.
+//!
+//! Not here: what a request looks like on the wire (see `server`), what it does (see `apply`).
+
+mod boot;
+mod config;
+mod engine;
+mod front;
+mod handle;
+mod history;
+mod lane;
+mod log;
+mod report;
+mod shared;
+mod start;
+mod upkeep;
+
+pub use boot::BootError;
+pub use config::Config;
+pub use handle::{KeepAliveAnswer, LeaseLeft, Node, WatchStream};
+pub use report::{Event, Report};
+pub use shared::{ClusterView, Figures, HashSource};
+pub use start::{Running, start};

@@ -1,0 +1,98 @@
+//! What a member has to tell its operator. The shell words it.
+
+use std::path::PathBuf;
+
+use consensus::Standing;
+use types::MemberId;
+
+/// Something an operator may want to read in the log.
+#[derive(Debug)]
+pub enum Event {
+    /// A new data directory was begun.
+    Bootstrapped {
+        /// The member's id.
+        member: MemberId,
+        /// The cluster's id.
+        cluster: u64,
+    },
+    /// An existing data directory was opened.
+    Recovered {
+        /// The member's id.
+        member: MemberId,
+        /// The cluster's id.
+        cluster: u64,
+        /// The last entry in the log.
+        log_index: u64,
+        /// The last entry whose changes the store holds.
+        applied_index: u64,
+        /// The store's revision.
+        revision: i64,
+    },
+    /// A torn end of a file, never confirmed as synced, was cut off.
+    Repaired {
+        /// The file.
+        file: PathBuf,
+        /// Its length now.
+        offset: u64,
+    },
+    /// Damage that cost nothing but time.
+    Ignored {
+        /// What was found where.
+        what: String,
+    },
+    /// Another process holds the data directory; this one waits for it.
+    Locked {
+        /// The file that is locked.
+        file: PathBuf,
+    },
+    /// Term, leader or role changed.
+    Standing(Standing),
+    /// The member's name and client URLs are known to the cluster.
+    Published,
+    /// The cluster's version changed.
+    ClusterVersion(String),
+    /// An alarm was raised or cleared.
+    Alarms(usize),
+    /// A snapshot point was marked in the log.
+    Marked {
+        /// The last entry it covers.
+        index: u64,
+    },
+    /// A compaction's rows are all forgotten.
+    Compacted {
+        /// The compact revision.
+        revision: i64,
+    },
+    /// Housekeeping failed without harm to data; it is tried again.
+    UpkeepFailed {
+        /// What was tried.
+        what: &'static str,
+        /// What went wrong, with its causes.
+        error: String,
+    },
+    /// The member cannot go on. Whoever hears this ends the process: a failed sync is never retried.
+    Fatal {
+        /// What was tried.
+        what: &'static str,
+        /// What went wrong, with its causes.
+        error: String,
+    },
+}
+
+/// Whoever listens. [`Event::Fatal`] must not return.
+pub trait Report: Send + Sync + 'static {
+    /// Takes an event.
+    fn report(&self, event: Event);
+}
+
+/// An error and all its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,120 @@
+//! What the threads of one member share: the published state, and the ways to each other.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, RwLock};
+use std::time::Instant;
+
+use apply::{Downgrade, Member, ReadView};
+use arc_swap::ArcSwap;
+use consensus::{Role, Standing};
+use metrics::Metrics;
+use mvcc::CompactionHashes;
+use proto::etcdserverpb as pb;
+use types::MemberId;
+
+use crate::engine::EngineMessage;
+use crate::front::FrontMessage;
+use crate::lane::Lanes;
+use crate::{Config, Report};
+
+/// Everything threads of one member reach for.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) member: MemberId,
+    pub(crate) cluster_id: u64,
+    pub(crate) front: Sender<FrontMessage>,
+    pub(crate) engine: Sender<EngineMessage>,
+    pub(crate) lanes: Lanes,
+    /// What readers see.
+    pub(crate) view: ArcSwap<ReadView>,
+    /// The last entry in `view`.
+    pub(crate) applied: AtomicU64,
+    pub(crate) standing: PublishedStanding,
+    pub(crate) cluster: ArcSwap<ClusterView>,
+    pub(crate) figures: Figures,
+    pub(crate) hashes: RwLock<CompactionHashes>,
+    /// Proposals on their way, for the bound on them.
+    pub(crate) proposals: AtomicUsize,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) report: Arc<dyn Report>,
+    /// The zero of the member's clock.
+    pub(crate) started: Instant,
+}
+
+impl Shared {
+    /// Milliseconds on the member's clock, which only moves forward.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Members, version and alarms, as the applied entries left them.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterView {
+    /// All members, by id.
+    pub members: Vec<Member>,
+    /// The version all agreed on, as `3.7.0`.
+    pub version: Option<String>,
+    /// The version the stored data has, as `3.7.0`.
+    pub storage_version: Option<String>,
+    /// Whether the cluster is on its way down.
+    pub downgrade: Downgrade,
+    /// The raised alarms.
+    pub alarms: Vec<pb::AlarmMember>,
+}
+
+impl ClusterView {
+    /// Whether an alarm of this kind is raised by anybody.
+    pub fn alarmed(&self, kind: i32) -> bool {
+        self.alarms.iter().any(|alarm| alarm.alarm == kind)
+    }
+}
+
+/// Figures that requests and metrics look at without asking anybody.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Bytes the store takes on disk.
+    pub file_bytes: AtomicU64,
+    /// Bytes of them that are alive.
+    pub live_bytes: AtomicU64,
+    /// The store's revision.
+    pub revision: AtomicI64,
+}
+
+/// Where to find a compaction's hash.
+pub type HashSource = CompactionHashes;
+
+/// Term, leader and role, read far more often than written.
+#[derive(Debug, Default)]
+pub(crate) struct PublishedStanding {
+    term: AtomicU64,
+    leader: AtomicU64,
+    role: AtomicU64,
+    committed: AtomicU64,
+}
+
+impl PublishedStanding {
+    pub(crate) fn store(&self, standing: Standing) {
+        self.term.store(standing.term, Ordering::Release);
+        self.role.store(standing.role as u64, Ordering::Release);
+        self.committed.store(standing.committed, Ordering::Release);
+        self.leader.store(standing.leader, Ordering::Release);
+    }
+
+    pub(crate) fn load(&self) -> Standing {
+        let role = match self.role.load(Ordering::Acquire) {
+            role if role == Role::Leader as u64 => Role::Leader,
+            role if role == Role::Candidate as u64 => Role::Candidate,
+            role if role == Role::PreCandidate as u64 => Role::PreCandidate,
+            _ => Role::Follower,
+        };
+        Standing {
+            leader: self.leader.load(Ordering::Acquire),
+            term: self.term.load(Ordering::Acquire),
+            committed: self.committed.load(Ordering::Acquire),
+            role,
+        }
+    }
+}

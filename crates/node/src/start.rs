@@ -1,0 +1,234 @@
+//! Gives a booted member its threads, and takes them away again.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use member::{Engine, EngineOptions, Front, FrontOptions, RequestIds, Stored};
+use metrics::Metrics;
+use mvcc::CompactionHashes;
+use store::SyncHandle;
+use vfs::{Disk, Lock};
+
+use crate::boot::{Booted, boot};
+use crate::engine::{EngineMessage, EngineThread};
+use crate::front::FrontMessage;
+use crate::lane::LANES_MAX;
+use crate::log::LogMessage;
+use crate::shared::{ClusterView, Figures, PublishedStanding, Shared};
+use crate::{BootError, Config, Node, Report, engine, front, history, log, upkeep};
+
+/// A sync of the store, for the thread that waits for it.
+#[derive(Debug)]
+pub(crate) struct SyncJob {
+    pub(crate) handle: SyncHandle,
+    pub(crate) stored: Stored,
+}
+
+/// The longest a raft log may grow in memory for members that lag, in bytes.
+const LOG_BYTES_MAX: usize = 64 << 20;
+
+/// How often the engine looks at its leases and its house.
+const ENGINE_TICK: Duration = Duration::from_millis(100);
+
+/// A member that runs. Stop it with [`Running::stop`].
+pub struct Running {
+    node: Node,
+    log: Sender<LogMessage>,
+    threads: Vec<JoinHandle<()>>,
+    ticker: Sender<()>,
+    /// Keeps other processes out for as long as the threads may write.
+    _lock: Box<dyn Lock>,
+}
+
+/// Opens or begins the member in its directory and starts its threads.
+///
+/// # Errors
+/// [`BootError`] names what cannot be served.
+pub fn start(
+    config: Config,
+    disk: &Arc<dyn Disk>,
+    metrics: Arc<Metrics>,
+    report: Arc<dyn Report>,
+) -> Result<Running, BootError> {
+    let booted = boot(&config, disk, &*report, &metrics)?;
+    let (front_sender, front_inbox) = channel();
+    let (engine_sender, engine_inbox) = channel();
+    let shared = Arc::new(Shared {
+        member: booted.member,
+        cluster_id: booted.cluster_id,
+        front: front_sender,
+        engine: engine_sender,
+        lanes: Default::default(),
+        view: ArcSwap::from_pointee(booted.applier.view()),
+        applied: AtomicU64::new(booted.applier.applied().0),
+        standing: PublishedStanding::default(),
+        cluster: ArcSwap::from_pointee(ClusterView::default()),
+        figures: Figures::default(),
+        hashes: RwLock::new(CompactionHashes::new()),
+        proposals: AtomicUsize::new(0),
+        stopping: AtomicBool::new(false),
+        metrics,
+        report,
+        started: Instant::now(),
+        config,
+    });
+    Ok(threads(booted, shared, front_inbox, engine_inbox))
+}
+
+fn threads(
+    booted: Booted,
+    shared: Arc<Shared>,
+    front_inbox: Receiver<FrontMessage>,
+    engine_inbox: Receiver<EngineMessage>,
+) -> Running {
+    let (log_sender, log_inbox) = channel();
+    let (sync_sender, sync_inbox) = channel();
+    let (history_sender, history_inbox) = channel();
+    let (upkeep_sender, upkeep_inbox) = channel();
+    let (ticker, ticker_inbox) = channel();
+    let Booted { wal, consensus, applier, marked, lock, .. } = booted;
+
+    let applied = applier.applied().0;
+    let checkpoint_revision = applier.revision();
+    let front = Front::new(consensus, front_options(&shared.config), applied, marked);
+    let engine = EngineThread {
+        engine: Engine::new(applier, watch::Limits::default(), engine_options(&shared)),
+        shared: shared.clone(),
+        sync: sync_sender,
+        history: history_sender,
+        upkeep: upkeep_sender.clone(),
+        streams: HashMap::new(),
+        ids: RequestIds::new(shared.member, unix_ms(), LANES_MAX - 1, LANES_MAX),
+        cleaning: false,
+        defragmenting: Vec::new(),
+        checkpointing: false,
+        checkpoint_revision,
+    };
+    engine.publish_first();
+
+    let mut threads = Vec::new();
+    let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        threads.push(thread.spawn(body).expect("a process may have a dozen threads"));
+    };
+    let (s, l) = (shared.clone(), log_sender.clone());
+    spawn("front", Box::new(move || front::run(front, &front_inbox, &l, &s)));
+    let s = shared.clone();
+    spawn("log", Box::new(move || log::run(wal, &log_inbox, &upkeep_sender, &s)));
+    spawn("engine", Box::new(move || engine.run(&engine_inbox)));
+    let s = shared.clone();
+    spawn("store-sync", Box::new(move || run_syncs(&sync_inbox, &s)));
+    let s = shared.clone();
+    spawn("history", Box::new(move || history::run(&history_inbox, &s)));
+    let (s, l) = (shared.clone(), log_sender.clone());
+    spawn("upkeep", Box::new(move || upkeep::run(&upkeep_inbox, &l, &s)));
+    let s = shared.clone();
+    spawn("ticker", Box::new(move || run_ticker(&ticker_inbox, &s)));
+    Running { node: Node { shared }, log: log_sender, threads, ticker, _lock: lock }
+}
+
+fn front_options(config: &Config) -> FrontOptions {
+    let heartbeat_ms = config.heartbeat.as_millis().max(1);
+    let ticks = |time: Duration| u64::try_from(time.as_millis() / heartbeat_ms).unwrap_or(u64::MAX);
+    FrontOptions {
+        proposals_pending_max: config.limits.proposals_pending_max,
+        committed_applied_gap_max: config.limits.committed_applied_gap_max,
+        read_retry_ticks: ticks(Duration::from_millis(500)).max(1),
+        leader_wait_ticks: ticks(config.limits.request_timeout).max(1),
+        snapshot_count: config.snapshot_count,
+        catchup_entries: config.catchup_entries,
+        log_bytes_max: LOG_BYTES_MAX,
+    }
+}
+
+fn engine_options(shared: &Shared) -> EngineOptions {
+    EngineOptions {
+        member: shared.member,
+        election_ms: u64::try_from(shared.config.election_timeout().as_millis()).unwrap_or(u64::MAX),
+        cluster_version: shared.config.cluster_version,
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn run_syncs(inbox: &Receiver<SyncJob>, shared: &Arc<Shared>) {
+    while let Ok(SyncJob { handle, stored }) = inbox.recv() {
+        let done = handle.sync();
+        let _ = shared.engine.send(EngineMessage::Synced { done, stored });
+    }
+}
+
+/// One clock for all: raft's ticks for the front, a slower beat for the engine.
+fn run_ticker(stop: &Receiver<()>, shared: &Arc<Shared>) {
+    let mut engine_due = Instant::now();
+    let mut front_due = Instant::now() + shared.config.heartbeat;
+    loop {
+        let now = Instant::now();
+        if front_due <= now {
+            // A process that was stopped for long does not make up for every tick it missed.
+            front_due = (front_due + shared.config.heartbeat).max(now);
+            let _ = shared.front.send(FrontMessage::Tick);
+        }
+        if engine_due <= now {
+            engine_due = now + ENGINE_TICK;
+            let _ = shared.engine.send(EngineMessage::Tick);
+        }
+        let wait = front_due.min(engine_due).saturating_duration_since(Instant::now());
+        match stop.recv_timeout(wait) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+impl Running {
+    /// The member's handle.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Stops the threads in the order in which they feed each other, and leaves a directory that needs
+    /// no replay. Blocks.
+    pub fn stop(self) {
+        let shared = &self.node.shared;
+        shared.stopping.store(true, Ordering::Release);
+        let _ = self.ticker.send(());
+        let _ = shared.front.send(FrontMessage::Stop);
+        let (done, left) = channel();
+        let _ = shared.engine.send(EngineMessage::Stop { done });
+        if let Ok(Some(Stored { index, term, conf_state })) = left.recv() {
+            let _ = self.log.send(LogMessage::Mark { index, term, conf_state });
+        }
+        let _ = self.log.send(LogMessage::Stop);
+        let names = ["front", "log", "engine", "ticker"];
+        for thread in self.threads {
+            // The others end when the last of their askers is gone, which is after us.
+            if thread.thread().name().is_some_and(|name| names.contains(&name)) {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl engine::EngineThread {
+    /// Shows what the store held before anything is applied.
+    fn publish_first(&self) {
+        self.publish_cluster();
+        let applier = self.engine.applier();
+        let sizes = applier.stored().sizes();
+        let figures = &self.shared.figures;
+        figures.revision.store(applier.revision(), Ordering::Release);
+        figures.file_bytes.store(sizes.file_bytes, Ordering::Release);
+        figures.live_bytes.store(sizes.live_bytes, Ordering::Release);
+    }
+}
+
