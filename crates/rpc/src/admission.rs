@@ -113,6 +113,14 @@ mod tests {
     use super::*;
     use http::Request;
 
+    #[track_caller]
+    fn admitted(headers: &[(&str, &str)]) -> Admitted {
+        match judge("POST", headers) {
+            Ok(admitted) => admitted,
+            Err(turned) => panic!("{turned:?}"),
+        }
+    }
+
     fn judge(verb: &str, headers: &[(&str, &str)]) -> Result<Admitted, Turned> {
         let mut request = Request::builder().method(verb).uri("http://host/pkg.Echo/Once");
         for (name, value) in headers {
@@ -133,7 +141,7 @@ mod tests {
     #[test]
     fn whatever_subtype_is_asked_for_is_echoed() {
         let echoed = |asked: &str| {
-            let admitted = judge("POST", &[("content-type", asked)]).ok().expect("admitted");
+            let admitted = admitted(&[("content-type", asked)]);
             admitted.content_type.to_str().expect("text").to_owned()
         };
         assert_eq!(echoed("application/grpc"), "application/grpc");
@@ -163,7 +171,7 @@ mod tests {
     fn an_unknown_compression_is_refused_with_status_200() {
         let text = "grpc: Decompressor is not installed for grpc-encoding \"snappy\"";
         turned("POST", &[TYPE, ("grpc-encoding", "snappy")], 200, Code::Unimplemented, text);
-        let gzip = judge("POST", &[TYPE, ("grpc-encoding", "gzip")]).ok().expect("admitted");
+        let gzip = admitted(&[TYPE, ("grpc-encoding", "gzip")]);
         assert_eq!(gzip.encoding, Encoding::Gzip);
     }
 }

@@ -1,22 +1,18 @@
 //! One connection, from its first bytes on: encryption, which protocol, and who serves it.
 
-use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::listen::{Protocols, Stream, Tls};
-use crate::server::{Handed, HttpHandler, Phase, Shared, reached};
+use crate::http1::{Rewound, serve_http1};
+use crate::listen::{Handshake, Protocols, Stream, Tls};
+use crate::server::{Handed, Phase, Shared, reached};
 use crate::wire::Wire;
-use crate::{Identity, Limits, Peer, PeerAddress, engine};
+use crate::{Peer, PeerAddress, engine};
 
 /// What every HTTP/2 client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -37,7 +33,7 @@ pub(crate) async fn serve_connection(
 ) {
     let Accepted { socket, address, protocols, tls } = accepted;
     let opening = async {
-        let (mut stream, identity) = secured(socket.adopt()?, tls).await?;
+        let Handshake { mut stream, identity } = secured(socket.adopt()?, tls).await?;
         let (protocol, unread) = recognize(&mut stream, protocols).await?;
         io::Result::Ok((stream, identity, protocol, unread))
     };
@@ -62,13 +58,10 @@ pub(crate) async fn serve_connection(
     shared.observer.disconnected(&peer);
 }
 
-async fn secured(
-    stream: Box<dyn Stream>,
-    tls: Option<Arc<dyn Tls>>,
-) -> io::Result<(Box<dyn Stream>, Option<Identity>)> {
+async fn secured(stream: Box<dyn Stream>, tls: Option<Arc<dyn Tls>>) -> io::Result<Handshake> {
     match tls {
         Some(tls) => tls.accept(stream).await,
-        None => Ok((stream, None)),
+        None => Ok(Handshake { stream, identity: None }),
     }
 }
 
@@ -100,80 +93,4 @@ async fn recognize(
         }
     }
     Ok((Protocol::Http2, seen.freeze()))
-}
-
-async fn serve_http1(
-    stream: Rewound,
-    http: &Arc<dyn HttpHandler>,
-    limits: &Limits,
-    peer: &Arc<Peer>,
-    mut phase: watch::Receiver<Phase>,
-) {
-    let service = service_fn(|request| {
-        let answer = http.handle(request, peer.clone());
-        async move { Result::<_, Infallible>::Ok(answer.await) }
-    });
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.http_header_timeout);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = reached(&mut phase, Phase::Draining) => connection.as_mut().graceful_shutdown(),
-    }
-    tokio::select! {
-        _ = connection => {}
-        () = reached(&mut phase, Phase::Closed) => {}
-    }
-}
-
-/// A stream some of whose bytes have been read already.
-struct Rewound {
-    unread: Bytes,
-    stream: Box<dyn Stream>,
-}
-
-impl AsyncRead for Rewound {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.unread.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, out);
-        }
-        let count = self.unread.len().min(out.remaining());
-        out.put_slice(&self.unread.split_to(count));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rewound {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -33,6 +33,7 @@ mod call;
 mod connection;
 mod engine;
 mod gate;
+mod http1;
 mod limits;
 mod listen;
 mod local;
@@ -48,14 +49,15 @@ mod stream;
 mod wire;
 
 pub use call::{Call, Identity, Metadata, Peer, PeerAddress};
+pub use http1::{HttpBody, HttpHandler, whole};
 pub use limits::Limits;
-pub use listen::{Listener, Protocols, Socket, SocketOptions, Stream, Tls};
+pub use listen::{Handshake, Listener, Protocols, Socket, SocketOptions, Stream, Tls};
 pub use local::{Answers, Caller};
 pub use observer::{NoObserver, Observer};
 pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
 pub use reply::{Reply, decode};
 pub use router::{Kind, Method, Router};
-pub use server::{HttpBody, HttpHandler, Running, Server};
+pub use server::{Running, Server};
 pub use stream::{Gone, Inbound, Sink, Source};
 
 /// A future that stays on the thread that made it.

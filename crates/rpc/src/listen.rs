@@ -52,14 +52,19 @@ pub struct SocketOptions {
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
+/// What a TLS handshake results in.
+pub struct Handshake {
+    /// The plain side of the encrypted stream.
+    pub stream: Box<dyn Stream>,
+    /// Who the client proved to be, if it showed a certificate.
+    pub identity: Option<Identity>,
+}
+
 /// Turns an accepted stream into an encrypted one. A client that offers HTTP/1.1 by ALPN should
 /// get it, because only gRPC is served over HTTP/2.
 pub trait Tls: Send + Sync + 'static {
-    /// Shakes hands; tells who the client is if it showed a certificate.
-    fn accept(
-        &self,
-        stream: Box<dyn Stream>,
-    ) -> LocalFuture<io::Result<(Box<dyn Stream>, Option<Identity>)>>;
+    /// Shakes hands.
+    fn accept(&self, stream: Box<dyn Stream>) -> LocalFuture<io::Result<Handshake>>;
 }
 
 impl Socket {

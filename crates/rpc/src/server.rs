@@ -5,52 +5,20 @@
 
 use std::fmt;
 use std::io;
-use std::pin::Pin;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::{Body, Incoming};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 
 use crate::connection::{Accepted, serve_connection};
 use crate::listen::{Listener, Socket, Stream};
-use crate::{Caller, Limits, LocalFuture, NoObserver, Observer, Peer, PeerAddress, Router};
-
-/// The body of an HTTP/1.1 answer.
-pub type HttpBody = Pin<Box<dyn Body<Data = Bytes, Error = io::Error>>>;
-
-/// Answers HTTP/1.1 requests. Every `Fn(Request, Arc<Peer>) -> Future<Response>` is one.
-///
-/// For an upgrade (websocket) take `hyper::upgrade::on` the request, spawn what shall follow with
-/// `tokio::task::spawn_local`, and answer 101.
-pub trait HttpHandler: Send + Sync + 'static {
-    /// Answers one request.
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        peer: Arc<Peer>,
-    ) -> LocalFuture<Response<HttpBody>>;
-}
-
-impl<F, Fut> HttpHandler for F
-where
-    F: Fn(Request<Incoming>, Arc<Peer>) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Response<HttpBody>> + 'static,
-{
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        peer: Arc<Peer>,
-    ) -> LocalFuture<Response<HttpBody>> {
-        Box::pin(self(request, peer))
-    }
-}
+use crate::{Caller, HttpHandler, Limits, NoObserver, Observer, PeerAddress, Router};
 
 /// A server that is being put together.
 pub struct Server {
@@ -272,7 +240,7 @@ fn accept_all(
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
-        let workers: std::rc::Rc<[Worker]> = workers.into();
+        let workers: Rc<[Worker]> = workers.into();
         for listener in listeners {
             let workers = workers.clone();
             tokio::task::spawn_local(accept_on(listener, workers, connections_max));
@@ -283,7 +251,8 @@ fn accept_all(
     Ok(())
 }
 
-async fn accept_on(listener: Listener, workers: std::rc::Rc<[Worker]>, connections_max: usize) {
+async fn accept_on(listener: Listener, workers: Rc<[Worker]>, connections_max: usize) {
+    let _left_behind = SocketFile::of(&listener.socket);
     let Ok(acceptor) = Acceptor::new(&listener.socket) else { return };
     loop {
         let total: usize = workers.iter().map(|w| w.connections.load(Ordering::Acquire)).sum();
@@ -303,6 +272,26 @@ async fn accept_on(listener: Listener, workers: std::rc::Rc<[Worker]>, connectio
             Accepted { socket, address, protocols: listener.protocols, tls: listener.tls.clone() };
         if worker.inbox.send(accepted).is_err() {
             return;
+        }
+    }
+}
+
+/// The file of a unix socket, removed when nobody accepts there any more.
+struct SocketFile(Option<PathBuf>);
+
+impl SocketFile {
+    fn of(socket: &Socket) -> SocketFile {
+        let Socket::Unix(listener) = socket else { return SocketFile(None) };
+        let address = listener.local_addr().ok();
+        SocketFile(address.and_then(|address| address.as_pathname().map(PathBuf::from)))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            // If it is gone already, somebody else removed it.
+            let _ = rustix::fs::unlink(path);
         }
     }
 }
