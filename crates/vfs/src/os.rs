@@ -2,6 +2,9 @@
 //!
 //! Directories are private to the user (0700), files too (0600), as etcd's are. `sync_data` is
 //! `fdatasync`: it writes the length when that changed and leaves out what nobody reads back.
+//!
+//! A lock is two locks: `flock`, as Go etcd takes on its database, and an open file description lock,
+//! as it takes on the segments of its log. So neither can start on the other's directory.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
@@ -9,6 +12,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use rustix::fs::{FlockOperation, flock, statvfs};
 use rustix::io::Errno;
 
@@ -16,6 +21,15 @@ use crate::{Disk, File, Lock, Space, parent};
 
 /// Zeros are written from here, so that filling a segment needs no buffer of its own.
 static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+
+/// A write lock from the beginning to wherever the end will be.
+const WHOLE_FILE: libc::flock = libc::flock {
+    l_type: libc::F_WRLCK as libc::c_short,
+    l_whence: libc::SEEK_SET as libc::c_short,
+    l_start: 0,
+    l_len: 0,
+    l_pid: 0,
+};
 
 /// The files of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,8 +106,13 @@ impl Disk for OsDisk {
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Box::new(OsLock { _held: file }))),
-            Err(Errno::WOULDBLOCK) => Ok(None),
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&WHOLE_FILE)) {
+            Ok(_) => Ok(Some(Box::new(OsLock { _held: file }))),
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{SMALL, marker};
-use holdfast_wal::{Marker, Wal};
+use holdfast_wal::{Marker, OpenError, Wal};
 use types::{Entry, EntryKind, HardState};
 use vfs::OsDisk;
 
@@ -179,6 +179,32 @@ fn we_read_a_real_members_log_go_on_with_it_and_hand_it_back() {
         let (entries, _) = check_puts(&wal_dir);
         assert!(contains(&entries[index as usize - 1], "from holdfast"));
         assert!(entries[index as usize..].iter().any(|entry| contains(entry, "from go")));
+    }
+}
+
+#[test]
+fn a_real_member_and_we_cannot_have_one_log_at_once() {
+    for etcd in oracles() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let data = root.path().join("data");
+        let wal_dir = data.join("member/wal");
+        let member = Member::start(&etcd, &data, &[]);
+        let refused = Wal::open(Arc::new(OsDisk), &wal_dir, &marker(0, 0)).map(|_| ());
+        assert!(matches!(refused, Err(OpenError::Locked { .. })), "{refused:?}");
+        drop(member);
+
+        let held = Wal::open(Arc::new(OsDisk), &wal_dir, &marker(0, 0)).expect("it is free");
+        let output = Command::new(&etcd)
+            .args(["--name", "one", "--data-dir", &data.to_string_lossy()])
+            .args(["--listen-client-urls", "http://127.0.0.1:0"])
+            .args(["--advertise-client-urls", "http://127.0.0.1:0"])
+            .args(["--listen-peer-urls", "http://127.0.0.1:0"])
+            .output();
+        let output = output.expect("it ran before");
+        assert!(!output.status.success());
+        let story = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(story.contains("already locked"), "{story}");
+        drop(held);
     }
 }
 
