@@ -91,7 +91,8 @@ async fn locks(client: &mut Client) -> Outcome {
 
 async fn put_until_it_works(client: &mut Client, number: usize) -> i64 {
     for _ in 0..300 {
-        if let Ok(answer) = client.put(format!("rs/w/{number:03}"), number.to_string(), None).await {
+        if let Ok(answer) = client.put(format!("rs/w/{number:03}"), number.to_string(), None).await
+        {
             return answer.header().expect("a header").revision();
         }
         sleep(Duration::from_millis(100)).await;

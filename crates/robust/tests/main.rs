@@ -1,3 +1,7 @@
 //! The tests with real processes, in one binary because linking is dear.
 
+mod clients;
+mod kill;
 mod oracle;
+mod runbooks;
+mod snapshots;

@@ -11,7 +11,7 @@ use super::{Answered, Step, World, call, kv};
 pub(super) fn steps(world: &mut World) -> Vec<Step> {
     match world.random.below(24) {
         0..6 => vec![create(world)],
-        6 => vec![cancel(world)],
+        6 => cancel(world),
         7 => progress(world),
         8 => vec![Step::Drain],
         9 => compact(world),
@@ -29,7 +29,9 @@ fn on_stream(world: &mut World, request: Option<RequestUnion>, answered: Answere
 
 fn create(world: &mut World) -> Step {
     let key = world.key();
-    let ids: [i64; 8] = [0, 0, 0, 0, 1, 2, 7, -1];
+    // Not -1: real etcd uses it for refusals and progress too, and their order among a watch's own
+    // answers is a matter of time.
+    let ids: [i64; 8] = [0, 0, 0, 0, 1, 2, 7, -3];
     let request = WatchCreateRequest {
         range_end: world.range_end(&key).into(),
         key: key.into(),
@@ -43,13 +45,11 @@ fn create(world: &mut World) -> Step {
     on_stream(world, Some(RequestUnion::CreateRequest(request)), Answered::Created)
 }
 
-fn cancel(world: &mut World) -> Step {
-    let watch_id = world.random.between(-1, 7);
-    on_stream(
-        world,
-        Some(RequestUnion::CancelRequest(WatchCancelRequest { watch_id })),
-        Answered::Perhaps,
-    )
+/// Calm first: whether events come before a cancel that follows them closely is a matter of time.
+fn cancel(world: &mut World) -> Vec<Step> {
+    let watch_id = world.random.between(-3, 7);
+    let cancel = RequestUnion::CancelRequest(WatchCancelRequest { watch_id });
+    vec![Step::Drain, on_stream(world, Some(cancel), Answered::Perhaps), Step::Drain]
 }
 
 /// Only on calm streams: whether a watch that is still behind swallows the request is a matter of time.

@@ -60,7 +60,9 @@ const HEADERS: [&str; 8] = [
 ];
 
 /// Values that depend on time, layout or release.
-const MASKED: [&str; 9] = [
+const MASKED: [&str; 11] = [
+    "storage",
+    "storageVersion",
     "raft_term",
     "version",
     "dbSize",

@@ -43,10 +43,9 @@ impl Listener {
             }
             Item::Nothing => false,
             Item::End(end) => {
-                if !self.heard.contains_key(&i64::MIN) {
-                    let text = format!("{:?} {:?} {:?}", end.status, end.message, end.broken);
-                    self.heard.insert(i64::MIN, vec![vec![("stream ended".to_string(), text)]]);
-                }
+                let text = format!("{:?} {:?} {:?}", end.status, end.message, end.broken);
+                let ended = vec![vec![("stream ended".to_string(), text)]];
+                self.heard.entry(i64::MIN).or_insert(ended);
                 false
             }
         }

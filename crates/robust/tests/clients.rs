@@ -1,0 +1,58 @@
+//! Real clients at work: puts, transactions, watches that go on across kill -9, leases, compaction, locks.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use holdfast_robust::foreign::{self, Part};
+use holdfast_robust::process::Home;
+
+/// Runs a client against a fresh server. When it says RESTART, the server is killed and started again
+/// with the same data; when it ends, it must have said PASS.
+#[track_caller]
+fn run(name: &str, program: &Path, first_arguments: &[&str]) {
+    let Some(subject) = foreign::subject(name) else { return };
+    let mut server = Some(Home::new(&subject, &[]).start());
+    let address = server.as_ref().expect("it was just started").address();
+    let mut child = Command::new(program)
+        .args(first_arguments)
+        .arg(&address)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the client starts");
+    let mut input = child.stdin.take().expect("it was piped");
+    let mut last = String::new();
+    for line in BufReader::new(child.stdout.take().expect("it was piped")).lines() {
+        last = line.expect("the client writes text");
+        println!("{name}: {last}");
+        if last == "RESTART" {
+            server = server.take().map(|running| running.kill_and_restart());
+            writeln!(input, "go on").expect("the client reads on");
+        }
+    }
+    let status = child.wait().expect("a child can be waited for");
+    assert!(status.success() && last.starts_with("PASS"), "{name}: {status}, at the end: {last}");
+}
+
+#[test]
+fn the_official_go_client_works_across_a_restart() {
+    let name = "go-client";
+    let Some(program) = foreign::need(name, Part::GoClient) else { return };
+    run(name, &program, &[]);
+}
+
+#[test]
+fn pythons_etcd3_works_across_a_restart() {
+    let name = "python-client";
+    let Some(python) = foreign::need(name, Part::Python) else { return };
+    let program = foreign::repository().join("clients/python-client/client.py");
+    run(name, &python, &[&program.display().to_string()]);
+}
+
+#[test]
+fn rusts_etcd_client_works_across_a_restart() {
+    let name = "rust-client";
+    let Some(program) = foreign::need(name, Part::RustClient) else { return };
+    run(name, &program, &[]);
+}
