@@ -18,14 +18,29 @@
 //! Not here: which revisions are alive (see `mvcc`), what the small state means (see `apply`), the lock
 //! against a second process (see `server`). The files, byte by byte: `docs/data-dir.md`.
 
+mod active;
 mod batch;
 mod checkpoint;
 mod clean;
+mod dump;
 mod error;
+mod files;
+mod footer;
+mod frame;
+mod manifest;
+mod marks;
+mod open;
+mod recent;
+mod record;
 mod restored;
+mod sealed;
+mod segment;
+mod shared;
 mod state;
 mod store;
 mod sync;
+mod table;
+mod varint;
 mod view;
 
 pub use batch::{Batch, Bucket, StateChange};

@@ -1,9 +1,17 @@
 //! What opening a store finds: how far it had come, and the rows' keys to build an index from.
 
-use bytes::Bytes;
-use types::{LeaseId, Revision};
+use std::collections::VecDeque;
 
+use bytes::Bytes;
+use types::{LeaseId, Revision, Row};
+
+use crate::footer::{Column, take_key};
+use crate::segment::Extent;
+use crate::table::Slot;
 use crate::{Checkpoint, Damage, StoreError};
+
+/// How many bytes of rows are read at once where there is no footer to read keys from.
+const ROWS_BYTES: u64 = 1 << 20;
 
 /// What was found on disk. The small state is in [`crate::Store::state`], the rows' keys come from
 /// [`crate::Store::rows_after`].
@@ -46,17 +54,116 @@ pub struct RowMeta {
     pub lease: LeaseId,
 }
 
+impl From<Row> for RowMeta {
+    fn from(row: Row) -> RowMeta {
+        RowMeta {
+            revision: row.revision,
+            tombstone: row.tombstone,
+            // A copy: the row's buffer may be a large one, shared with its neighbours.
+            key: Bytes::copy_from_slice(row.key()),
+            create_revision: row.create_revision,
+            version: row.version,
+            lease: row.lease,
+        }
+    }
+}
+
 /// Rows without their values, in revision order. Reads one segment's keys at a time.
 ///
 /// Rows that compaction marked dead may be missing already, in any order, with one promise: a key whose
 /// tombstone is missing has no earlier row here either, so a deleted key never comes back.
 #[derive(Debug)]
-pub struct RowMetas {}
+pub struct RowMetas {
+    waiting: VecDeque<(Extent, Option<Column>)>,
+    after: Revision,
+    current: Option<Walk>,
+}
+
+/// The walk through one segment.
+#[derive(Debug)]
+struct Walk {
+    extent: Extent,
+    /// The next row to be fetched.
+    position: usize,
+    /// What is left of the footer's keys; `None` when the rows themselves have to be read.
+    keys: Option<Bytes>,
+    ready: VecDeque<(usize, RowMeta)>,
+}
+
+impl RowMetas {
+    pub(crate) fn new(
+        extents: impl Iterator<Item = (Extent, Option<Column>)>,
+        after: i64,
+    ) -> RowMetas {
+        let after = Revision { main: after, sub: i64::MAX };
+        let waiting = extents.filter(|(extent, _)| extent.last > after).collect();
+        RowMetas { waiting, after, current: None }
+    }
+
+    fn step(&mut self) -> Result<Option<RowMeta>, StoreError> {
+        loop {
+            let Some(walk) = &mut self.current else {
+                let Some((extent, keys)) = self.waiting.pop_front() else { return Ok(None) };
+                self.current = Some(Walk::begin(extent, keys)?);
+                continue;
+            };
+            let Some((position, meta)) = walk.ready.pop_front() else {
+                if !walk.fetch()? {
+                    self.current = None;
+                }
+                continue;
+            };
+            if meta.revision > self.after && !walk.extent.is_buried(position) {
+                return Ok(Some(meta));
+            }
+        }
+    }
+}
 
 impl Iterator for RowMetas {
     type Item = Result<RowMeta, StoreError>;
 
     fn next(&mut self) -> Option<Result<RowMeta, StoreError>> {
-        todo!()
+        self.step().transpose()
+    }
+}
+
+impl Walk {
+    fn begin(extent: Extent, keys: Option<Column>) -> Result<Walk, StoreError> {
+        let keys = match keys {
+            Some(column) => column.read(&extent.segment.file)?,
+            None => None,
+        };
+        Ok(Walk { extent, position: 0, keys, ready: VecDeque::new() })
+    }
+
+    /// Makes some rows ready; false at the end.
+    fn fetch(&mut self) -> Result<bool, StoreError> {
+        let slots = self.extent.segment.table.slots(self.position, self.extent.rows);
+        if slots.is_empty() {
+            return Ok(false);
+        }
+        match self.from_keys(&slots) {
+            Some(metas) => self.make_ready(metas),
+            None => {
+                self.keys = None;
+                let spans = self.extent.spans(self.position);
+                let rows = self.extent.read_spans(&spans, ROWS_BYTES)?;
+                self.make_ready(rows.into_iter().map(RowMeta::from).collect());
+            }
+        }
+        Ok(true)
+    }
+
+    /// The rows' keys from the footer, all of them or none.
+    fn from_keys(&mut self, slots: &[Slot]) -> Option<Vec<RowMeta>> {
+        let keys = self.keys.as_mut()?;
+        slots.iter().map(|slot| take_key(slot, keys)).collect()
+    }
+
+    fn make_ready(&mut self, metas: Vec<RowMeta>) {
+        let start = self.position;
+        self.position += metas.len();
+        self.ready = metas.into_iter().enumerate().map(|(at, meta)| (start + at, meta)).collect();
     }
 }

@@ -6,15 +6,21 @@ use std::sync::Arc;
 use types::{Revision, Row};
 use vfs::Disk;
 
+use crate::active::Active;
+use crate::recent::Recent;
+use crate::sealed::{Sealed, order};
+use crate::segment::Extent;
+use crate::shared::Shared;
+use crate::sync::{Position, Unsynced};
 use crate::{
-    Batch, CheckpointDone, CheckpointWriter, CleanProgress, Cleaning, LogView, OpenError, Restored,
-    RowMetas, State, StoreError, SyncHandle, Synced,
+    Batch, CheckpointDone, CheckpointWriter, Cleaning, LogView, OpenError, Restored, RowMetas,
+    State, StoreError, SyncHandle, Synced,
 };
 
 /// The bounds a store keeps.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Size in bytes at which a segment is sealed.
+    /// Size in bytes at which a segment is sealed. At most 1 GiB.
     pub segment_bytes: u64,
     /// A segment is rewritten when less than this share of its bytes lives, in percent.
     pub clean_live_percent: u64,
@@ -47,9 +53,59 @@ pub struct Sizes {
     pub live_bytes: u64,
 }
 
+/// The lengths of the files that are no segments.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OtherFiles {
+    pub(crate) manifest: u64,
+    pub(crate) synced: u64,
+    pub(crate) state: u64,
+    pub(crate) marks: u64,
+    pub(crate) index: u64,
+}
+
 /// The log's one writer.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    pub(crate) options: Options,
+    pub(crate) shared: Arc<Shared>,
+    /// Sealed segments, in revision order.
+    pub(crate) sealed: Vec<Sealed>,
+    /// The rows of `sealed`, as views share them.
+    pub(crate) extents: Arc<Vec<Extent>>,
+    pub(crate) active: Active,
+    pub(crate) recent: Recent,
+    pub(crate) state: State,
+    pub(crate) applied_index: u64,
+    pub(crate) applied_term: u64,
+    /// The last entry that is in the file.
+    pub(crate) flushed_index: u64,
+    pub(crate) synced: Synced,
+    /// Sealed log files that may not be durable yet.
+    pub(crate) unsynced: Vec<Unsynced>,
+    /// Whether a log file was begun since the directory was known to be durable.
+    pub(crate) dir_changed: bool,
+    pub(crate) failure: Failure,
+    /// State changes before this are in the file of state.
+    pub(crate) dumped: Position,
+    /// Whether a [`Cleaning`] is under way somewhere.
+    pub(crate) cleaning: bool,
+    /// The one that [`Store::clean_step`] drives.
+    pub(crate) own_cleaning: Option<Cleaning>,
+    pub(crate) other_files: OtherFiles,
+    /// Of `sealed`, so that [`Store::sizes`] need not add them up.
+    pub(crate) sealed_sizes: Sizes,
+}
+
+/// A failed write, after which nothing more is taken.
+#[derive(Debug, Default)]
+pub(crate) enum Failure {
+    #[default]
+    None,
+    /// To be told with the next flush.
+    Untold(StoreError),
+    /// What could not be done, and with which file.
+    Told { action: &'static str, file: String },
+}
 
 impl Store {
     /// Opens the store in `dir`, or makes a new one where there is none. A torn tail that was never
@@ -58,18 +114,44 @@ impl Store {
     /// # Errors
     /// [`OpenError`] names the file, and the place in it, that cannot be read or trusted.
     pub fn open(
-        _disk: Arc<dyn Disk>,
-        _dir: &Path,
-        _options: Options,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
     ) -> Result<(Store, Restored), OpenError> {
-        todo!()
+        assert!(options.segment_bytes <= 1 << 30, "offsets in a segment have 32 bits");
+        crate::open::open(disk, dir, options)
     }
 
     /// Takes a batch: visible to [`Store::read`] and [`Store::state`] at once, to views after the next
     /// flush, after a crash once it was synced. Writes to the file only when more than
-    /// `Options::tail_bytes_max` have gathered; an error of that write comes with the next flush.
-    pub fn append(&mut self, _batch: &Batch) {
-        todo!()
+    /// `Options::tail_bytes_max` have gathered; an error of that write comes with the next flush. After a
+    /// failed flush nothing is taken.
+    ///
+    /// # Panics
+    /// When the index or the revisions do not come after those before, or the batch takes more than 3 GiB.
+    pub fn append(&mut self, batch: &Batch) {
+        if !matches!(self.failure, Failure::None) {
+            return;
+        }
+        assert!(self.applied_index <= batch.index, "entries are applied in order");
+        if let Some(first) = batch.rows.first() {
+            let last = self.last_revision();
+            assert!(last.is_none_or(|last| last < first.revision), "revisions only grow");
+        }
+        self.active.append(batch);
+        for row in &batch.rows {
+            self.recent.push(row);
+        }
+        for change in &batch.state {
+            self.state.apply(change);
+        }
+        self.applied_index = batch.index;
+        self.applied_term = batch.term;
+        if self.active.tail_bytes() > self.options.tail_bytes_max
+            && let Err(error) = self.write_tail()
+        {
+            self.failure = Failure::Untold(error);
+        }
     }
 
     /// Writes what was appended to the file: one write, no sync. A full segment is sealed and the next begun.
@@ -77,128 +159,192 @@ impl Store {
     /// # Errors
     /// When the disk refuses, a full one included. The store takes nothing more after that.
     pub fn flush(&mut self) -> Result<(), StoreError> {
-        todo!()
+        match std::mem::take(&mut self.failure) {
+            Failure::None => {
+                let done = self.write_tail();
+                done.map_err(|error| self.fail(error))
+            }
+            Failure::Untold(error) => Err(self.fail(error)),
+            Failure::Told { action, file } => {
+                self.failure = Failure::Told { action, file: file.clone() };
+                Err(StoreError::Stopped { action, file })
+            }
+        }
+    }
+
+    fn fail(&mut self, error: StoreError) -> StoreError {
+        let (action, file) = match &error {
+            StoreError::Io { action, file, .. } => (*action, file.clone()),
+            _ => ("write", self.active.segment.file.name().to_owned()),
+        };
+        self.failure = Failure::Told { action, file };
+        error
+    }
+
+    fn write_tail(&mut self) -> Result<(), StoreError> {
+        self.active.flush()?;
+        self.flushed_index = self.applied_index;
+        self.recent.flushed(self.options.recent_bytes_max);
+        if self.active.end() >= self.options.segment_bytes { self.roll() } else { Ok(()) }
+    }
+
+    /// Seals the active segment and begins the next. Nothing may be left to flush.
+    pub(crate) fn roll(&mut self) -> Result<(), StoreError> {
+        let log = self.active.log + 1;
+        let (index, term, chain) = (self.applied_index, self.applied_term, self.active.chain);
+        let next = Active::create(&self.shared.dir, log, [index, term], chain)?;
+        let former = std::mem::replace(&mut self.active, next);
+        let (sealed, unsynced) = former.seal(index, term);
+        self.unsynced.push(unsynced);
+        self.dir_changed = true;
+        if let Some(extent) = &sealed.extent {
+            Arc::make_mut(&mut self.extents).push(extent.clone());
+        }
+        self.sealed.push(sealed);
+        self.sealed_changed();
+        Ok(())
+    }
+
+    /// To be called after `sealed` or its marks changed.
+    pub(crate) fn sealed_changed(&mut self) {
+        order(&mut self.sealed);
+        self.sealed_sizes = Sizes {
+            file_bytes: self.sealed.iter().map(|sealed| sealed.file_bytes).sum(),
+            live_bytes: self.sealed.iter().map(Sealed::live_bytes).sum(),
+        };
     }
 
     /// A handle that makes everything flushed so far durable. Hand its answer to [`Store::synced`].
     pub fn sync_handle(&mut self) -> SyncHandle {
-        todo!()
+        let position = Position { log: self.active.log, offset: self.active.end() };
+        let mut files = self.unsynced.clone();
+        let (log, file) = (self.active.log, self.active.segment.file.clone());
+        files.push(Unsynced { log, file, footer: None });
+        SyncHandle {
+            files,
+            dir_changed: self.dir_changed,
+            target: Synced { index: self.flushed_index, position },
+            shared: self.shared.clone(),
+        }
     }
 
     /// Takes note of what a [`SyncHandle`] did.
-    pub fn synced(&mut self, _done: Synced) {
-        todo!()
+    pub fn synced(&mut self, done: Synced) {
+        if self.synced.position <= done.position {
+            self.synced = done;
+            self.unsynced.retain(|unsynced| done.position.log <= unsynced.log);
+            self.dir_changed &= done.position.log < self.active.log;
+        }
     }
 
     /// The last entry appended.
     pub fn applied_index(&self) -> u64 {
-        todo!()
+        self.applied_index
     }
 
     /// The last entry that is known to be durable: the raft log must be kept after it.
     pub fn synced_index(&self) -> u64 {
-        todo!()
+        self.synced.index
     }
 
-    /// The flushed log as it is now. Two reference counts.
+    /// The newest row appended, if there is any.
+    fn last_revision(&self) -> Option<Revision> {
+        let last = self.active.last;
+        last.or_else(|| Some(self.extents.last()?.last))
+    }
+
+    /// The flushed log as it is now. A few reference counts.
     pub fn view(&self) -> LogView {
-        todo!()
+        LogView { sealed: self.extents.clone(), active: self.active.extent.clone() }
     }
 
     /// The row at `revision`, appended or flushed.
     ///
     /// # Errors
     /// `Missing`, or what the disk did.
-    pub fn read(&self, _revision: Revision) -> Result<Row, StoreError> {
-        todo!()
+    pub fn read(&self, revision: Revision) -> Result<Row, StoreError> {
+        match self.recent.get(revision) {
+            Some(row) => Ok(row.clone()),
+            None => self.view().read(revision),
+        }
     }
 
     /// Many rows, in the order asked for.
     ///
     /// # Errors
     /// As [`Store::read`], for the first that fails.
-    pub fn read_many(&self, _revisions: &[Revision]) -> Result<Vec<Row>, StoreError> {
-        todo!()
+    pub fn read_many(&self, revisions: &[Revision]) -> Result<Vec<Row>, StoreError> {
+        let (mut rows, mut older) = (Vec::with_capacity(revisions.len()), Vec::new());
+        for revision in revisions {
+            let found = self.recent.get(*revision).cloned();
+            if found.is_none() {
+                older.push(*revision);
+            }
+            rows.push(found);
+        }
+        let mut older = self.view().read_many(&older)?.into_iter();
+        let filled = rows.into_iter().map(|row| row.or_else(|| older.next()));
+        Ok(filled.map(|row| row.expect("each gap was read")).collect())
     }
 
     /// The small state after the last batch appended. Clone it for a snapshot.
     pub fn state(&self) -> &State {
-        todo!()
+        &self.state
     }
 
     /// The keys of all rows after `revision`, for building an index at start: after a checkpoint's
-    /// revision, or after 0 for all.
-    pub fn rows_after(&self, _revision: i64) -> RowMetas {
-        todo!()
+    /// revision, or after 0 for all. What was not flushed is left out.
+    pub fn rows_after(&self, revision: i64) -> RowMetas {
+        let sealed = self
+            .sealed
+            .iter()
+            .filter_map(|sealed| Some((sealed.extent.clone()?, Some(sealed.keys))));
+        let active = self.active.extent.clone().map(|extent| (extent, None));
+        RowMetas::new(sealed.chain(active), revision)
     }
 
     /// Notes that nobody needs these rows any more: `mvcc` says so after a compaction. Rows that are not
     /// there are passed over. A tombstone must be marked together with, or after, all earlier rows of its key.
     /// The marks need not survive a restart; the compaction is then to be repeated.
-    pub fn mark_dead(&mut self, _revisions: &[Revision]) {
-        todo!()
-    }
-
-    /// Begins a round of cleaning if one is worth while: flushes, chooses the sparsest segments, and returns
-    /// an object that does the work on any thread. `None` as well while a round is under way.
-    ///
-    /// # Errors
-    /// When the flush fails.
-    pub fn begin_clean(&mut self) -> Result<Option<Cleaning>, StoreError> {
-        todo!()
-    }
-
-    /// As [`Store::begin_clean`], for `Defragment`: any garbage is worth while, and the active segment is
-    /// sealed first. Repeat until `None`.
-    ///
-    /// # Errors
-    /// When the flush fails.
-    pub fn begin_clean_all(&mut self) -> Result<Option<Cleaning>, StoreError> {
-        todo!()
-    }
-
-    /// Puts the new segment in the place of the old ones. Quick.
-    pub fn finish_clean(&mut self, _cleaning: Cleaning) {
-        todo!()
-    }
-
-    /// Gives a round up after its step failed.
-    pub fn abandon_clean(&mut self, _cleaning: Cleaning) {
-        todo!()
-    }
-
-    /// Cleaning driven by the writer itself: one step of a round, begun and finished as needed. It syncs
-    /// where a round does; a server uses [`Store::begin_clean`] on a thread of its own.
-    ///
-    /// # Errors
-    /// As [`Cleaning::step`].
-    pub fn clean_step(&mut self, _budget_bytes: usize) -> Result<CleanProgress, StoreError> {
-        todo!()
-    }
-
-    /// Cleans all there is to clean, now.
-    ///
-    /// # Errors
-    /// As [`Cleaning::step`].
-    pub fn clean_all(&mut self) -> Result<(), StoreError> {
-        todo!()
+    pub fn mark_dead(&mut self, revisions: &[Revision]) {
+        for revision in revisions {
+            let place = self.sealed.partition_point(|sealed| sealed.last < *revision);
+            let Some(sealed) = self.sealed.get_mut(place) else {
+                self.active.mark_dead(*revision);
+                continue;
+            };
+            if let Some(extent) = &sealed.extent
+                && let Some(position) = extent.segment.table.find(*revision, extent.rows)
+            {
+                sealed.dead.mark(extent, position);
+            }
+        }
+        self.sealed_changed();
     }
 
     /// Begins a checkpoint of an index that covers everything appended so far, up to `revision`. Flushes.
     ///
     /// # Errors
     /// When the flush fails or the file cannot be made.
-    pub fn begin_checkpoint(&mut self, _revision: i64) -> Result<CheckpointWriter, StoreError> {
-        todo!()
+    pub fn begin_checkpoint(&mut self, revision: i64) -> Result<CheckpointWriter, StoreError> {
+        self.flush()?;
+        let sync = self.sync_handle();
+        CheckpointWriter::begin(&self.shared, sync, revision)
     }
 
     /// Takes note of a checkpoint that is in place. Quick.
-    pub fn finish_checkpoint(&mut self, _done: CheckpointDone) {
-        todo!()
+    pub fn finish_checkpoint(&mut self, done: CheckpointDone) {
+        self.synced(done.synced);
+        self.other_files.index = done.file_bytes;
     }
 
     /// What the store takes on disk. Cheap.
     pub fn sizes(&self) -> Sizes {
-        todo!()
+        let other = &self.other_files;
+        let other = other.manifest + other.synced + other.state + other.marks + other.index;
+        let file_bytes = self.sealed_sizes.file_bytes + self.active.end() + other;
+        let live_bytes =
+            self.sealed_sizes.live_bytes + self.active.live_bytes() + self.state.bytes();
+        Sizes { file_bytes, live_bytes: live_bytes.min(file_bytes) }
     }
 }

@@ -1,53 +1,119 @@
 //! Reading the log from any thread, while the writer appends and the cleaner exchanges segments.
 
+use std::sync::Arc;
+
 use types::{Revision, Row};
 
 use crate::StoreError;
+use crate::segment::Extent;
 
 /// The log as it was flushed when the view was taken. Holds the segments' files, so rows stay readable
 /// even after a cleaning has removed them.
 #[derive(Clone, Debug)]
-pub struct LogView {}
+pub struct LogView {
+    /// Sealed segments that have rows, in revision order.
+    pub(crate) sealed: Arc<Vec<Extent>>,
+    /// What was flushed of the active one.
+    pub(crate) active: Option<Extent>,
+}
 
 impl LogView {
     /// The newest revision in this view; `None` when there is no row.
     pub fn last_revision(&self) -> Option<Revision> {
-        todo!()
+        Some(self.active.as_ref().or_else(|| self.sealed.last())?.last)
     }
 
     /// The row at `revision`.
     ///
     /// # Errors
     /// `Missing`, or what the disk did.
-    pub fn read(&self, _revision: Revision) -> Result<Row, StoreError> {
-        todo!()
+    pub fn read(&self, revision: Revision) -> Result<Row, StoreError> {
+        let extent = self.extent(self.place_of(revision));
+        extent.ok_or(StoreError::Missing { revision })?.read(revision)
     }
 
     /// Many rows, in the order asked for. Neighbours in the log are read together.
     ///
     /// # Errors
     /// As [`LogView::read`], for the first that fails.
-    pub fn read_many(&self, _revisions: &[Revision]) -> Result<Vec<Row>, StoreError> {
-        todo!()
+    pub fn read_many(&self, revisions: &[Revision]) -> Result<Vec<Row>, StoreError> {
+        let mut places = Vec::with_capacity(revisions.len());
+        for (asked, revision) in revisions.iter().enumerate() {
+            let missing = || StoreError::Missing { revision: *revision };
+            let place = self.place_of(*revision);
+            let extent = self.extent(place).ok_or_else(missing)?;
+            let position = extent.segment.table.find(*revision, extent.rows);
+            places.push((place, extent.span(position.ok_or_else(missing)?), asked));
+        }
+        places.sort_unstable_by_key(|(place, span, _)| (*place, span.start()));
+
+        let mut rows: Vec<Option<Row>> = vec![None; revisions.len()];
+        for group in places.chunk_by(|left, right| left.0 == right.0) {
+            let extent = self.extent(group[0].0).expect("it was found above");
+            let spans: Vec<_> = group.iter().map(|(_, span, _)| *span).collect();
+            let found = extent.read_spans(&spans, u64::MAX)?;
+            for ((_, _, asked), row) in group.iter().zip(found) {
+                rows[*asked] = Some(row);
+            }
+        }
+        Ok(rows.into_iter().map(|row| row.expect("every span was read")).collect())
     }
 
     /// Walks the log from `from` on, for snapshots and watchers that are behind.
-    pub fn scan(&self, _from: Revision) -> Scan {
-        todo!()
+    pub fn scan(&self, from: Revision) -> Scan {
+        let place = self.place_of(from);
+        let position = self
+            .extent(place)
+            .map_or(0, |extent| extent.segment.table.lower_bound(from, extent.rows));
+        Scan { view: self.clone(), place, position }
+    }
+
+    /// Which extent would hold `revision`: the first that does not end before it.
+    fn place_of(&self, revision: Revision) -> usize {
+        self.sealed.partition_point(|extent| extent.last < revision)
+    }
+
+    /// The extents in order, the active one last.
+    pub(crate) fn extent(&self, place: usize) -> Option<&Extent> {
+        self.sealed.get(place).or(self.active.as_ref().filter(|_| place == self.sealed.len()))
     }
 }
 
 /// A walk through a [`LogView`] in revision order. Rows that compaction marked dead may be missing or not,
 /// with the promise of [`crate::RowMetas`].
 #[derive(Debug)]
-pub struct Scan {}
+pub struct Scan {
+    view: LogView,
+    place: usize,
+    position: usize,
+}
 
 impl Scan {
     /// The next rows, about `bytes_max` bytes of them and at least one; empty at the end.
     ///
     /// # Errors
     /// What the disk did. The walk can be asked again and goes on at the same row.
-    pub fn next_chunk(&mut self, _bytes_max: usize) -> Result<Vec<Row>, StoreError> {
-        todo!()
+    pub fn next_chunk(&mut self, bytes_max: usize) -> Result<Vec<Row>, StoreError> {
+        let bytes_max = bytes_max as u64;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while let Some(extent) = self.view.extent(self.place) {
+            let spans = extent.spans(self.position);
+            if spans.is_empty() {
+                (self.place, self.position) = (self.place + 1, 0);
+                continue;
+            }
+            let positions = self.position..self.position + spans.len();
+            let kept: Vec<_> =
+                positions.clone().zip(&spans).filter(|(at, _)| !extent.is_buried(*at)).collect();
+            let wanted: Vec<_> = kept.iter().map(|(_, span)| **span).collect();
+            if !rows.is_empty() && bytes >= bytes_max {
+                break;
+            }
+            let found = extent.read_spans(&wanted, bytes_max.saturating_sub(bytes))?;
+            bytes += found.iter().map(|row| row.encoded.len() as u64).sum::<u64>();
+            self.position = kept.get(found.len()).map_or(positions.end, |(at, _)| *at);
+            rows.extend(found);
+        }
+        Ok(rows)
     }
 }

@@ -1,0 +1,171 @@
+//! The segment that takes new batches: what is in its file, and the tail that is not there yet.
+
+use std::sync::Arc;
+
+use types::Revision;
+
+use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind};
+use crate::footer::{FooterBuilder, FramesEnd};
+use crate::frame::FrameWriter;
+use crate::sealed::{Dead, Sealed};
+use crate::segment::{Extent, Segment};
+use crate::sync::Unsynced;
+use crate::table::{Slot, Table};
+use crate::{Batch, StoreError};
+
+/// A tail that grew beyond this is given back to the system after it was written.
+const TAIL_BYTES_KEPT: usize = 16 << 20;
+
+/// The newest log file.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) log: u64,
+    pub(crate) segment: Arc<Segment>,
+    /// What views see of it: the rows that are in the file.
+    pub(crate) extent: Option<Extent>,
+    /// The checksum the next frame has to name.
+    pub(crate) chain: u32,
+    pub(crate) dead: Dead,
+    /// The newest row, flushed or not.
+    pub(crate) last: Option<Revision>,
+    /// Where the frames in the file end.
+    end: u64,
+    /// Frames to be written there.
+    tail: Vec<u8>,
+    footer: FooterBuilder,
+}
+
+impl Active {
+    /// Begins log file `log`, which follows what `applied` index and term and `chain` say. Its name is not
+    /// durable yet.
+    pub(crate) fn create(
+        dir: &Dir,
+        log: u64,
+        applied: [u64; 2],
+        chain: u32,
+    ) -> Result<Active, StoreError> {
+        let id = FileId::new(Kind::Log, log);
+        let header = Header { id, numbers: [applied[0], applied[1], 0], chain };
+        let file = dir.create(&id.to_string())?;
+        file.write(&header.encode(), 0)?;
+        let segment = Arc::new(Segment { id, file, table: Table::default() });
+        let end = FramesEnd {
+            offset: HEADER_BYTES as u64,
+            chain: header.checksum(),
+            index: applied[0],
+            term: applied[1],
+        };
+        Ok(Active::reopen(segment, FooterBuilder::default(), end))
+    }
+
+    /// Goes on where the frames of a file end.
+    pub(crate) fn reopen(segment: Arc<Segment>, footer: FooterBuilder, end: FramesEnd) -> Active {
+        let extent = Extent::new(&segment, segment.table.len(), end.offset);
+        Active {
+            log: segment.id.number,
+            segment,
+            last: extent.as_ref().map(|extent| extent.last),
+            extent,
+            chain: end.chain,
+            dead: Dead::default(),
+            end: end.offset,
+            tail: Vec::new(),
+            footer,
+        }
+    }
+
+    /// Encodes a batch into the tail.
+    pub(crate) fn append(&mut self, batch: &Batch) {
+        let start = self.end + self.tail.len() as u64;
+        let mut frame = FrameWriter::begin(&mut self.tail);
+        for row in &batch.rows {
+            let offset = u32::try_from(self.end + self.tail.len() as u64);
+            let offset = offset.expect("a batch takes at most 3 GiB");
+            assert!(self.last.is_none_or(|last| last < row.revision), "revisions only grow");
+            self.last = Some(row.revision);
+            frame.row(&mut self.tail, row);
+            let slot = Slot { revision: row.revision, tombstone: row.tombstone, offset };
+            self.segment.table.push(slot);
+            self.footer.row(row, offset);
+        }
+        let changes_start = self.tail.len();
+        for change in &batch.state {
+            frame.change(&mut self.tail, change);
+        }
+        if !batch.state.is_empty() {
+            let offset = u32::try_from(start).expect("a segment is sealed long before 4 GiB");
+            self.footer.state(offset, (self.tail.len() - changes_start) as u64);
+        }
+        self.chain = frame.finish(&mut self.tail, batch.index, batch.term, self.chain);
+    }
+
+    /// Writes the tail.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
+        if !self.tail.is_empty() {
+            self.segment.file.write(&self.tail, self.end)?;
+            self.end += self.tail.len() as u64;
+            self.tail.clear();
+            if self.tail.capacity() > TAIL_BYTES_KEPT {
+                self.tail = Vec::new();
+            }
+            self.extent = Extent::new(&self.segment, self.segment.table.len(), self.end);
+        }
+        Ok(())
+    }
+
+    /// Where the frames in the file end.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) fn tail_bytes(&self) -> usize {
+        self.tail.len()
+    }
+
+    pub(crate) fn mark_dead(&mut self, revision: Revision) {
+        let (rows, end) = (self.segment.table.len(), self.end + self.tail.len() as u64);
+        if let Some(position) = self.segment.table.find(revision, rows)
+            && let Some(extent) = Extent::new(&self.segment, rows, end)
+        {
+            self.dead.mark(&extent, position);
+        }
+    }
+
+    /// What is behind the header, in bytes.
+    pub(crate) fn content_bytes(&self) -> u64 {
+        self.end - HEADER_BYTES as u64
+    }
+
+    /// Rows that are not dead; see [`Sealed::live_bytes`].
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.content_bytes().saturating_sub(self.dead.bytes + self.footer.state_bytes)
+    }
+
+    /// What its changes of state take.
+    pub(crate) fn state_bytes(&self) -> u64 {
+        self.footer.state_bytes
+    }
+
+    /// Ends the segment. Its footer is written when it is synced.
+    pub(crate) fn seal(self, index: u64, term: u64) -> (Sealed, Unsynced) {
+        assert!(self.tail.is_empty(), "a segment is sealed after a flush");
+        let state_bytes = self.footer.state_bytes;
+        let end = FramesEnd { offset: self.end, chain: self.chain, index, term };
+        let (footer, keys) = self.footer.finish(end);
+        let file_bytes = self.end + footer.len() as u64;
+        let file = self.segment.file.clone();
+        let footer = Some((self.end, Arc::new(footer)));
+        let unsynced = Unsynced { log: self.log, file, footer };
+        let sealed = Sealed {
+            segment: self.segment,
+            extent: self.extent,
+            last: Revision::default(),
+            end,
+            keys,
+            file_bytes,
+            state_bytes,
+            dead: self.dead,
+        };
+        (sealed, unsynced)
+    }
+}

@@ -1,0 +1,411 @@
+//! Cleaning: sparse segments are rewritten without their dead rows, small neighbours merged.
+//!
+//! A round syncs the log first: rows are dead because of an entry that must not be lost again. Then it writes
+//! down what the segments it drops would have told a restart: all small state, and which older rows are
+//! dead where it drops tombstones. Then it copies what lives, and one exchange of the manifest makes all of
+//! that true together. Readers with older views go on with the old files, which have no name any more.
+
+mod plan;
+mod writer;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use plan::{Plan, Zeal};
+use writer::SegmentWriter;
+
+use crate::files::{FileId, Kind};
+use crate::marks::{self, Bitmap, Buried};
+use crate::sealed::Sealed;
+use crate::segment::{Extent, Span};
+use crate::shared::Shared;
+use crate::sync::Position;
+use crate::{State, Store, StoreError, SyncHandle, Synced, dump};
+
+/// One round of cleaning, begun by [`crate::Store::begin_clean`]: reads old segments, writes one new one.
+/// May run on any thread while the store goes on. Hand it to [`crate::Store::finish_clean`] when it is done,
+/// or to [`crate::Store::abandon_clean`] when it failed.
+#[derive(Debug)]
+pub struct Cleaning {
+    shared: Arc<Shared>,
+    phase: Phase,
+    /// All sealed segments as the round found them.
+    sealed: Vec<Sealed>,
+    /// Which of them are rewritten.
+    victims: Range<usize>,
+    tombstones_stay_after: i64,
+    /// State to be written down.
+    state: Option<(State, u64)>,
+    /// Whether the dead are to be buried.
+    bury: bool,
+    cursor: (usize, usize),
+    writer: Option<SegmentWriter>,
+    /// The file that `writer` made.
+    output: Option<FileId>,
+    outcome: Outcome,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Sync(SyncHandle),
+    Prepare,
+    Copy,
+    Exchange,
+    Done,
+}
+
+/// What a round achieved, for the store to take note of.
+#[derive(Debug)]
+struct Outcome {
+    synced: Synced,
+    output: Option<Sealed>,
+    /// Number and length of the new file of state.
+    state: Option<(u64, u64)>,
+    /// Number and length of the new file of marks, and the marks.
+    marks: Option<(u64, u64, Vec<Buried>)>,
+    manifest_bytes: u64,
+}
+
+/// Whether there is more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CleanProgress {
+    /// Call again.
+    More,
+    /// Nothing left: this round is complete, or the store is clean.
+    Done,
+}
+
+impl Cleaning {
+    /// Works through about `budget_bytes` of rows. The first step syncs the log, the last one syncs the
+    /// new segment and exchanges the files.
+    ///
+    /// # Errors
+    /// When the disk refuses or a row is damaged. Nothing is lost then: the old segments stay.
+    pub fn step(&mut self, budget_bytes: usize) -> Result<CleanProgress, StoreError> {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Sync(handle) => {
+                self.outcome.synced = handle.sync()?;
+                Phase::Prepare
+            }
+            Phase::Prepare => {
+                self.write_state()?;
+                self.write_marks()?;
+                Phase::Copy
+            }
+            Phase::Copy if self.copy(budget_bytes as u64)? => Phase::Exchange,
+            Phase::Copy => Phase::Copy,
+            Phase::Exchange => {
+                self.exchange()?;
+                return Ok(CleanProgress::Done);
+            }
+            Phase::Done => return Ok(CleanProgress::Done),
+        };
+        Ok(CleanProgress::More)
+    }
+
+    fn write_state(&mut self) -> Result<(), StoreError> {
+        if let Some((state, index)) = &self.state {
+            let number = self.shared.manifest.number();
+            let position = self.outcome.synced.position;
+            let bytes = dump::write(&self.shared.dir, number, state, *index, position)?;
+            self.outcome.state = Some((number, bytes));
+        }
+        Ok(())
+    }
+
+    fn write_marks(&mut self) -> Result<(), StoreError> {
+        if self.bury {
+            let number = self.shared.manifest.number();
+            let others = self.sealed.iter().enumerate();
+            let others = others.filter(|(place, _)| !self.victims.contains(place));
+            let marks: Vec<_> = others.filter_map(|(_, sealed)| self.buried(sealed)).collect();
+            let bytes = marks::write(&self.shared.dir, number, &marks)?;
+            self.outcome.marks = Some((number, bytes, marks));
+        }
+        Ok(())
+    }
+
+    /// The dead rows of a segment, without the tombstones that an index image does not know of.
+    fn buried(&self, sealed: &Sealed) -> Option<Buried> {
+        let extent = sealed.extent.as_ref()?;
+        let mut bits = sealed.dead.bits.clone();
+        if sealed.dead.tombstone_bytes > 0 && extent.last.main > self.tombstones_stay_after {
+            let mut fewer = Bitmap::default();
+            let may = |position: &usize| !self.stays(&extent.span(*position));
+            for position in sealed.dead.bits.rows().filter(may) {
+                fewer.set(position);
+            }
+            bits = Arc::new(fewer);
+        }
+        bits.rows().next()?;
+        Some(Buried { id: sealed.segment.id, rows: extent.rows, bits })
+    }
+
+    fn stays(&self, span: &Span) -> bool {
+        span.slot.tombstone && span.slot.revision.main > self.tombstones_stay_after
+    }
+
+    /// Copies about `budget` bytes of what lives; true when all is copied.
+    fn copy(&mut self, budget: u64) -> Result<bool, StoreError> {
+        let mut done = 0;
+        while done < budget {
+            let (place, position) = self.cursor;
+            if place == self.victims.end {
+                return Ok(true);
+            }
+            let extent = self.sealed[place].extent.clone();
+            let spans = extent.as_ref().map_or(Vec::new(), |extent| extent.spans(position));
+            let Some(extent) = extent.filter(|_| !spans.is_empty()) else {
+                self.cursor = (place + 1, 0);
+                continue;
+            };
+            done += self.copy_spans(&extent, place, position, &spans, budget - done)?;
+        }
+        Ok(false)
+    }
+
+    /// Copies from some rows of one segment what lives; returns how many bytes that were.
+    fn copy_spans(
+        &mut self,
+        extent: &Extent,
+        place: usize,
+        position: usize,
+        spans: &[Span],
+        budget: u64,
+    ) -> Result<u64, StoreError> {
+        let dead = self.sealed[place].dead.bits.clone();
+        let kept: Vec<_> = (position..)
+            .zip(spans)
+            .filter(|(at, span)| !dead.get(*at) || self.stays(span))
+            .collect();
+        let wanted: Vec<_> = kept.iter().map(|(_, span)| **span).collect();
+        let rows = extent.read_spans(&wanted, budget)?;
+        let next = kept.get(rows.len()).map_or(position + spans.len(), |(at, _)| *at);
+        for ((at, _), row) in kept.iter().zip(&rows) {
+            self.writer()?.push(row, dead.get(*at))?;
+        }
+        self.cursor = (place, next);
+        // Rows that are passed over cost a little too, so that a step ends in any case.
+        let copied: u64 = wanted[..rows.len()].iter().map(Span::bytes).sum();
+        Ok(copied + spans.len() as u64)
+    }
+
+    fn writer(&mut self) -> Result<&mut SegmentWriter, StoreError> {
+        if self.writer.is_none() {
+            let id = FileId::new(Kind::Segment, self.shared.manifest.number());
+            let end = self.sealed[self.victims.end - 1].end;
+            let writer = SegmentWriter::create(&self.shared.dir, id, end.index, end.term)?;
+            self.writer = Some(writer);
+            self.output = Some(id);
+        }
+        Ok(self.writer.as_mut().expect("it was just made"))
+    }
+
+    /// Makes the new segment durable and puts it in the place of the old ones.
+    fn exchange(&mut self) -> Result<(), StoreError> {
+        let outcome = &mut self.outcome;
+        outcome.output = self.writer.take().map(SegmentWriter::finish).transpose()?;
+        let mut segments: Vec<_> = self.sealed.iter().map(Sealed::listed).collect();
+        let output = outcome.output.iter().map(Sealed::listed);
+        segments.splice(self.victims.clone(), output);
+        let (former, manifest_bytes) = self.shared.manifest.change(|next| {
+            next.segments = segments;
+            next.tail = outcome.synced.position.log;
+            next.state = outcome.state.map(|(number, _)| number).or(next.state);
+            next.marks = outcome.marks.as_ref().map(|(number, ..)| *number).or(next.marks);
+        })?;
+        outcome.manifest_bytes = manifest_bytes;
+        let victims = self.sealed[self.victims.clone()].iter().map(|sealed| sealed.segment.id);
+        let state = former.state.filter(|_| outcome.state.is_some());
+        let marks = former.marks.filter(|_| outcome.marks.is_some());
+        let state = state.map(|number| FileId::new(Kind::State, number));
+        let marks = marks.map(|number| FileId::new(Kind::Marks, number));
+        for id in victims.chain(state).chain(marks) {
+            // The exchange is done and must be reported as done. What cannot be removed now, the next
+            // start removes.
+            let _ = self.shared.dir.remove(&id.to_string());
+        }
+        Ok(())
+    }
+
+    /// Removes what a round that failed has written. What cannot be removed the next start removes.
+    fn remove_files(self) {
+        if self.shared.manifest.is_doubtful() {
+            return;
+        }
+        let outcome = &self.outcome;
+        let state = outcome.state.map(|(number, _)| FileId::new(Kind::State, number).to_string());
+        let marks = outcome.marks.as_ref();
+        let marks = marks.map(|(number, ..)| FileId::new(Kind::Marks, *number).to_string());
+        let segment = self.output.map(|id| id.to_string());
+        for name in state.into_iter().chain(marks).chain(segment) {
+            let _ = self.shared.dir.remove(&name);
+        }
+    }
+}
+
+impl Store {
+    /// Begins a round of cleaning if one is worth while: flushes, chooses the sparsest segments, and returns
+    /// an object that does the work on any thread. `None` as well while a round is under way.
+    ///
+    /// # Errors
+    /// When the flush fails.
+    pub fn begin_clean(&mut self) -> Result<Option<Cleaning>, StoreError> {
+        self.begin(Zeal::Worthwhile)
+    }
+
+    /// As [`Store::begin_clean`], for `Defragment`: any garbage is worth while, and the active segment is
+    /// sealed first. Repeat until `None`.
+    ///
+    /// # Errors
+    /// When the flush fails.
+    pub fn begin_clean_all(&mut self) -> Result<Option<Cleaning>, StoreError> {
+        self.begin(Zeal::All)
+    }
+
+    fn begin(&mut self, zeal: Zeal) -> Result<Option<Cleaning>, StoreError> {
+        if self.cleaning {
+            return Ok(None);
+        }
+        self.flush()?;
+        if plan::seal_first(self, zeal) {
+            self.roll()?;
+        }
+        let Some(plan) = plan::choose(self, zeal) else { return Ok(None) };
+        self.cleaning = true;
+        Ok(Some(self.start(plan)))
+    }
+
+    fn start(&mut self, plan: Plan) -> Cleaning {
+        let handle = self.sync_handle();
+        let state = plan.dump.then(|| (self.state.clone(), self.flushed_index));
+        let victims = &self.sealed[plan.victims.clone()];
+        let tombstones = victims.iter().any(|sealed| sealed.dead.tombstone_bytes > 0);
+        let older = &self.sealed[..plan.victims.start];
+        let bury = tombstones && older.iter().any(|sealed| sealed.dead.unburied);
+        Cleaning {
+            shared: self.shared.clone(),
+            sealed: self.sealed.clone(),
+            cursor: (plan.victims.start, 0),
+            victims: plan.victims,
+            tombstones_stay_after: self.shared.tombstones_stay_after(),
+            state,
+            bury,
+            writer: None,
+            output: None,
+            outcome: Outcome {
+                synced: handle.target,
+                output: None,
+                state: None,
+                marks: None,
+                manifest_bytes: 0,
+            },
+            phase: Phase::Sync(handle),
+        }
+    }
+
+    /// Whether a restart takes all changes of state in this segment from the file of state.
+    pub(crate) fn is_dumped(&self, sealed: &Sealed) -> bool {
+        let id = sealed.segment.id;
+        let end = Position { log: id.number, offset: sealed.end.offset };
+        id.kind == Kind::Segment || end <= self.dumped
+    }
+
+    /// Puts the new segment in the place of the old ones. Quick.
+    ///
+    /// # Panics
+    /// When the round is not done.
+    pub fn finish_clean(&mut self, cleaning: Cleaning) {
+        let Cleaning { phase, sealed: before, victims, outcome, .. } = cleaning;
+        assert!(matches!(phase, Phase::Done), "a round is finished after its last step");
+        let mut output = outcome.output;
+        if let Some(output) = &mut output {
+            let now = self.sealed[victims.clone()].iter();
+            for (now, before) in now.zip(&before[victims.clone()]) {
+                carry_marks(now, before, output);
+            }
+        }
+        self.sealed.splice(victims, output);
+        if let Some((_, bytes, marks)) = outcome.marks {
+            self.other_files.marks = bytes;
+            self.bury(&marks, &before);
+        }
+        if let Some((_, bytes)) = outcome.state {
+            self.other_files.state = bytes;
+            self.dumped = outcome.synced.position;
+        }
+        self.other_files.manifest = outcome.manifest_bytes;
+        let extents = self.sealed.iter().filter_map(|sealed| sealed.extent.clone());
+        self.extents = Arc::new(extents.collect());
+        self.synced(outcome.synced);
+        self.sealed_changed();
+        self.cleaning = false;
+    }
+
+    /// Takes note of marks that are durable now.
+    fn bury(&mut self, marks: &[Buried], before: &[Sealed]) {
+        for sealed in &mut self.sealed {
+            let same = |other: &&Sealed| other.segment.id == sealed.segment.id;
+            let known = before.iter().find(same).map(|before| &before.dead.bits);
+            if known.is_some_and(|known| Arc::ptr_eq(known, &sealed.dead.bits)) {
+                sealed.dead.unburied = false;
+            }
+            let mark = marks.iter().find(|mark| mark.id == sealed.segment.id);
+            if let (Some(mark), Some(extent)) = (mark, &mut sealed.extent) {
+                extent.buried = Some(mark.bits.clone());
+            }
+        }
+    }
+
+    /// Gives a round up after its step failed.
+    pub fn abandon_clean(&mut self, cleaning: Cleaning) {
+        cleaning.remove_files();
+        self.cleaning = false;
+    }
+
+    /// Cleaning driven by the writer itself: one step of a round, begun and finished as needed. It syncs
+    /// where a round does; a server uses [`Store::begin_clean`] on a thread of its own.
+    ///
+    /// # Errors
+    /// As [`Cleaning::step`].
+    pub fn clean_step(&mut self, budget_bytes: usize) -> Result<CleanProgress, StoreError> {
+        self.own_step(Zeal::Worthwhile, budget_bytes)
+    }
+
+    /// Cleans all there is to clean, now, unless a round is under way on another thread.
+    ///
+    /// # Errors
+    /// As [`Cleaning::step`].
+    pub fn clean_all(&mut self) -> Result<(), StoreError> {
+        while self.own_step(Zeal::All, usize::MAX)? == CleanProgress::More {}
+        Ok(())
+    }
+
+    fn own_step(&mut self, zeal: Zeal, budget_bytes: usize) -> Result<CleanProgress, StoreError> {
+        let begun = match self.own_cleaning.take() {
+            Some(cleaning) => Some(cleaning),
+            None => self.begin(zeal)?,
+        };
+        let Some(mut cleaning) = begun else { return Ok(CleanProgress::Done) };
+        match cleaning.step(budget_bytes) {
+            Ok(CleanProgress::More) => self.own_cleaning = Some(cleaning),
+            Ok(CleanProgress::Done) => self.finish_clean(cleaning),
+            Err(error) => {
+                self.abandon_clean(cleaning);
+                return Err(error);
+            }
+        }
+        Ok(CleanProgress::More)
+    }
+}
+
+/// Rows that were marked dead while they were copied are dead in the copy.
+fn carry_marks(now: &Sealed, before: &Sealed, output: &mut Sealed) {
+    let (Some(from), Some(to)) = (&now.extent, &output.extent) else { return };
+    for position in now.dead.bits.minus(&before.dead.bits) {
+        let revision = from.segment.table.slot(position).revision;
+        if let Some(position) = to.segment.table.find(revision, to.rows) {
+            output.dead.mark(to, position);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Which segments a round of cleaning takes.
+//!
+//! The sparsest one, with the neighbours that are sparse or small too, as long as what lives fits into one
+//! segment; or, where nothing is sparse, a row of small ones. One rule for garbage: what a rewrite would
+//! not write again.
+
+use std::ops::Range;
+
+use crate::{Options, Sizes, Store};
+
+/// At least so much of the state must have been written twice over before a new file of state is worth it.
+const STATE_FACTOR: u64 = 2;
+/// Changes of state that a restart may have to take one by one, in bytes.
+const STATE_REPLAY_BYTES: u64 = 16 << 20;
+/// For `Defragment`: garbage of one in so many bytes is worth a rewrite.
+const ALL_SHARE: u64 = 20;
+/// So many small neighbours are worth a merge.
+const MERGE_MIN: usize = 4;
+/// A round never reads more than so many full segments.
+const SEGMENTS_MAX: u64 = 4;
+
+/// How eagerly to clean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zeal {
+    /// What pays.
+    Worthwhile,
+    /// Everything: an operator asked for it.
+    All,
+}
+
+/// What a round does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Which sealed segments are rewritten as one; may be empty.
+    pub(crate) victims: Range<usize>,
+    /// Whether all state is written down, so that its changes can be left out.
+    pub(crate) dump: bool,
+}
+
+/// What counts of a segment.
+#[derive(Clone, Copy, Debug)]
+struct Measure {
+    content: u64,
+    garbage: u64,
+}
+
+impl Measure {
+    fn live(&self) -> u64 {
+        self.content - self.garbage
+    }
+}
+
+/// The rules of one choice.
+struct Rules<'a> {
+    options: &'a Options,
+    zeal: Zeal,
+    /// Tombstones after this revision stay, dead or not.
+    tombstones_stay_after: i64,
+    /// Whether changes of state count as garbage.
+    state_counts: bool,
+}
+
+impl Rules<'_> {
+    fn of<'a>(store: &'a Store, zeal: Zeal) -> Rules<'a> {
+        let changes: u64 = store.sealed.iter().map(|sealed| sealed.state_bytes).sum();
+        let changes = changes + store.active.state_bytes();
+        let worth = (STATE_FACTOR * store.state.bytes()).max(store.options.clean_garbage_bytes_min);
+        Rules {
+            options: &store.options,
+            zeal,
+            tombstones_stay_after: store.shared.tombstones_stay_after(),
+            state_counts: zeal == Zeal::All || changes >= worth,
+        }
+    }
+
+    fn sparse(&self, measure: &Measure) -> bool {
+        let limit = match self.zeal {
+            Zeal::Worthwhile => {
+                measure.content.saturating_mul(100 - self.options.clean_live_percent.min(100)) / 100
+            }
+            Zeal::All => measure.content / ALL_SHARE,
+        };
+        measure.garbage > limit || (measure.content > 0 && measure.live() == 0)
+    }
+
+    fn garbage_min(&self) -> u64 {
+        match self.zeal {
+            Zeal::Worthwhile => self.options.clean_garbage_bytes_min,
+            Zeal::All => 1,
+        }
+    }
+
+    fn measure(&self, sizes: [u64; 4], last: i64) -> Measure {
+        let [content, dead, tombstones, state] = sizes;
+        let kept = if last > self.tombstones_stay_after { tombstones } else { 0 };
+        let state = if self.state_counts { state } else { 0 };
+        Measure { content, garbage: (dead - kept + state).min(content) }
+    }
+
+    fn measures(&self, store: &Store) -> Vec<Measure> {
+        let sealed = store.sealed.iter().map(|sealed| {
+            let dead = &sealed.dead;
+            let sizes =
+                [sealed.content_bytes(), dead.bytes, dead.tombstone_bytes, sealed.state_bytes];
+            self.measure(sizes, sealed.last.main)
+        });
+        sealed.collect()
+    }
+
+    fn active(&self, store: &Store) -> Measure {
+        let (active, dead) = (&store.active, &store.active.dead);
+        let sizes =
+            [active.content_bytes(), dead.bytes, dead.tombstone_bytes, active.state_bytes()];
+        self.measure(sizes, active.last.map_or(0, |last| last.main))
+    }
+
+    /// Grows a range by neighbours that are worth taking along.
+    fn extend(&self, measures: &[Measure], mut range: Range<usize>) -> Range<usize> {
+        loop {
+            let after = range.end < measures.len() && self.joins(measures, &range, range.end);
+            if after {
+                range.end += 1;
+                continue;
+            }
+            let before = range.start > 0 && self.joins(measures, &range, range.start - 1);
+            if !before {
+                return range;
+            }
+            range.start -= 1;
+        }
+    }
+
+    fn joins(&self, measures: &[Measure], range: &Range<usize>, next: usize) -> bool {
+        let segment = self.options.segment_bytes;
+        let next = &measures[next];
+        let together = measures[range.clone()].iter().chain([next]);
+        let live: u64 = together.clone().map(Measure::live).sum();
+        let content: u64 = together.map(|measure| measure.content).sum();
+        let wanted = self.sparse(next) || next.content <= segment / 8;
+        wanted && live <= segment && content <= SEGMENTS_MAX * segment
+    }
+
+    /// A row of neighbours that make one good segment together.
+    fn small_ones(&self, measures: &[Measure]) -> Option<Range<usize>> {
+        let (segment, count_min) = match self.zeal {
+            Zeal::Worthwhile => (self.options.segment_bytes, MERGE_MIN),
+            Zeal::All => (self.options.segment_bytes, 2),
+        };
+        let small = |measure: &Measure| measure.content <= segment / count_min as u64;
+        for start in 0..measures.len() {
+            let mut live = 0;
+            let row = measures[start..].iter().take_while(|measure| {
+                live += measure.live();
+                small(measure) && live <= segment
+            });
+            let count = row.count();
+            if count >= count_min {
+                return Some(start..start + count);
+            }
+        }
+        None
+    }
+}
+
+/// Whether the active segment is so sparse that it should be sealed to be cleaned.
+pub(crate) fn seal_first(store: &Store, zeal: Zeal) -> bool {
+    let rules = Rules::of(store, zeal);
+    let active = rules.active(store);
+    rules.sparse(&active) && active.garbage >= rules.garbage_min()
+}
+
+/// What to do next; `None` if nothing is worth while.
+pub(crate) fn choose(store: &Store, zeal: Zeal) -> Option<Plan> {
+    let rules = Rules::of(store, zeal);
+    let measures = rules.measures(store);
+    let sparse = (0..measures.len()).filter(|place| rules.sparse(&measures[*place]));
+    let share = |place: &usize| {
+        let measure = &measures[*place];
+        u128::from(measure.garbage) * 1_000_000 / u128::from(measure.content.max(1))
+    };
+    let victims = sparse.max_by_key(share).map(|place| rules.extend(&measures, place..place + 1));
+    let victims = victims.filter(|victims| {
+        let garbage: u64 = measures[victims.clone()].iter().map(|measure| measure.garbage).sum();
+        garbage >= rules.garbage_min()
+    });
+    let victims = victims.or_else(|| rules.small_ones(&measures)).unwrap_or(0..0);
+    let taken = &store.sealed[victims.clone()];
+    let dump = taken.iter().any(|sealed| sealed.state_bytes > 0 && !store.is_dumped(sealed));
+    let dump = dump || replay_is_long(store);
+    (dump || !victims.is_empty()).then_some(Plan { victims, dump })
+}
+
+/// Whether a restart would have to take many changes of state one by one.
+fn replay_is_long(store: &Store) -> bool {
+    let waiting = store.sealed.iter().filter(|sealed| !store.is_dumped(sealed));
+    let waiting: u64 = waiting.map(|sealed| sealed.state_bytes).sum();
+    waiting > STATE_REPLAY_BYTES.max(2 * STATE_FACTOR * store.state.bytes())
+}
+
+impl Sizes {
+    /// What could be given back.
+    pub fn garbage_bytes(&self) -> u64 {
+        self.file_bytes.saturating_sub(self.live_bytes)
+    }
+}

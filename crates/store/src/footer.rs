@@ -1,0 +1,284 @@
+//! A sealed segment's footer: its table and its rows' keys, so that a restart reads keys and not values.
+//!
+//! It is gathered while rows are appended and written once the segment is full: three columns and a
+//! trailer that ends the file. Nothing depends on it: whatever is wrong with a footer, the frames before it
+//! say the same, so it is built again.
+
+use bytes::Bytes;
+use types::{Revision, Row};
+
+use crate::files::{HEADER_BYTES, Named, u32_at, u64_at};
+use crate::frame::Frame;
+use crate::table::{Slot, Table};
+use crate::{RowMeta, StoreError, record, varint};
+
+/// Bytes of the trailer at the end of the file.
+pub(crate) const TRAILER_BYTES: usize = 64;
+const MAGIC: [u8; 4] = *b"foot";
+
+/// Gathers a footer row by row.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FooterBuilder {
+    table: Vec<u8>,
+    keys: Vec<u8>,
+    states: Vec<u8>,
+    rows: u32,
+    last: Before,
+    last_state: u32,
+    /// Bytes of frames that change state.
+    pub(crate) state_bytes: u64,
+}
+
+/// The row before, from which the next is counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    main: u64,
+    offset: u32,
+}
+
+/// Where a segment's frames end, and with what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FramesEnd {
+    /// The end of the last frame.
+    pub(crate) offset: u64,
+    /// The last frame's checksum.
+    pub(crate) chain: u32,
+    /// The last frame's entry.
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+}
+
+impl FooterBuilder {
+    /// Notes a row whose record begins at `offset`.
+    pub(crate) fn row(&mut self, row: &Row, offset: u32) {
+        let (main, sub) = record::split(row.revision, false);
+        varint::put(&mut self.table, main - self.last.main);
+        varint::put(&mut self.table, u64::from(sub) << 1 | u64::from(row.tombstone));
+        varint::put(&mut self.table, u64::from(offset - self.last.offset));
+        self.last = Before { main, offset };
+        self.rows += 1;
+        put_key(&mut self.keys, row);
+    }
+
+    /// Notes a frame that changes state.
+    pub(crate) fn state(&mut self, offset: u32, changes_bytes: u64) {
+        varint::put(&mut self.states, u64::from(offset - self.last_state));
+        self.last_state = offset;
+        self.state_bytes += changes_bytes;
+    }
+
+    /// The whole footer, to be written where the frames end, and where its keys will be.
+    pub(crate) fn finish(self, end: FramesEnd) -> (Vec<u8>, Column) {
+        let mut states = Vec::new();
+        varint::put(&mut states, self.state_bytes);
+        states.extend_from_slice(&self.states);
+
+        let mut trailer = [0; TRAILER_BYTES];
+        trailer[4..8].copy_from_slice(&self.rows.to_le_bytes());
+        trailer[8..16].copy_from_slice(&end.offset.to_le_bytes());
+        trailer[16..24].copy_from_slice(&end.index.to_le_bytes());
+        trailer[24..32].copy_from_slice(&end.term.to_le_bytes());
+        trailer[32..36].copy_from_slice(&end.chain.to_le_bytes());
+        for (place, column) in [&self.table, &self.keys, &states].into_iter().enumerate() {
+            let bytes = u32::try_from(column.len()).expect("a column is smaller than its segment");
+            trailer[36 + 4 * place..][..4].copy_from_slice(&bytes.to_le_bytes());
+            trailer[48 + 4 * place..][..4].copy_from_slice(&crc32c::crc32c(column).to_le_bytes());
+        }
+        trailer[60..].copy_from_slice(&MAGIC);
+        let checksum = crc32c::crc32c(&trailer[4..]);
+        trailer[..4].copy_from_slice(&checksum.to_le_bytes());
+
+        let mut out = self.table;
+        let keys = Column {
+            offset: end.offset + out.len() as u64,
+            bytes: self.keys.len() as u32,
+            checksum: u32_at(&trailer, 52),
+        };
+        out.extend_from_slice(&self.keys);
+        out.extend_from_slice(&states);
+        out.extend_from_slice(&trailer);
+        (out, keys)
+    }
+}
+
+fn put_key(out: &mut Vec<u8>, row: &Row) {
+    varint::put(out, row.key().len() as u64);
+    out.extend_from_slice(row.key());
+    if !row.tombstone {
+        varint::put(out, row.revision.main.wrapping_sub(row.create_revision) as u64);
+        varint::put(out, row.version as u64);
+        varint::put(out, row.lease as u64);
+    }
+}
+
+/// Takes the key of the row in `slot` off the front of a key column.
+pub(crate) fn take_key(slot: &Slot, keys: &mut Bytes) -> Option<RowMeta> {
+    let mut rest = &keys[..];
+    let length = usize::try_from(varint::take(&mut rest)?).ok()?;
+    let start = keys.len() - rest.len();
+    let end = start.checked_add(length).filter(|end| *end <= keys.len())?;
+    let mut meta = RowMeta {
+        revision: slot.revision,
+        tombstone: slot.tombstone,
+        key: keys.slice(start..end),
+        create_revision: 0,
+        version: 0,
+        lease: 0,
+    };
+    let mut rest = &keys[end..];
+    if !slot.tombstone {
+        meta.create_revision = slot.revision.main.wrapping_sub(varint::take(&mut rest)? as i64);
+        meta.version = varint::take(&mut rest)? as i64;
+        meta.lease = varint::take(&mut rest)? as i64;
+    }
+    let left = rest.len();
+    let _ = keys.split_to(keys.len() - left);
+    Some(meta)
+}
+
+/// A column of a footer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column {
+    offset: u64,
+    bytes: u32,
+    checksum: u32,
+}
+
+impl Column {
+    /// Reads and verifies the column; `None` if it is not what was written.
+    pub(crate) fn read(&self, file: &Named) -> Result<Option<Bytes>, StoreError> {
+        if self.offset + u64::from(self.bytes) > file.len()? {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; self.bytes as usize];
+        file.read(&mut bytes, self.offset)?;
+        Ok((crc32c::crc32c(&bytes) == self.checksum).then(|| bytes.into()))
+    }
+}
+
+/// A footer as it was found.
+#[derive(Debug)]
+pub(crate) struct Footer {
+    pub(crate) end: FramesEnd,
+    pub(crate) table: Table,
+    /// Where the keys are, to be read when they are needed.
+    pub(crate) keys: Column,
+    /// Where the frames that change state begin.
+    pub(crate) states: Vec<u64>,
+    /// Bytes of their changes.
+    pub(crate) state_bytes: u64,
+}
+
+impl Footer {
+    /// Reads the footer at the end of a file; `None` if there is no intact one.
+    pub(crate) fn read(file: &Named) -> Result<Option<Footer>, StoreError> {
+        let file_bytes = file.len()?;
+        let Some(start) = file_bytes.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
+        let mut trailer = [0; TRAILER_BYTES];
+        file.read(&mut trailer, start)?;
+        let checksum = crc32c::crc32c(&trailer[4..]);
+        if trailer[60..] != MAGIC || u32_at(&trailer, 0) != checksum {
+            return Ok(None);
+        }
+        let end = FramesEnd {
+            offset: u64_at(&trailer, 8),
+            chain: u32_at(&trailer, 32),
+            index: u64_at(&trailer, 16),
+            term: u64_at(&trailer, 24),
+        };
+        let column = |place: usize, offset| Column {
+            offset,
+            bytes: u32_at(&trailer, 36 + 4 * place),
+            checksum: u32_at(&trailer, 48 + 4 * place),
+        };
+        let after = |column: &Column| column.offset.saturating_add(column.bytes.into());
+        let table = column(0, end.offset);
+        let keys = column(1, after(&table));
+        let states = column(2, after(&keys));
+        if after(&states) != start {
+            return Ok(None);
+        }
+        let (Some(table), Some(states)) = (table.read(file)?, states.read(file)?) else {
+            return Ok(None);
+        };
+        let rows = u32_at(&trailer, 4);
+        Ok(parse_table(&table, rows, end.offset)
+            .zip(parse_states(&states, end.offset))
+            .map(|(table, (states, state_bytes))| Footer { end, table, keys, states, state_bytes }))
+    }
+}
+
+fn parse_table(mut bytes: &[u8], rows: u32, end: u64) -> Option<Table> {
+    let table = Table::default();
+    let mut last = Before::default();
+    let mut last_revision = None;
+    for _ in 0..rows {
+        last.main = last.main.checked_add(varint::take(&mut bytes)?)?;
+        let sub = varint::take(&mut bytes)?;
+        let offset = u64::from(last.offset).checked_add(varint::take(&mut bytes)?)?;
+        last.offset = u32::try_from(offset).ok().filter(|offset| u64::from(*offset) < end)?;
+        let (revision, _) = record::join(last.main, 0)?;
+        let revision = Revision { sub: i64::try_from(sub >> 1).ok()?, ..revision };
+        let ascends = last_revision.is_none_or(|before| before < revision);
+        if !ascends || sub >> 1 >= u64::from(record::TOMBSTONE) {
+            return None;
+        }
+        last_revision = Some(revision);
+        table.push(Slot { revision, tombstone: sub & 1 == 1, offset: last.offset });
+    }
+    bytes.is_empty().then_some(table)
+}
+
+fn parse_states(mut bytes: &[u8], end: u64) -> Option<(Vec<u64>, u64)> {
+    let state_bytes = varint::take(&mut bytes)?;
+    let mut frames = Vec::new();
+    let mut offset = 0u64;
+    while !bytes.is_empty() {
+        offset = offset.checked_add(varint::take(&mut bytes)?)?;
+        if offset < HEADER_BYTES as u64 || end <= offset {
+            return None;
+        }
+        frames.push(offset);
+    }
+    Some((frames, state_bytes))
+}
+
+/// Builds table and footer again from frames, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Rebuilt {
+    pub(crate) table: Table,
+    pub(crate) footer: FooterBuilder,
+    last: Option<Revision>,
+}
+
+impl Rebuilt {
+    /// Takes the next frame.
+    pub(crate) fn frame(&mut self, frame: &Frame<'_>) -> Result<(), &'static str> {
+        let narrow = |at: u64| u32::try_from(at).map_err(|_| "the segment is longer than 4 GiB");
+        let body = Bytes::copy_from_slice(frame.body);
+        let mut rows = Vec::with_capacity(frame.rows.len());
+        let mut last = self.last;
+        for (at, record) in &frame.rows {
+            let encoded = body.slice(at + record::ROW_HEADER_BYTES..at + record.bytes);
+            let row = Row::decode(record.revision, record.tombstone, encoded);
+            let row = row.map_err(|_| "a row is not a KeyValue")?;
+            if last.is_some_and(|last| row.revision <= last) {
+                return Err("a row does not come after the one before");
+            }
+            last = Some(row.revision);
+            rows.push((row, narrow(frame.offset_of(*at))?));
+        }
+        for (row, offset) in &rows {
+            let slot = Slot { revision: row.revision, tombstone: row.tombstone, offset: *offset };
+            self.table.push(slot);
+            self.footer.row(row, *offset);
+        }
+        if frame.header.changes > 0 {
+            let rows_bytes: usize = frame.rows.iter().map(|(_, record)| record.bytes).sum();
+            let changes_bytes = frame.body.len() - rows_bytes;
+            self.footer.state(narrow(frame.offset)?, changes_bytes as u64);
+        }
+        self.last = last;
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! Which files belong to the store. Exchanged as a whole, so that a cleaning either happened or did not.
+//!
+//! The newest log files are not listed: every log file from `tail` on belongs to the store, in the order
+//! of their numbers. So beginning a new one needs no change here, and only slow objects on other threads
+//! ever write the manifest.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind, u32_at, u64_at};
+use crate::footer::FramesEnd;
+use crate::{OpenError, StoreError};
+
+/// The file's name.
+pub(crate) const MANIFEST: &str = "manifest";
+/// The name it has until it is complete.
+pub(crate) const MANIFEST_NEW: &str = "manifest.tmp";
+const FIXED_BYTES: usize = 48;
+const ENTRY_BYTES: usize = 40;
+
+/// A sealed segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) id: FileId,
+    pub(crate) end: FramesEnd,
+}
+
+/// What belongs to the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// Counts the exchanges.
+    pub(crate) number: u64,
+    /// The first log file that belongs to the store without being listed.
+    pub(crate) tail: u64,
+    /// The next number for any file but a log.
+    pub(crate) next: u64,
+    /// The file of small state, if there is one.
+    pub(crate) state: Option<u64>,
+    /// The file of marks, if there is one.
+    pub(crate) marks: Option<u64>,
+    /// The index image, if there is one.
+    pub(crate) index: Option<u64>,
+    /// Sealed segments, in revision order.
+    pub(crate) segments: Vec<Listed>,
+}
+
+impl Manifest {
+    fn encode(&self) -> Vec<u8> {
+        let id = FileId::new(Kind::Manifest, self.number);
+        let header = Header { id, numbers: [self.segments.len() as u64, 0, 0], chain: 0 };
+        let mut out = header.encode().to_vec();
+        let optional = [self.state, self.marks, self.index].map(|number| number.unwrap_or(0));
+        for number in [self.tail, self.next].into_iter().chain(optional) {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.extend_from_slice(&[0; 8]);
+        for listed in &self.segments {
+            out.extend_from_slice(&(listed.id.kind as u32).to_le_bytes());
+            out.extend_from_slice(&listed.end.chain.to_le_bytes());
+            let end = listed.end;
+            for number in [listed.id.number, end.offset, end.index, end.term] {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
+        }
+        let checksum = crc32c::crc32c(&out);
+        out.extend_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Manifest, OpenError> {
+        let damaged = |offset, what| {
+            let file = MANIFEST.to_owned();
+            OpenError::from(crate::Damage { file, offset, what })
+        };
+        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+            return Err(damaged(0, "the file ends too early"));
+        };
+        let header = Header::decode(header, Kind::Manifest, MANIFEST)?;
+        let Some((body, checksum)) = bytes.split_last_chunk::<4>() else {
+            return Err(damaged(0, "the file ends too early"));
+        };
+        let entries = body.len().checked_sub(HEADER_BYTES + FIXED_BYTES);
+        let count = header.numbers[0];
+        if entries.map(|bytes| bytes as u64) != count.checked_mul(ENTRY_BYTES as u64) {
+            return Err(damaged(bytes.len() as u64, "the file does not have its length"));
+        }
+        if crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
+            return Err(damaged(HEADER_BYTES as u64, "the checksum is wrong"));
+        }
+        let number = |place: usize| u64_at(body, HEADER_BYTES + 8 * place);
+        let optional = |place| Some(number(place)).filter(|number| *number != 0);
+        let (mut segments, start) = (Vec::new(), HEADER_BYTES + FIXED_BYTES);
+        for (place, entry) in body[start..].chunks_exact(ENTRY_BYTES).enumerate() {
+            let Some(kind) = Kind::segment_from_number(u32_at(entry, 0)) else {
+                return Err(damaged((start + place * ENTRY_BYTES) as u64, "no such kind of file"));
+            };
+            segments.push(Listed {
+                id: FileId::new(kind, u64_at(entry, 8)),
+                end: FramesEnd {
+                    offset: u64_at(entry, 16),
+                    chain: u32_at(entry, 4),
+                    index: u64_at(entry, 24),
+                    term: u64_at(entry, 32),
+                },
+            });
+        }
+        Ok(Manifest {
+            number: header.id.number,
+            tail: number(0),
+            next: number(1),
+            state: optional(2),
+            marks: optional(3),
+            index: optional(4),
+            segments,
+        })
+    }
+
+    /// Bytes of the file.
+    fn file_bytes(&self) -> u64 {
+        (HEADER_BYTES + FIXED_BYTES + ENTRY_BYTES * self.segments.len() + 4) as u64
+    }
+}
+
+/// The manifest as it is on disk, and the one way to change it.
+#[derive(Debug)]
+pub(crate) struct ManifestFile {
+    dir: Dir,
+    current: Mutex<Manifest>,
+    /// [`Manifest::next`], to be had without waiting for a change that is under way.
+    next: AtomicU64,
+    /// Whether an exchange failed halfway, so that either manifest may be the one on disk.
+    doubtful: AtomicBool,
+}
+
+impl ManifestFile {
+    /// Makes the manifest of a new store, which comes into being with it.
+    pub(crate) fn create(dir: &Dir, manifest: Manifest) -> Result<ManifestFile, StoreError> {
+        write(dir, &manifest)?;
+        dir.replace(MANIFEST_NEW, MANIFEST)?;
+        Ok(ManifestFile::new(dir, manifest))
+    }
+
+    /// Reads the manifest.
+    pub(crate) fn open(dir: &Dir) -> Result<ManifestFile, OpenError> {
+        let file = dir.open(MANIFEST)?;
+        let bytes = usize::try_from(file.len()?);
+        let bytes = bytes.map_err(|_| file.damage(0, "the file does not have its length"))?;
+        let mut content = vec![0; bytes];
+        file.read(&mut content, 0)?;
+        Ok(ManifestFile::new(dir, Manifest::decode(&content)?))
+    }
+
+    fn new(dir: &Dir, manifest: Manifest) -> ManifestFile {
+        let next = AtomicU64::new(manifest.next);
+        ManifestFile {
+            dir: dir.clone(),
+            current: Mutex::new(manifest),
+            next,
+            doubtful: AtomicBool::new(false),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Manifest> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn current(&self) -> Manifest {
+        self.lock().clone()
+    }
+
+    /// Whether files that a failed change names must be left alone.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Relaxed)
+    }
+
+    /// Takes a number for a new file.
+    pub(crate) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Forgets an index image that turned out to be damaged; written with the next change.
+    pub(crate) fn forget_index(&self) {
+        self.lock().index = None;
+    }
+
+    /// Changes the manifest durably; everything it names must be durable before. Gives the one that
+    /// was, and the new file's length.
+    pub(crate) fn change(
+        &self,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<(Manifest, u64), StoreError> {
+        let mut current = self.lock();
+        let mut next = current.clone();
+        change(&mut next);
+        next.number += 1;
+        next.next = self.next.load(Ordering::Relaxed);
+        write(&self.dir, &next)?;
+        let done = self.dir.replace(MANIFEST_NEW, MANIFEST);
+        done.inspect_err(|_| self.doubtful.store(true, Ordering::Relaxed))?;
+        let bytes = next.file_bytes();
+        Ok((std::mem::replace(&mut *current, next), bytes))
+    }
+}
+
+/// Writes what is to become the manifest.
+fn write(dir: &Dir, manifest: &Manifest) -> Result<(), StoreError> {
+    let file = dir.create(MANIFEST_NEW)?;
+    file.write(&manifest.encode(), 0)?;
+    file.sync()?;
+    // The names of the files it lists must be durable before it is.
+    dir.sync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let end = FramesEnd { offset: 700, chain: 8, index: 9, term: 10 };
+        let listed = |kind, number| Listed { id: FileId::new(kind, number), end };
+        Manifest {
+            number: 1,
+            tail: 2,
+            next: 3,
+            state: Some(4),
+            marks: None,
+            index: Some(5),
+            segments: vec![listed(Kind::Segment, 11), listed(Kind::Log, 12)],
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_read_back_and_no_change_of_its_bytes_goes_unnoticed() {
+        let bytes = manifest().encode();
+        assert_eq!(Manifest::decode(&bytes).expect("it is intact"), manifest());
+        assert_eq!(manifest().file_bytes(), bytes.len() as u64);
+        for bit in 0..bytes.len() * 8 {
+            let mut rotten = bytes.clone();
+            rotten[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::decode(&rotten).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(Manifest::decode(&bytes[..length]).is_err(), "cut to {length}");
+        }
+    }
+}

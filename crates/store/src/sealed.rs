@@ -1,0 +1,80 @@
+//! A segment that takes no more rows, as its writer keeps count of it.
+
+use std::sync::Arc;
+
+use types::Revision;
+
+use crate::files::HEADER_BYTES;
+use crate::footer::{Column, FramesEnd};
+use crate::manifest::Listed;
+use crate::marks::Bitmap;
+use crate::segment::{Extent, Segment};
+
+/// Which rows of a segment are dead, and what they take.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dead {
+    pub(crate) bits: Arc<Bitmap>,
+    /// Dead rows, tombstones included, in bytes.
+    pub(crate) bytes: u64,
+    /// Dead tombstones, in bytes.
+    pub(crate) tombstone_bytes: u64,
+    /// Whether rows were marked since the marks were last written down.
+    pub(crate) unburied: bool,
+}
+
+impl Dead {
+    /// Marks the row of an extent that is at `position`.
+    pub(crate) fn mark(&mut self, extent: &Extent, position: usize) {
+        if !self.bits.get(position) {
+            Arc::make_mut(&mut self.bits).set(position);
+            let span = extent.span(position);
+            self.bytes += span.bytes();
+            if span.slot.tombstone {
+                self.tombstone_bytes += span.bytes();
+            }
+            self.unburied = true;
+        }
+    }
+}
+
+/// A sealed segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealed {
+    pub(crate) segment: Arc<Segment>,
+    /// Its rows; `None` if it only holds changes of state.
+    pub(crate) extent: Option<Extent>,
+    /// Its last row; without one, the last before it, so that segments can be searched.
+    pub(crate) last: Revision,
+    pub(crate) end: FramesEnd,
+    pub(crate) keys: Column,
+    pub(crate) file_bytes: u64,
+    /// What its changes of state take.
+    pub(crate) state_bytes: u64,
+    pub(crate) dead: Dead,
+}
+
+impl Sealed {
+    /// What is between header and footer, in bytes.
+    pub(crate) fn content_bytes(&self) -> u64 {
+        self.end.offset - HEADER_BYTES as u64
+    }
+
+    /// Rows that are not dead. Changes of state do not count: they are in [`crate::State`] too. A row is
+    /// counted with what follows it, so this is not exact where changes of state lie between rows.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.content_bytes().saturating_sub(self.dead.bytes + self.state_bytes)
+    }
+
+    pub(crate) fn listed(&self) -> Listed {
+        Listed { id: self.segment.id, end: self.end }
+    }
+}
+
+/// Gives row-less segments a place in the order of the others.
+pub(crate) fn order(sealed: &mut [Sealed]) {
+    let mut last = Revision::default();
+    for each in sealed {
+        last = each.extent.as_ref().map_or(last, |extent| extent.last);
+        each.last = last;
+    }
+}

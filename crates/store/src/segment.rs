@@ -1,0 +1,163 @@
+//! One segment as readers see it: a file, its table, and how much of both belongs to the view.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use types::{Revision, Row};
+
+use crate::StoreError;
+use crate::files::{FileId, Named};
+use crate::marks::Bitmap;
+use crate::record;
+use crate::table::{Slot, Table};
+
+/// A row and what follows it up to this size are read with one call; of anything longer, first the
+/// header. What follows a row is rarely anything but the next one.
+const READ_AT_ONCE_BYTES: u64 = 16 << 10;
+/// Rows further apart than this are read with two calls.
+const GAP_BYTES_MAX: u64 = 4 << 10;
+/// The most that is read with one call for several rows.
+const RUN_BYTES_MAX: u64 = 1 << 20;
+
+/// A file of frames and the table of its rows.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) id: FileId,
+    pub(crate) file: Named,
+    pub(crate) table: Table,
+}
+
+/// The part of a segment that belongs to a view, at least one row of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Extent {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) rows: usize,
+    /// The end of the last frame.
+    pub(crate) end: u64,
+    pub(crate) first: Revision,
+    pub(crate) last: Revision,
+    /// Rows that nobody may build an index from.
+    pub(crate) buried: Option<Arc<Bitmap>>,
+}
+
+/// Where a row lies: from its record to the next row's, or to the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) slot: Slot,
+    pub(crate) end: u64,
+}
+
+impl Span {
+    pub(crate) fn start(&self) -> u64 {
+        self.slot.offset.into()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.end.saturating_sub(self.start())
+    }
+}
+
+impl Extent {
+    /// The first `rows` rows of a segment; `None` when that is no row.
+    pub(crate) fn new(segment: &Arc<Segment>, rows: usize, end: u64) -> Option<Extent> {
+        let last = rows.checked_sub(1)?;
+        Some(Extent {
+            segment: segment.clone(),
+            rows,
+            end,
+            first: segment.table.slot(0).revision,
+            last: segment.table.slot(last).revision,
+            buried: None,
+        })
+    }
+
+    pub(crate) fn is_buried(&self, position: usize) -> bool {
+        self.buried.as_ref().is_some_and(|bits| bits.get(position))
+    }
+
+    pub(crate) fn span(&self, position: usize) -> Span {
+        let table = &self.segment.table;
+        let next = position + 1;
+        let end = if next < self.rows { table.slot(next).offset.into() } else { self.end };
+        Span { slot: table.slot(position), end }
+    }
+
+    /// Spans from a position on, at least one if there is one.
+    pub(crate) fn spans(&self, from: usize) -> Vec<Span> {
+        let slots = self.segment.table.slots(from, self.rows);
+        let Some(last) = (from + slots.len()).checked_sub(1) else { return Vec::new() };
+        let end = self.span(last).end;
+        let ends = slots.iter().skip(1).map(|slot| u64::from(slot.offset)).chain([end]);
+        slots.iter().zip(ends).map(|(slot, end)| Span { slot: *slot, end }).collect()
+    }
+
+    /// Reads the row of exactly this revision.
+    pub(crate) fn read(&self, revision: Revision) -> Result<Row, StoreError> {
+        let found = self.segment.table.find(revision, self.rows);
+        let position = found.ok_or(StoreError::Missing { revision })?;
+        self.read_span(self.span(position))
+    }
+
+    pub(crate) fn read_span(&self, span: Span) -> Result<Row, StoreError> {
+        let file = &self.segment.file;
+        let mut bytes = vec![0; span.bytes().min(READ_AT_ONCE_BYTES) as usize];
+        file.read(&mut bytes, span.start())?;
+        let length = record::row_bytes(&bytes).filter(|length| *length <= span.bytes());
+        let Some(length) = length else {
+            return Err(file.damage(span.start(), "a row is longer than its place").into());
+        };
+        let have = bytes.len();
+        bytes.resize(length as usize, 0);
+        if have < bytes.len() {
+            file.read(&mut bytes[have..], span.start() + have as u64)?;
+        }
+        self.take(&bytes.into(), 0, span)
+    }
+
+    /// Takes a row out of what was read, and makes sure that it is the one.
+    pub(crate) fn take(&self, buffer: &Bytes, at: usize, span: Span) -> Result<Row, StoreError> {
+        let row = record::take_row(buffer, at);
+        let row = row.filter(|row| {
+            row.revision == span.slot.revision && row.tombstone == span.slot.tombstone
+        });
+        row.ok_or_else(|| {
+            self.segment.file.damage(span.start(), "a row's checksum is wrong").into()
+        })
+    }
+
+    /// Reads several rows, given in order of their place, neighbours with one call. Ends early once about
+    /// `bytes_max` bytes were read, but never before the first row.
+    pub(crate) fn read_spans(
+        &self,
+        spans: &[Span],
+        bytes_max: u64,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::with_capacity(spans.len());
+        let mut done = 0;
+        while rows.len() < spans.len() && (done < bytes_max || rows.is_empty()) {
+            let run = self.run(&spans[rows.len()..], bytes_max - done);
+            done += run.iter().map(Span::bytes).sum::<u64>();
+            let [first, .., last] = run else {
+                rows.push(self.read_span(run[0])?);
+                continue;
+            };
+            let mut bytes = vec![0; (last.end - first.start()) as usize];
+            self.segment.file.read(&mut bytes, first.start())?;
+            let buffer = Bytes::from(bytes);
+            for span in run {
+                rows.push(self.take(&buffer, (span.start() - first.start()) as usize, *span)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The first of these spans that are worth reading together: at least one.
+    fn run<'a>(&self, spans: &'a [Span], bytes_max: u64) -> &'a [Span] {
+        let start = spans[0].start();
+        let joined = spans.windows(2).take_while(|pair| {
+            let near = pair[1].start().saturating_sub(pair[0].end) <= GAP_BYTES_MAX;
+            near && pair[1].end - start <= RUN_BYTES_MAX.min(bytes_max)
+        });
+        &spans[..=joined.count()]
+    }
+}

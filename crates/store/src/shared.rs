@@ -1,0 +1,54 @@
+//! What the writer and its slow objects on other threads have in common.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::files::Dir;
+use crate::manifest::ManifestFile;
+use crate::sync::SyncRecord;
+
+/// The store's directory and the files that more than one thread writes, each under its own lock.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) dir: Dir,
+    pub(crate) manifest: ManifestFile,
+    pub(crate) record: SyncRecord,
+    images: Mutex<Images>,
+}
+
+/// Which revisions the index images cover, the one in place and those being written.
+#[derive(Debug, Default)]
+struct Images {
+    in_place: Option<i64>,
+    being_written: BTreeMap<u64, i64>,
+}
+
+impl Shared {
+    pub(crate) fn new(dir: Dir, manifest: ManifestFile, record: SyncRecord) -> Shared {
+        Shared { dir, manifest, record, images: Mutex::default() }
+    }
+
+    fn images(&self) -> MutexGuard<'_, Images> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn image_begun(&self, number: u64, revision: i64) {
+        self.images().being_written.insert(number, revision);
+    }
+
+    pub(crate) fn image_ended(&self, number: u64) {
+        self.images().being_written.remove(&number);
+    }
+
+    pub(crate) fn image_in_place(&self, revision: i64) {
+        self.images().in_place = Some(revision);
+    }
+
+    /// Tombstones after this revision must stay on disk. An index restored from an image learns from them
+    /// that a key which the image knows was deleted since.
+    pub(crate) fn tombstones_stay_after(&self) -> i64 {
+        let images = self.images();
+        let revisions = images.being_written.values().chain(&images.in_place);
+        revisions.copied().min().unwrap_or(i64::MAX)
+    }
+}

@@ -1,0 +1,193 @@
+//! A segment's table: which revision lies where. Twelve bytes a row.
+//!
+//! The writer pushes at the end while readers search the part they were shown: chunks of numbers that are
+//! written once and never moved. A reader knows how many rows it may look at from its view, and views are
+//! handed over with the rows already in place, so the numbers themselves need no order of their own.
+//!
+//! Always true: revisions ascend, offsets ascend.
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use types::Revision;
+
+use crate::record;
+
+/// Rows per chunk.
+const CHUNK_ROWS: usize = 1024;
+const NUMBERS: usize = 3;
+
+/// One row's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) revision: Revision,
+    pub(crate) tombstone: bool,
+    /// Where its record begins in the file.
+    pub(crate) offset: u32,
+}
+
+/// Revisions and offsets of one segment.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    chunks: RwLock<Vec<Arc<Chunk>>>,
+    len: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    /// What the first number of each row counts from.
+    base: i64,
+    /// How many rows come before this chunk.
+    first: usize,
+    numbers: Box<[AtomicU32]>,
+}
+
+impl Chunk {
+    fn new(base: i64, first: usize) -> Chunk {
+        let numbers = (0..CHUNK_ROWS * NUMBERS).map(|_| AtomicU32::new(0)).collect();
+        Chunk { base, first, numbers }
+    }
+
+    fn number(&self, place: usize, which: usize) -> u32 {
+        self.numbers[place * NUMBERS + which].load(Ordering::Relaxed)
+    }
+
+    fn revision(&self, place: usize) -> Revision {
+        let main = self.base + i64::from(self.number(place, 0));
+        Revision { main, sub: i64::from(self.number(place, 1) & !record::TOMBSTONE) }
+    }
+
+    fn slot(&self, place: usize) -> Slot {
+        Slot {
+            revision: self.revision(place),
+            tombstone: self.number(place, 1) & record::TOMBSTONE != 0,
+            offset: self.number(place, 2),
+        }
+    }
+}
+
+impl Table {
+    /// Rows pushed so far.
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    fn chunks(&self) -> RwLockReadGuard<'_, Vec<Arc<Chunk>>> {
+        self.chunks.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the next row. For the one writer.
+    pub(crate) fn push(&self, slot: Slot) {
+        let position = self.len();
+        let (delta, place, chunk) = self.room_for(slot.revision.main, position);
+        let (_, sub) = record::split(slot.revision, slot.tombstone);
+        for (which, number) in [delta, sub, slot.offset].into_iter().enumerate() {
+            chunk.numbers[place * NUMBERS + which].store(number, Ordering::Relaxed);
+        }
+        self.len.store(position + 1, Ordering::Release);
+    }
+
+    /// The chunk the next row goes to; a new one if the last is full or too far below `main`.
+    fn room_for(&self, main: i64, position: usize) -> (u32, usize, Arc<Chunk>) {
+        if let Some(last) = self.chunks().last() {
+            let place = position - last.first;
+            let delta = u32::try_from(main - last.base);
+            if let (true, Ok(delta)) = (place < CHUNK_ROWS, delta) {
+                return (delta, place, last.clone());
+            }
+        }
+        let chunk = Arc::new(Chunk::new(main, position));
+        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
+        chunks.push(chunk.clone());
+        (0, 0, chunk)
+    }
+
+    /// The first of the first `rows` rows that is not before `revision`; `rows` if there is none.
+    pub(crate) fn lower_bound(&self, revision: Revision, rows: usize) -> usize {
+        let chunks = self.chunks();
+        let begun =
+            chunks.partition_point(|chunk| chunk.first < rows && chunk.revision(0) <= revision);
+        let Some(chunk) = begun.checked_sub(1).map(|last| &chunks[last]) else { return 0 };
+        let end = chunks.get(begun).map_or(rows, |next| next.first.min(rows));
+        let (mut low, mut high) = (0, end - chunk.first);
+        while low < high {
+            let middle = low.midpoint(high);
+            if chunk.revision(middle) < revision { low = middle + 1 } else { high = middle }
+        }
+        chunk.first + low
+    }
+
+    /// The row at a position below [`Table::len`].
+    pub(crate) fn slot(&self, position: usize) -> Slot {
+        let chunks = self.chunks();
+        let chunk = &chunks[chunks.partition_point(|chunk| chunk.first <= position) - 1];
+        chunk.slot(position - chunk.first)
+    }
+
+    /// Where the row of exactly this revision is among the first `rows`.
+    pub(crate) fn find(&self, revision: Revision, rows: usize) -> Option<usize> {
+        let position = self.lower_bound(revision, rows);
+        (position < rows && self.slot(position).revision == revision).then_some(position)
+    }
+
+    /// Several rows from a position on, at least one if there is one, never past `end`.
+    pub(crate) fn slots(&self, from: usize, end: usize) -> Vec<Slot> {
+        let chunks = self.chunks();
+        let found = chunks.partition_point(|chunk| chunk.first <= from);
+        let Some(chunk) = found.checked_sub(1).map(|found| &chunks[found]) else {
+            return Vec::new();
+        };
+        let end = chunks.get(found).map_or(end, |next| next.first.min(end));
+        (from..end).map(|position| chunk.slot(position - chunk.first)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(mains: impl IntoIterator<Item = i64>) -> Table {
+        let table = Table::default();
+        for (place, main) in mains.into_iter().enumerate() {
+            let revision = Revision { main, sub: 0 };
+            table.push(Slot { revision, tombstone: place % 3 == 0, offset: place as u32 });
+        }
+        table
+    }
+
+    #[test]
+    fn every_row_is_found_and_gaps_lead_to_the_row_behind_them() {
+        let table = table((0..5000).map(|n| n * 2));
+        for position in 0..5000 {
+            let revision = Revision::first_of(position as i64 * 2);
+            assert_eq!(table.find(revision, 5000), Some(position));
+            assert_eq!(table.slot(position).offset, position as u32);
+            assert_eq!(table.slot(position).tombstone, position % 3 == 0);
+            assert_eq!(table.find(Revision::first_of(revision.main + 1), 5000), None);
+            assert_eq!(table.lower_bound(Revision::first_of(revision.main - 1), 5000), position);
+        }
+    }
+
+    #[test]
+    fn rows_behind_a_view_are_not_seen() {
+        let table = table(0..3000);
+        for rows in [0, 1, 1023, 1024, 1025, 2999] {
+            assert_eq!(table.find(Revision::first_of(rows as i64), rows), None);
+            assert_eq!(table.lower_bound(Revision::first_of(5000), rows), rows);
+            let mut seen = 0;
+            while seen < rows {
+                seen += table.slots(seen, rows).len();
+            }
+            assert_eq!(seen, rows);
+        }
+    }
+
+    #[test]
+    fn revisions_may_jump_by_more_than_four_billion() {
+        let mains = [2, 3, 1 << 33, (1 << 33) + 1, i64::MAX];
+        let table = table(mains);
+        for (position, main) in mains.into_iter().enumerate() {
+            assert_eq!(table.find(Revision::first_of(main), 5), Some(position));
+        }
+    }
+}
