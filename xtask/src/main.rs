@@ -1,2 +1,97 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands: `cargo xtask <command>`.
+//!
+//! `test` runs what CI runs. It installs nothing; a foreign part that is missing is named, its tests
+//! are counted as skipped, and with `CI=true` they fail.
+
+mod arrows;
+mod source;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "\
+cargo xtask <command>
+
+  test [--quick]   everything CI runs; --quick leaves out the tests with real processes
+  arrows           which crate may depend on what, and what may be named where
+  tidy             sizes, left-overs, names that do not belong here, dead links
+  tidy --tighten   lowers the numbers in xtask/tidy.toml to what is true now
+  crash            every write and sync of wal and store cut, torn, lost, failed
+  oracle           the same requests to us and to real etcd
+                   [--area NAME] [--seed N] [--episodes N]
+  kill             kill -9 under load and judge what is left [--rounds N] [--seed N]
+  bench, sim, fuzz have their place here and are not written yet
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test"] => test::run(test::Extent::Everything),
+        ["test", "--quick"] => test::run(test::Extent::Quick),
+        ["arrows"] => report("arrows", &arrows::check()),
+        ["tidy"] => report("tidy", &tidy::check()),
+        ["tidy", "--tighten"] => tidy::tighten(),
+        ["crash"] => {
+            test::cargo(&["test", "--package", "holdfast-wal", "--package", "holdfast-store"], &[])
+        }
+        ["oracle", options @ ..] => robust("oracle::", options),
+        ["kill", options @ ..] => robust("kill::", options),
+        [later @ ("bench" | "sim" | "fuzz"), ..] => {
+            eprintln!("{later} is not written yet; its place is a folder of that name");
+            ExitCode::from(2)
+        }
+        _ => {
+            eprint!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask lies one folder below the root").to_path_buf()
+}
+
+fn report(name: &str, complaints: &[String]) -> ExitCode {
+    for complaint in complaints {
+        println!("{name}: {complaint}");
+    }
+    if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs part of the tests with real processes; options become the variables those tests read.
+fn robust(filter: &str, options: &[&str]) -> ExitCode {
+    let mut variables = Vec::new();
+    for pair in options.chunks(2) {
+        let [option, value] = pair else {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        };
+        let variable = match *option {
+            "--area" => "HOLDFAST_AREA",
+            "--seed" => "HOLDFAST_SEED",
+            "--episodes" => "HOLDFAST_EPISODES",
+            "--rounds" => "HOLDFAST_ROUNDS",
+            _ => {
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        };
+        variables.push((variable, value.to_string()));
+    }
+    let arguments =
+        ["test", "--package", "holdfast-robust", "--test", "main", "--", filter, "--nocapture"];
+    test::cargo(&arguments, &variables)
+}
+
+/// All files git knows, relative to the root.
+fn tracked_files() -> Vec<String> {
+    let output = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();
+    let output = output.expect("git is there, because this is a clone");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split('\0').filter(|path| !path.is_empty()).map(str::to_string).collect()
+}

@@ -1,0 +1,202 @@
+//! Which crate may depend on what.
+//!
+//! Our crates stand in one order (ARCHITECTURE.md); arrows point up this list, never down. The pure
+//! crates know no async, socket, thread, clock or dice, and only `vfs` among them knows files.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::root;
+use crate::source::{blanked, without_tests};
+
+/// How far a crate is from the outside world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layer {
+    /// Inputs in, outputs out: no runtime, no system call.
+    Pure,
+    /// Pure, but for files: `vfs`, and `metrics`, which reads what the kernel counts for a process.
+    Files,
+    /// Where the world begins.
+    Shell,
+}
+
+/// All our crates. A crate may use those above it.
+const ORDER: [(&str, Layer); 29] = [
+    ("types", Layer::Pure),
+    ("proto", Layer::Pure),
+    ("vfs", Layer::Files),
+    ("wal", Layer::Pure),
+    ("store", Layer::Pure),
+    ("bolt", Layer::Pure),
+    ("mvcc", Layer::Pure),
+    ("watch", Layer::Pure),
+    ("lease", Layer::Pure),
+    ("auth", Layer::Pure),
+    ("consensus", Layer::Pure),
+    ("apply", Layer::Pure),
+    ("member", Layer::Pure),
+    ("options", Layer::Shell),
+    ("logging", Layer::Shell),
+    ("metrics", Layer::Files),
+    ("peer", Layer::Shell),
+    ("node", Layer::Shell),
+    ("rpc", Layer::Shell),
+    ("gateway", Layer::Shell),
+    ("server", Layer::Shell),
+    ("client", Layer::Shell),
+    ("etcd", Layer::Shell),
+    ("etcdctl", Layer::Shell),
+    ("etcdutl", Layer::Shell),
+    ("history", Layer::Pure),
+    ("sim", Layer::Pure),
+    ("robust", Layer::Shell),
+    ("bench", Layer::Shell),
+];
+
+/// Libraries that bring a runtime, a socket, a thread or chance with them.
+const WORLDLY: [&str; 17] = [
+    "async-std",
+    "crossbeam",
+    "fastrand",
+    "futures",
+    "getrandom",
+    "h2",
+    "http",
+    "hyper",
+    "hyper-util",
+    "mio",
+    "rand",
+    "rayon",
+    "rustls",
+    "smol",
+    "tokio",
+    "tokio-util",
+    "tonic",
+];
+
+/// Libraries that only the crate named may use.
+const RESERVED: [(&str, &str); 1] = [("raft", "consensus")];
+
+/// Libraries that make system calls: for `vfs` and the shells.
+const SYSTEM: [&str; 4] = ["libc", "memmap2", "nix", "rustix"];
+
+/// Words that a pure crate's source does not hold.
+const WORLDLY_WORDS: [&str; 8] = [
+    "std::net",
+    "std::thread",
+    "std::process",
+    "Instant::now",
+    "SystemTime::now",
+    "thread_rng",
+    "RandomState",
+    "thread::spawn",
+];
+
+/// Everything that breaks the rules.
+pub fn check() -> Vec<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs, because it ran this");
+    if !output.status.success() {
+        return vec![format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr))];
+    }
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    let mut complaints = Vec::new();
+    for package in metadata["packages"].as_array().expect("a list of packages") {
+        let name = short(package["name"].as_str().unwrap_or_default()).to_string();
+        if name == "xtask" {
+            continue;
+        }
+        match place(&name) {
+            None => {
+                complaints.push(format!("{name} has no place in the order (xtask/src/arrows.rs)"))
+            }
+            Some((at, layer)) => {
+                dependencies(&name, at, layer, package, &mut complaints);
+                words(&name, layer, &mut complaints);
+            }
+        }
+    }
+    complaints
+}
+
+fn short(package: &str) -> &str {
+    package.strip_prefix("holdfast-").unwrap_or(package)
+}
+
+fn place(name: &str) -> Option<(usize, Layer)> {
+    let at = ORDER.iter().position(|(known, _)| *known == name)?;
+    Some((at, ORDER[at].1))
+}
+
+/// Only what is linked into the product counts: tests may use what they need.
+fn dependencies(
+    name: &str,
+    at: usize,
+    layer: Layer,
+    package: &Value,
+    complaints: &mut Vec<String>,
+) {
+    for dependency in package["dependencies"].as_array().expect("a list of dependencies") {
+        let used = dependency["name"].as_str().unwrap_or_default();
+        let ours = dependency["path"].is_string();
+        if ours {
+            match place(short(used)) {
+                Some((above, _)) if above < at => {}
+                _ => complaints.push(format!("{name} may not use {used}, which is not above it")),
+            }
+        }
+        if dependency["kind"].is_string() {
+            continue;
+        }
+        let forbidden = (layer != Layer::Shell && WORLDLY.contains(&used))
+            || (layer == Layer::Pure && SYSTEM.contains(&used))
+            || RESERVED.iter().any(|(library, owner)| *library == used && *owner != name);
+        if forbidden {
+            complaints.push(format!("{name} ({layer:?}) may not use the library {used}"));
+        }
+    }
+}
+
+/// The words of the sources, without their tests.
+fn words(name: &str, layer: Layer, complaints: &mut Vec<String>) {
+    if layer == Layer::Shell {
+        return;
+    }
+    for file in rust_files(&root().join("crates").join(name).join("src")) {
+        let Ok(source) = std::fs::read_to_string(&file) else { continue };
+        let blank = blanked(&source);
+        let product = without_tests(&blank);
+        let files = (layer == Layer::Pure).then_some("std::fs");
+        for word in WORLDLY_WORDS.iter().copied().chain(files) {
+            if let Some(start) = product.find(word) {
+                let line = product[..start].matches('\n').count() + 1;
+                let shown = file.strip_prefix(root()).unwrap_or(&file).display();
+                complaints.push(format!("{shown}:{line}: {word} does not belong in a pure crate"));
+            }
+        }
+    }
+}
+
+/// All Rust files below a folder, but not those that hold only tests.
+fn rust_files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut out = Vec::new();
+    let Ok(entries) = std::fs::read_dir(folder) else { return out };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if name != "tests" {
+                out.extend(rust_files(&path));
+            }
+        } else if name.ends_with(".rs") && name != "tests.rs" && !name.ends_with("_tests.rs") {
+            out.push(path);
+        }
+    }
+    out.sort();
+    out
+}

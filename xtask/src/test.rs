@@ -1,0 +1,179 @@
+//! Everything CI runs, in one command, counted in one line.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use crate::{arrows, root, tidy};
+
+/// How much to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Everything,
+    /// Without the tests that start real processes.
+    Quick,
+}
+
+/// What has been counted so far.
+#[derive(Debug, Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    /// Counts a check that either holds or does not.
+    fn check(&mut self, name: &str, holds: bool) {
+        if holds {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+            self.failures.push(name.to_string());
+        }
+    }
+
+    /// Takes a closing line of Rust's test runner: `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
+    fn read(&mut self, line: &str) -> bool {
+        let Some(counts) = line.trim().strip_prefix("test result: ") else { return false };
+        for part in counts.split([';', '.']) {
+            let mut words = part.split_whitespace();
+            let (Some(number), Some(kind)) = (words.next(), words.next()) else { continue };
+            let Ok(number) = number.parse::<usize>() else { continue };
+            match kind {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.skipped += number,
+                _ => {}
+            }
+        }
+        true
+    }
+}
+
+/// Runs cargo with its output shown.
+pub fn cargo(arguments: &[&str], variables: &[(&str, String)]) -> ExitCode {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(arguments)
+        .current_dir(root())
+        .envs(variables.iter().map(|(name, value)| (name, value)));
+    match command.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Runs the checks, then the tests, and ends with the plain line that counts them all.
+pub fn run(extent: Extent) -> ExitCode {
+    let mut tally = Tally::default();
+    step("format", &["fmt", "--all", "--check"], &[], &mut tally);
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+    step("clippy", &clippy, &[], &mut tally);
+    complaints("arrows", &arrows::check(), &mut tally);
+    complaints("tidy", &tidy::check(), &mut tally);
+    let documented = ["doc", "--workspace", "--no-deps", "--quiet"];
+    step("docs", &documented, &[("RUSTDOCFLAGS", "--deny warnings".to_string())], &mut tally);
+
+    let unit = ["test", "--workspace", "--exclude", "holdfast-robust", "--no-fail-fast"];
+    tests("unit, scenario, model and crash tests", &unit, &[], &mut tally);
+    if extent == Extent::Everything {
+        with_processes(&mut tally);
+    }
+
+    for failure in &tally.failures {
+        println!("failed: {failure}");
+    }
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The tests with real processes, against the server built for release (or the one `HOLDFAST_ETCD` names).
+fn with_processes(tally: &mut Tally) {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let server = match std::env::var("HOLDFAST_ETCD") {
+        Ok(named) => named,
+        Err(_) => {
+            step("release build", &["build", "--release", "--package", "etcd"], &[], tally);
+            target.join("release/etcd").display().to_string()
+        }
+    };
+    let skips = target.join("skipped-tests.txt");
+    // It is there only when an earlier run skipped something.
+    let _ = std::fs::remove_file(&skips);
+    let variables = [("HOLDFAST_ETCD", server), ("HOLDFAST_SKIPS", skips.display().to_string())];
+    let robust = ["test", "--package", "holdfast-robust", "--no-fail-fast"];
+    tests("oracle, runbooks, clients, kill -9", &robust, &variables, tally);
+    let skipped = std::fs::read_to_string(&skips).unwrap_or_default();
+    for line in skipped.lines() {
+        println!("skipped: {line}");
+    }
+    // A test that reported itself as skipped returned without a failure, so the runner counted it as passed
+    // (one that needs several parts may report more than once).
+    let tests: std::collections::BTreeSet<&str> =
+        skipped.lines().filter_map(|line| line.split([':', ' ']).next()).collect();
+    let moved = tests.len().min(tally.passed);
+    tally.passed -= moved;
+    tally.skipped += moved;
+}
+
+fn complaints(name: &str, found: &[String], tally: &mut Tally) {
+    println!("== {name}");
+    for complaint in found {
+        println!("{name}: {complaint}");
+    }
+    tally.check(name, found.is_empty());
+}
+
+/// One cargo command that counts as one check.
+fn step(name: &str, arguments: &[&str], variables: &[(&str, String)], tally: &mut Tally) {
+    println!("== {name}: cargo {}", arguments.join(" "));
+    let started = Instant::now();
+    let holds = cargo(arguments, variables) == ExitCode::SUCCESS;
+    println!("== {name}: {} s", started.elapsed().as_secs());
+    tally.check(name, holds);
+}
+
+/// One `cargo test`, whose closing lines are counted. When it fails without a failed test, it did not
+/// compile, or a test binary died: that counts as one failure.
+fn tests(name: &str, arguments: &[&str], variables: &[(&str, String)], tally: &mut Tally) {
+    println!("== {name}: cargo {}", arguments.join(" "));
+    let started = Instant::now();
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments).current_dir(root()).stdout(Stdio::piped());
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    let mut child = command.spawn().expect("cargo runs, because it ran this");
+    let output = BufReader::new(child.stdout.take().expect("it was piped"));
+    let failed_before = tally.failed;
+    for line in output.lines().map_while(Result::ok) {
+        println!("{line}");
+        if !tally.read(&line) && line.starts_with("test ") && line.ends_with("FAILED") {
+            tally.failures.push(line);
+        }
+    }
+    let succeeded = child.wait().is_ok_and(|status| status.success());
+    if !succeeded && tally.failed == failed_before {
+        tally.check(name, false);
+    }
+    println!("== {name}: {} s", started.elapsed().as_secs());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_of_the_test_runner_are_added_up() {
+        let mut tally = Tally::default();
+        assert!(tally.read("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s"));
+        assert!(tally.read(
+            "test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out"
+        ));
+        assert!(!tally.read("test something ... ok"));
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (7, 2, 1));
+    }
+}
