@@ -3,20 +3,36 @@
 //! A node is copied when somebody holds a view, and then one buffer is one copy, where a vector of
 //! boxes would be sixty allocations. Kubernetes' keys share most of their bytes with their
 //! neighbours, so the prefix also saves half of what they would take.
+//!
+//! A search reads the heads first: four bytes of each key's rest, side by side, so that most keys
+//! are told apart in a few cache lines and without a look at their bytes.
 
 use std::cmp::Ordering;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Ascending distinct keys.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Keys {
-    /// The common prefix, then the rest of each key.
-    bytes: Vec<u8>,
+/// At most `MAX` ascending distinct keys.
+///
+/// Heads and ends lie in the node itself, not behind a pointer: a search in a tree that is larger
+/// than the caches waits for memory, and each pointer it follows is one more wait.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys<const MAX: usize> {
+    /// The first bytes of each key's rest as a number, shorter ones filled up with zeros.
+    heads: [u32; MAX],
     /// Where each key ends in `bytes`; the next one begins there.
-    ends: Vec<u32>,
+    ends: [u32; MAX],
+    /// How many keys there are.
+    count: u32,
     /// How many bytes of `bytes` are the common prefix.
     prefix: u32,
+    /// The common prefix, then the rest of each key.
+    bytes: Vec<u8>,
+}
+
+impl<const MAX: usize> Default for Keys<MAX> {
+    fn default() -> Keys<MAX> {
+        Keys { heads: [0; MAX], ends: [0; MAX], count: 0, prefix: 0, bytes: Vec::new() }
+    }
 }
 
 /// A key in two pieces.
@@ -44,26 +60,29 @@ impl KeyParts<'_> {
     }
 }
 
-impl Keys {
+impl<const MAX: usize> Keys<MAX> {
     /// Packs keys that are ascending and distinct, with no room to spare.
-    pub(crate) fn pack<'a>(keys: impl ExactSizeIterator<Item = &'a [u8]> + Clone) -> Keys {
+    pub(crate) fn pack<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> Keys<MAX> {
         let prefix = common_prefix(&mut keys.clone());
         let rests = keys.clone().map(|key| key.len() - prefix.len()).sum::<usize>();
         let mut packed = Keys {
             bytes: Vec::with_capacity(prefix.len() + rests),
-            ends: Vec::with_capacity(keys.len()),
             prefix: narrow(prefix.len()),
+            ..Keys::default()
         };
         packed.bytes.extend_from_slice(prefix);
-        for key in keys {
-            packed.bytes.extend_from_slice(&key[prefix.len()..]);
-            packed.ends.push(narrow(packed.bytes.len()));
+        for (at, key) in keys.enumerate() {
+            let rest = &key[prefix.len()..];
+            packed.bytes.extend_from_slice(rest);
+            packed.heads[at] = head(rest);
+            packed.ends[at] = narrow(packed.bytes.len());
+            packed.count += 1;
         }
         packed
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.count as usize
     }
 
     /// How many bytes the keys take here.
@@ -84,6 +103,7 @@ impl Keys {
     }
 
     fn rest(&self, at: usize) -> &[u8] {
+        assert!(at < self.len());
         &self.bytes[self.start(at)..self.ends[at] as usize]
     }
 
@@ -93,7 +113,11 @@ impl Keys {
         let Some(rest) = key.strip_prefix(prefix) else {
             return Err(if key < prefix { 0 } else { self.len() });
         };
-        let (mut low, mut high) = (0, self.len());
+        let head = head(rest);
+        let heads = &self.heads[..self.len()];
+        // Counting beats bisecting: there are few, and counting has no branch to mispredict.
+        let mut low = heads.iter().map(|other| u32::from(*other < head)).sum::<u32>() as usize;
+        let mut high = low + heads[low..].iter().take_while(|other| **other == head).count();
         while low < high {
             let middle = usize::midpoint(low, high);
             match self.rest(middle).cmp(rest) {
@@ -110,17 +134,21 @@ impl Keys {
         let Some(rest) = key.strip_prefix(self.prefix()) else {
             return self.insert_and_repack(at, key);
         };
+        let count = self.len();
         let start = self.start(at);
         reserve(&mut self.bytes, rest.len());
-        reserve(&mut self.ends, 1);
         let old = self.bytes.len();
         self.bytes.resize(old + rest.len(), 0);
         self.bytes.copy_within(start..old, start + rest.len());
         self.bytes[start..start + rest.len()].copy_from_slice(rest);
         narrow(self.bytes.len());
         let grown = narrow(rest.len());
-        self.ends.insert(at, narrow(start));
-        self.ends[at..].iter_mut().for_each(|end| *end += grown);
+        self.heads.copy_within(at..count, at + 1);
+        self.heads[at] = head(rest);
+        self.ends.copy_within(at..count, at + 1);
+        self.ends[at] = narrow(start);
+        self.ends[at..=count].iter_mut().for_each(|end| *end += grown);
+        self.count += 1;
     }
 
     /// The key does not share the prefix: all keys have to be written anew.
@@ -131,7 +159,7 @@ impl Keys {
     }
 
     /// Splits off the keys from `at` on; both sides find their own prefix.
-    pub(crate) fn split_off(&mut self, at: usize) -> Keys {
+    pub(crate) fn split_off(&mut self, at: usize) -> Keys<MAX> {
         let right = self.unpacked(at..self.len());
         let left = self.unpacked(0..at);
         *self = Keys::pack(left.iter().map(|key| &key[..]));
@@ -139,15 +167,14 @@ impl Keys {
     }
 
     /// Keeps only the keys whose place passes.
-    pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+    pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool + Copy) {
         let keys = self.unpacked(0..self.len());
-        let kept: Vec<&[u8]> =
-            keys.iter().enumerate().filter(|(at, _)| keep(*at)).map(|(_, key)| &key[..]).collect();
-        *self = Keys::pack(kept.iter().copied());
+        let kept = keys.iter().enumerate().filter(|(at, _)| keep(*at));
+        *self = Keys::pack(kept.map(|(_, key)| &key[..]));
     }
 
     /// Appends all keys of `right`, which lie behind these, with `between` in the middle.
-    pub(crate) fn append(&mut self, between: Option<&[u8]>, right: &Keys) {
+    pub(crate) fn append(&mut self, between: Option<&[u8]>, right: &Keys<MAX>) {
         let mut keys = self.unpacked(0..self.len());
         keys.extend(between.map(<[u8]>::to_vec));
         keys.extend(right.unpacked(0..right.len()));
@@ -158,8 +185,9 @@ impl Keys {
         places.map(|at| self.get(at).to_vec()).collect()
     }
 
+    /// Bytes of memory outside the node.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
+        self.bytes.capacity()
     }
 }
 
@@ -179,6 +207,13 @@ fn common_prefix<'a>(keys: &mut impl Iterator<Item = &'a [u8]>) -> &'a [u8] {
     &first[..common]
 }
 
+fn head(rest: &[u8]) -> u32 {
+    match rest.first_chunk() {
+        Some(first) => u32::from_be_bytes(*first),
+        None => rest.iter().rev().fold(0, |head, byte| (head >> 8) | (u32::from(*byte) << 24)),
+    }
+}
+
 /// Makes room in small steps: a tree of many nodes that each double would waste a quarter.
 pub(super) fn reserve<T>(vec: &mut Vec<T>, extra: usize) {
     if vec.capacity() - vec.len() < extra {
@@ -195,7 +230,7 @@ fn narrow(bytes: usize) -> u32 {
 mod tests {
     use super::*;
 
-    fn packed(keys: &[&str]) -> Keys {
+    fn packed(keys: &[&str]) -> Keys<8> {
         let mut packed = Keys::default();
         for key in keys {
             let at = packed.search(key.as_bytes()).expect_err("keys are distinct");
@@ -205,7 +240,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(keys: &Keys, expected: &[&str], prefix: &str) {
+    fn check(keys: &Keys<8>, expected: &[&str], prefix: &str) {
         let found: Vec<Vec<u8>> = keys.unpacked(0..keys.len());
         assert_eq!(found, expected.iter().map(|key| key.as_bytes().to_vec()).collect::<Vec<_>>());
         assert_eq!(keys.prefix(), prefix.as_bytes());

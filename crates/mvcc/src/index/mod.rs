@@ -15,3 +15,6 @@ pub(crate) use keys::KeyParts;
 pub(crate) use prune::Pruning;
 pub(crate) use tree::Tree;
 pub(crate) use walk::{Bounds, after};
+
+#[cfg(test)]
+mod tests;

@@ -49,7 +49,7 @@ struct Edges<'a> {
 
 impl<'a> Edges<'a> {
     /// Which of a leaf's keys lie inside.
-    fn places(self, keys: &Keys) -> std::ops::Range<usize> {
+    fn places<const MAX: usize>(self, keys: &Keys<MAX>) -> std::ops::Range<usize> {
         let place = |key: &[u8]| keys.search(key).unwrap_or_else(|at| at);
         let first = self.low.map_or(0, place);
         let end = self.high.map_or(keys.len(), place);
