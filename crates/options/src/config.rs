@@ -1,0 +1,205 @@
+//! What the server is told: every setting checked, typed, with its default filled in.
+//!
+//! Made only by `parse`; past this point nobody reads a flag, a variable or a file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use types::Limits;
+
+use crate::gates::Gates;
+use crate::go::url::Url;
+use crate::log::LogOptions;
+
+/// The whole configuration of one member.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This member's name (`--name`).
+    pub name: String,
+    /// Where its data is (`--data-dir`, or `<name>.etcd`).
+    pub data_dir: PathBuf,
+    /// Where its raft log is, if set apart (`--wal-dir`).
+    pub wal_dir: Option<PathBuf>,
+    /// Where to listen.
+    pub listen: Listen,
+    /// Where other members are told to reach this one (`--initial-advertise-peer-urls`).
+    pub advertise_peer_urls: Vec<Url>,
+    /// Where clients are told to reach this one (`--advertise-client-urls`).
+    pub advertise_client_urls: Vec<Url>,
+    /// How the cluster begins; without meaning once there is a raft log.
+    pub bootstrap: Bootstrap,
+    /// How raft is driven.
+    pub raft: Raft,
+    /// Every bound.
+    pub limits: Limits,
+    /// How the store writes.
+    pub storage: Storage,
+    /// How idle client connections are probed.
+    pub keepalive: Keepalive,
+    /// What history is compacted without being asked.
+    pub auto_compaction: AutoCompaction,
+    /// How passwords and logins are kept.
+    pub auth: Auth,
+    /// What is served over HTTP, and to whom.
+    pub http: Http,
+    /// How often and how long.
+    pub timers: Timers,
+    /// Which features are on.
+    pub gates: Gates,
+    /// Where the log goes.
+    pub log: LogOptions,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// For members (`--listen-peer-urls`).
+    pub peer: Vec<Url>,
+    /// For clients (`--listen-client-urls`): gRPC, and HTTP too if `client_http` is empty.
+    pub client: Vec<Url>,
+    /// For HTTP clients only (`--listen-client-http-urls`).
+    pub client_http: Vec<Url>,
+    /// For metrics and health only (`--listen-metrics-urls`).
+    pub metrics: Vec<Url>,
+    /// Set SO_REUSEPORT.
+    pub reuse_port: bool,
+    /// Set SO_REUSEADDR.
+    pub reuse_address: bool,
+}
+
+/// How the cluster begins.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// As typed, or made from the name: `name=url,name=url`.
+    pub initial_cluster: String,
+    /// Begin a cluster or join one.
+    pub state: ClusterState,
+    /// Sets clusters apart that begin alike.
+    pub token: String,
+}
+
+/// Begin a cluster or join one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterState {
+    /// This member and those named with it begin a cluster.
+    New,
+    /// The cluster runs already and has been told of this member.
+    Existing,
+}
+
+impl ClusterState {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            ClusterState::New => "new",
+            ClusterState::Existing => "existing",
+        }
+    }
+}
+
+/// How raft is driven.
+#[derive(Clone, Debug)]
+pub struct Raft {
+    /// One tick (`--heartbeat-interval`).
+    pub heartbeat: Duration,
+    /// Silence after which to stand for election (`--election-timeout`).
+    pub election: Duration,
+    /// Shorten the first election timeout.
+    pub initial_election_tick_advance: bool,
+    /// Ask before standing.
+    pub pre_vote: bool,
+    /// Applied entries between snapshots.
+    pub snapshot_count: u64,
+    /// Entries kept behind a snapshot.
+    pub snapshot_catchup_entries: u64,
+    /// Refuse changes of membership that would lose the quorum.
+    pub strict_reconfig_check: bool,
+    /// Learners the cluster may have.
+    pub learners_max: usize,
+}
+
+impl Raft {
+    /// Ticks in an election timeout.
+    pub fn election_ticks(&self) -> usize {
+        // Validation holds the timeout to at least five heartbeats, each at least a millisecond.
+        (self.election.as_millis() / self.heartbeat.as_millis()) as usize
+    }
+}
+
+/// How the store writes.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// Longest time between two flushes.
+    pub batch_interval: Duration,
+    /// Most changes between two flushes.
+    pub batch_limit: usize,
+    /// Raft log files kept beyond those needed; `None` keeps all.
+    pub wals_max: Option<usize>,
+    /// Pause between two steps of a compaction.
+    pub compaction_pause: Duration,
+    /// Never sync: data will be lost.
+    pub unsafe_no_fsync: bool,
+}
+
+/// How idle client connections are probed.
+#[derive(Clone, Debug)]
+pub struct Keepalive {
+    /// A client that pings more often is cut off.
+    pub min_time: Duration,
+    /// How often to ping; `None` for never.
+    pub interval: Option<Duration>,
+    /// How long to wait for the answer; `None` for never pinging.
+    pub timeout: Option<Duration>,
+}
+
+/// What history is compacted without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// None.
+    Off,
+    /// What is older than this.
+    Periodic(Duration),
+    /// All but so many revisions.
+    Revisions(i64),
+}
+
+/// How passwords and logins are kept.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// Whether logins are possible (`--auth-token=simple`) or refused (an empty one).
+    pub simple_tokens: bool,
+    /// What hashing a password costs: 4 to 31.
+    pub bcrypt_cost: u32,
+    /// How long an unused login is remembered.
+    pub token_ttl: Duration,
+}
+
+/// What is served over HTTP, and to whom.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Serve the JSON gateway.
+    pub gateway: bool,
+    /// Origins that browsers may call from; empty for all.
+    pub origins: Vec<String>,
+    /// Host names this server may be called by; empty for all.
+    pub hosts: Vec<String>,
+    /// Measure how long each kind of call takes (`--metrics=extensive`).
+    pub metrics_extensive: bool,
+}
+
+/// How often and how long.
+#[derive(Clone, Debug)]
+pub struct Timers {
+    /// How often members compare their data; `None` for never.
+    pub corrupt_check: Option<Duration>,
+    /// How often the leader compares hashes of compactions.
+    pub compact_hash_check: Duration,
+    /// How often a silent watch is told of its progress.
+    pub watch_progress: Duration,
+    /// How often a downgrade is looked after.
+    pub downgrade_check: Duration,
+    /// Warn of entries that take longer to apply; `None` for never.
+    pub warn_apply: Option<Duration>,
+    /// Warn of requests that take longer; `None` for never.
+    pub warn_unary: Option<Duration>,
+}

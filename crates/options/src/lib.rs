@@ -1,0 +1,42 @@
+//! What a server can be told: flags, environment variables, a file; and what they come to.
+//!
+//! Flags are data ([`GROUPS`]); [`parse`] takes what the process was started with and gives a checked
+//! [`Config`], or what to print or log instead. Nothing here touches the world: files and addresses are
+//! asked for through closures.
+//!
+//! Texts of errors and remarks are etcd's, since people and scripts look for them
+//! (`reference/server-flags.md`); what etcd can do and this server cannot yet is refused by name.
+
+mod bootstrap;
+mod build;
+mod check;
+mod config;
+mod environment;
+mod file;
+mod flag;
+mod gates;
+mod go;
+mod help;
+mod log;
+mod note;
+mod parse;
+mod table;
+mod values;
+pub mod version;
+
+pub use bootstrap::Resolve;
+pub use check::ADVERTISE_MISSING;
+pub use config::{
+    Auth, AutoCompaction, Bootstrap, ClusterState, Config, Http, Keepalive, Listen, Raft, Storage,
+    Timers,
+};
+pub use environment::without_secrets;
+pub use flag::{Does, Flag, Kind};
+pub use gates::{GATES, Gate, Gates, Stage as GateStage};
+pub use go::duration::GoDuration;
+pub use go::url::{Scheme, Url, join as join_urls};
+pub use help::documentation;
+pub use log::{Format, Level, LogOptions, Output, Rotation};
+pub use note::Note;
+pub use parse::{Outcome, Parsed, Stage, Start, go_error, parse};
+pub use table::GROUPS;
