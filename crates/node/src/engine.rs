@@ -328,6 +328,7 @@ impl EngineThread {
         let more = self.engine.prune(self.shared.config.limits.compaction_batch);
         if !self.engine.applier().is_pruning() {
             let revision = self.engine.applier().compact_revision();
+            self.shared.figures.pruned.store(revision, Ordering::Release);
             self.shared.report.report(Event::Compacted { revision });
         }
         more

@@ -104,6 +104,16 @@ impl Node {
         self.shared.figures.revision.load(Ordering::Acquire)
     }
 
+    /// Proposals on their way.
+    pub fn proposals_pending(&self) -> i64 {
+        i64::try_from(self.shared.proposals.load(Ordering::Acquire)).unwrap_or(i64::MAX)
+    }
+
+    /// The newest compaction of which nothing is left to forget; -1 for none.
+    pub fn pruned(&self) -> i64 {
+        self.shared.figures.pruned.load(Ordering::Acquire)
+    }
+
     /// Members, version and alarms now.
     pub fn cluster(&self) -> Arc<ClusterView> {
         self.shared.cluster.load_full()

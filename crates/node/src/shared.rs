@@ -81,6 +81,8 @@ pub struct Figures {
     pub live_bytes: AtomicU64,
     /// The store's revision.
     pub revision: AtomicI64,
+    /// The newest compaction of which nothing is left to forget; -1 for none.
+    pub pruned: AtomicI64,
 }
 
 /// Where to find a compaction's hash.

@@ -227,6 +227,7 @@ impl engine::EngineThread {
         let sizes = applier.stored().sizes();
         let figures = &self.shared.figures;
         figures.revision.store(applier.revision(), Ordering::Release);
+        figures.pruned.store(-1, Ordering::Release);
         figures.file_bytes.store(sizes.file_bytes, Ordering::Release);
         figures.live_bytes.store(sizes.live_bytes, Ordering::Release);
     }

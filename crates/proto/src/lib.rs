@@ -28,3 +28,12 @@ packages!(
     v3lockpb,
     walpb
 );
+
+/// The health service, whose package has dots in its name.
+pub mod health {
+    include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
+}
+
+/// All of the above as an encoded `google.protobuf.FileDescriptorSet`, for whoever needs the names
+/// of fields (see `gateway`).
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,1 +1,18 @@
-//! server
+//! A member on its ports: the gRPC services, the JSON gateway, health and metrics.
+//!
+//! `node` runs the member; here its answers become responses. [`start`] opens the listeners and the
+//! member and returns when both serve; [`Serving::stop`] takes them down in order.
+//!
+//! Not here: flags (see `options`), frames (see `rpc`), what a request does (see `apply`).
+
+mod door;
+mod duties;
+mod export;
+mod http;
+mod observer;
+mod quota;
+mod reply;
+mod serve;
+mod services;
+
+pub use serve::{SERVER_VERSION, ServeError, Serving, start};

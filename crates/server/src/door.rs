@@ -1,0 +1,23 @@
+//! What every call passes before its own code looks at it.
+
+use node::Node;
+use rpc::Call;
+use types::Refusal;
+
+/// The refusals that concern every method: a client API version that is not text, a leader that is
+/// asked for and not there, a member that is going down.
+///
+/// # Errors
+/// Those.
+pub(crate) fn enter(node: &Node, call: &Call) -> Result<(), Refusal> {
+    let version = call.client_api_version()?.unwrap_or("unknown");
+    let kind = if call.method().kind == rpc::Kind::Unary { "unary" } else { "stream" };
+    node.metrics().server.client_requests.with(&[version, kind]).inc();
+    if call.requires_leader() && node.standing().leader == 0 {
+        return Err(Refusal::NoLeader);
+    }
+    if node.is_stopping() {
+        return Err(Refusal::Stopped);
+    }
+    Ok(())
+}

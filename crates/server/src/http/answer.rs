@@ -1,0 +1,61 @@
+//! Small HTTP answers.
+
+use std::convert::Infallible;
+use std::io;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use rpc::HttpBody;
+
+fn body(bytes: impl Into<Bytes>) -> HttpBody {
+    let never = |error: Infallible| -> io::Error { match error {} };
+    Box::pin(Full::new(bytes.into()).map_err(never))
+}
+
+fn answer(status: StatusCode, kind: &'static str, bytes: impl Into<Bytes>) -> Response<HttpBody> {
+    let mut response = Response::new(body(bytes));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Plain text.
+pub(crate) fn text(status: StatusCode, text: &str) -> Response<HttpBody> {
+    answer(status, "text/plain; charset=utf-8", text.to_owned())
+}
+
+/// JSON.
+pub(crate) fn json(json: String) -> Response<HttpBody> {
+    answer(StatusCode::OK, "application/json", json)
+}
+
+/// A page of a kind of its own.
+pub(crate) fn page(kind: &'static str, page: String) -> Response<HttpBody> {
+    answer(StatusCode::OK, kind, page)
+}
+
+/// As Go's own server says it: a text, and no guessing at its type.
+fn error(status: StatusCode, says: &str) -> Response<HttpBody> {
+    let mut response = text(status, &format!("{says}\n"));
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}
+
+/// Nothing is there.
+pub(crate) fn not_found() -> Response<HttpBody> {
+    error(StatusCode::NOT_FOUND, "404 page not found")
+}
+
+/// Only GET is.
+pub(crate) fn only_get() -> Response<HttpBody> {
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+    response
+}
+
+/// Something failed; `says` is followed by the empty line Go's error writer adds.
+pub(crate) fn unavailable(says: &str) -> Response<HttpBody> {
+    error(StatusCode::SERVICE_UNAVAILABLE, says)
+}

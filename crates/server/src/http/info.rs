@@ -1,0 +1,128 @@
+//! `/version`, `/metrics`, `/debug/vars`, and what members ask each other.
+
+use std::sync::atomic::Ordering;
+
+use apply::{CORRUPT, NOSPACE};
+use consensus::Role;
+use http::{HeaderValue, Method, Request, Response};
+use hyper::body::Incoming;
+use metrics::Metrics;
+use node::Node;
+use rpc::HttpBody;
+use serde_json::json;
+
+use super::answer::{json, not_found, only_get, page};
+
+pub(super) fn version(node: &Node, request: &Request<Incoming>) -> Response<HttpBody> {
+    if request.method() != Method::GET {
+        return only_get();
+    }
+    json(version_json(node))
+}
+
+/// In etcd's order of fields.
+fn version_json(node: &Node) -> String {
+    let cluster = node.cluster();
+    let text = |version: Option<&str>, unknown: &str| {
+        serde_json::Value::from(version.unwrap_or(unknown)).to_string()
+    };
+    format!(
+        "{{\"etcdserver\":{},\"etcdcluster\":{},\"storage\":{}}}",
+        text(Some(node.config().server_version), ""),
+        text(cluster.version.as_deref(), "not_decided"),
+        text(cluster.storage_version.as_deref(), "3.5.0"),
+    )
+}
+
+/// The page, with the figures that nobody counts brought up to date.
+pub(super) fn metrics(node: &Node, metrics: &Metrics) -> Response<HttpBody> {
+    refresh(node, metrics);
+    page(metrics::CONTENT_TYPE, metrics.page())
+}
+
+fn refresh(node: &Node, metrics: &Metrics) {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let standing = node.standing();
+    let figures = node.figures();
+    let server = &metrics.server;
+    server.has_leader.set(i64::from(standing.leader != 0));
+    server.is_leader.set(i64::from(standing.role == Role::Leader));
+    server.proposals_committed.set(number(standing.committed));
+    server.proposals_applied.set(number(node.applied()));
+    server.proposals_pending.set(node.proposals_pending());
+    server.quota_bytes.set(node.limits().quota_bytes.map_or(0, number));
+    server.auth_revision.set(1);
+    let mvcc = &metrics.mvcc;
+    let view = node.view();
+    mvcc.db_total_size.set(number(figures.file_bytes.load(Ordering::Acquire)));
+    mvcc.db_in_use_size.set(number(figures.live_bytes.load(Ordering::Acquire)));
+    mvcc.keys.set(number(view.index.live_keys()));
+    mvcc.current_revision.set(view.index.current_revision());
+    mvcc.compact_revision.set(view.index.compact_revision());
+    let cluster = node.cluster();
+    server.cluster_version.clear();
+    if let Some(version) = &cluster.version {
+        let minor = version.rsplit_once('.').map_or(version.as_str(), |(minor, _)| minor);
+        server.cluster_version.with(&[minor]).set(1);
+    }
+    server.alarms.clear();
+    for alarm in &cluster.alarms {
+        let kind = match alarm.alarm {
+            NOSPACE => "NOSPACE",
+            CORRUPT => "CORRUPT",
+            _ => "UNKNOWN",
+        };
+        server.alarms.with(&[kind, &format!("{:x}", alarm.member_id)]).set(1);
+    }
+}
+
+/// Go's expvar page, as far as it says something here.
+pub(super) fn vars(node: &Node, request: &Request<Incoming>) -> Response<HttpBody> {
+    if request.method() != Method::GET {
+        return only_get();
+    }
+    let standing = node.standing();
+    let id = format!("{:x}", node.member());
+    let role = match standing.role {
+        Role::Follower => "StateFollower",
+        Role::PreCandidate => "StatePreCandidate",
+        Role::Candidate => "StateCandidate",
+        Role::Leader => "StateLeader",
+    };
+    let cmdline: Vec<String> = std::env::args().collect();
+    let page = json!({
+        "cmdline": cmdline,
+        "raft.status": {
+            "id": id,
+            "term": standing.term,
+            "vote": format!("{:x}", standing.leader),
+            "commit": standing.committed,
+            "lead": format!("{:x}", standing.leader),
+            "raftState": role,
+            "applied": node.applied(),
+            "progress": {},
+            "leadtransferee": "0",
+        },
+    });
+    json(page.to_string())
+}
+
+/// What another member, or an operator's probe, may ask on the peer port before peers can join.
+pub(super) fn for_peers(node: &Node, path: &str, method: &Method) -> Response<HttpBody> {
+    let mut response = match path {
+        "/version" | "/members" if method != Method::GET => only_get(),
+        "/version" => json(version_json(node)),
+        "/members" => {
+            let members = serde_json::to_string(&node.cluster().members)
+                .expect("strings and numbers always serialize");
+            json(members + "\n")
+        }
+        _ => not_found(),
+    };
+    if path == "/members"
+        && let Ok(id) = HeaderValue::from_str(&format!("{:x}", node.cluster_id()))
+    {
+        response.headers_mut().insert("X-Etcd-Cluster-ID", id);
+    }
+    response
+}

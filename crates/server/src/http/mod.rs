@@ -1,0 +1,147 @@
+//! What is served over HTTP/1.1: health, version, metrics, and the JSON gateway behind them.
+//!
+//! Paths, bodies and status codes are etcd's (`reference/http.md`, corrected by
+//! `reference/observed.md` F).
+
+mod answer;
+mod health;
+mod info;
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use metrics::Metrics;
+use node::Node;
+use rpc::{HttpBody, HttpHandler, LocalFuture, Peer};
+
+use answer::{not_found, text};
+
+/// Which paths a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Serves {
+    /// Everything clients ask for.
+    Clients,
+    /// Metrics and health only (`--listen-metrics-urls`).
+    Metrics,
+    /// What members ask each other without raft.
+    Peers,
+}
+
+/// The HTTP side of one listener.
+pub(crate) struct Site(pub(crate) Arc<Settings>);
+
+/// What a listener's HTTP side knows.
+pub(crate) struct Settings {
+    pub(crate) node: Node,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) serves: Serves,
+    /// Origins that browsers may call from; empty for all.
+    pub(crate) origins: Vec<String>,
+    /// Host names this server may be called by; empty for all.
+    pub(crate) hosts: Vec<String>,
+    /// Answers `/v3/…`; `None` with `--enable-grpc-gateway=false`.
+    pub(crate) gateway: Option<Arc<dyn HttpHandler>>,
+}
+
+impl HttpHandler for Site {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: Arc<Peer>,
+    ) -> LocalFuture<Response<HttpBody>> {
+        let site = self.0.clone();
+        Box::pin(async move {
+            let origin = request.headers().get(header::ORIGIN).cloned();
+            let mut response = match site.refused_host(&request) {
+                Some(refused) => refused,
+                None if request.method() == Method::OPTIONS && site.serves == Serves::Clients => {
+                    text(StatusCode::OK, "")
+                }
+                None => site.route(request, peer).await,
+            };
+            if site.serves == Serves::Clients {
+                site.allow_origin(origin.as_ref(), &mut response);
+            }
+            response
+        })
+    }
+}
+
+impl Settings {
+    async fn route(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<HttpBody> {
+        let path = request.uri().path().to_owned();
+        if self.serves == Serves::Peers {
+            return info::for_peers(&self.node, &path, request.method());
+        }
+        match path.as_str() {
+            "/metrics" => info::metrics(&self.node, &self.metrics),
+            "/health" => health::health(&self.node, &request).await,
+            "/version" if self.serves == Serves::Clients => info::version(&self.node, &request),
+            "/debug/vars" if self.serves == Serves::Clients => info::vars(&self.node, &request),
+            _ => match health::check(&self.node, &path, &request).await {
+                Some(response) => response,
+                None => self.gateway(request, peer).await,
+            },
+        }
+    }
+
+    async fn gateway(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<HttpBody> {
+        let path = request.uri().path();
+        let for_gateway =
+            ["/v3", "/v3beta"].iter().any(|root| match path.strip_prefix(root) {
+                Some(rest) => rest.is_empty() || rest.starts_with('/'),
+                None => false,
+            });
+        match &self.gateway {
+            Some(gateway) if for_gateway && self.serves == Serves::Clients => {
+                gateway.handle(request, peer).await
+            }
+            _ => not_found(),
+        }
+    }
+
+    /// A browser that was tricked into calling us by another name is turned away (CVE-2018-5702).
+    fn refused_host(&self, request: &Request<Incoming>) -> Option<Response<HttpBody>> {
+        if self.hosts.is_empty() || self.serves != Serves::Clients {
+            return None;
+        }
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.unwrap_or_default();
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => host,
+        };
+        if self.hosts.iter().any(|allowed| allowed == name) {
+            return None;
+        }
+        let body = format!(
+            "\netcd received your request, but the Host header was unrecognized.\n\n\
+             To fix this, choose one of the following options:\n\
+             - Enable TLS, then any HTTPS request will be allowed.\n\
+             - Add the hostname you want to use to the whitelist in settings.\n  \
+             - e.g. etcd --host-whitelist \"{name}\"\n\n\
+             This requirement has been added to help prevent \"DNS Rebinding\" attacks \
+             (CVE-2018-5702).\n"
+        );
+        Some(text(StatusCode::MISDIRECTED_REQUEST, &body))
+    }
+
+    fn allow_origin(&self, origin: Option<&HeaderValue>, response: &mut Response<HttpBody>) {
+        let allowed = if self.origins.is_empty() {
+            HeaderValue::from_static("*")
+        } else {
+            let listed = |origin: &&HeaderValue| {
+                self.origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes())
+            };
+            let Some(origin) = origin.filter(listed) else { return };
+            origin.clone()
+        };
+        let headers = response.headers_mut();
+        headers.insert("Access-Control-Allow-Origin", allowed);
+        let methods = HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE");
+        headers.insert("Access-Control-Allow-Methods", methods);
+        let names = HeaderValue::from_static("accept, content-type, authorization");
+        headers.insert("Access-Control-Allow-Headers", names);
+    }
+}

@@ -1,0 +1,276 @@
+//! Opens the ports, starts the member, and takes both down again.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use member::auto_compaction::Retention;
+use metrics::Metrics;
+use node::{BootError, Node, Report};
+use options::{AutoCompaction, Config, Url};
+use rpc::{HttpHandler, Limits, Listener, Protocols, Router, Socket, SocketOptions};
+use tokio::sync::watch;
+use vfs::{Disk, OsDisk};
+
+use crate::duties;
+use crate::http::{Serves, Settings, Site};
+use crate::observer::Counting;
+use crate::services;
+
+/// The release whose behaviour this server shows.
+pub const SERVER_VERSION: &str = "3.7.1";
+
+/// The cluster version that release stands for.
+const CLUSTER_VERSION: &str = "3.7.0";
+
+/// Why a member could not be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address could not be listened on.
+    #[error("listen on {url} failed")]
+    Listen {
+        /// The URL as configured.
+        url: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The data directory could not be served.
+    #[error("starting the member failed")]
+    Boot(#[from] BootError),
+    /// The system gave no thread.
+    #[error("starting a thread failed")]
+    Thread(#[source] io::Error),
+}
+
+/// A member that serves. Stop it with [`Serving::stop`]; dropped, it is cut off.
+pub struct Serving {
+    member: node::Running,
+    ports: Vec<rpc::Running>,
+    duties: JoinHandle<()>,
+    stop_duties: watch::Sender<bool>,
+    published: watch::Receiver<bool>,
+    grace: Duration,
+}
+
+/// Opens the listeners, then the member in its directory. Clients are served from then on; ask
+/// [`Serving::wait_until_ready`] when they can be told so.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn start(
+    config: &Config,
+    metrics: Arc<Metrics>,
+    report: Arc<dyn Report>,
+) -> Result<Serving, ServeError> {
+    let listeners = Listeners::open(config)?;
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    let member = node::start(node_config(config), &disk, metrics.clone(), report.clone())?;
+    let node = member.node().clone();
+    describe(&node, config, &metrics);
+    let router = Arc::new(services::router(&node));
+    let ports = listeners.serve(config, &node, &router, &metrics)?;
+    let (stop_duties, stop) = watch::channel(false);
+    let (published_sender, published) = watch::channel(false);
+    let retention = match config.auto_compaction {
+        AutoCompaction::Off => None,
+        AutoCompaction::Periodic(period) => Some(Retention::Periodic { period_ms: millis(period) }),
+        AutoCompaction::Revisions(count) => Some(Retention::Revisions { count }),
+    };
+    let duties = duties::start(node, retention, report, stop, published_sender)
+        .map_err(ServeError::Thread)?;
+    let grace = config.limits.request_timeout;
+    Ok(Serving { member, ports, duties, stop_duties, published, grace })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn node_config(config: &Config) -> node::Config {
+    let urls = |urls: &[Url]| urls.iter().map(ToString::to_string).collect();
+    node::Config {
+        name: config.name.clone(),
+        data_dir: config.data_dir.clone(),
+        wal_dir: config.wal_dir.clone(),
+        peer_urls: urls(&config.advertise_peer_urls),
+        client_urls: urls(&config.advertise_client_urls),
+        cluster_token: config.bootstrap.token.clone(),
+        heartbeat: config.raft.heartbeat,
+        election_ticks: config.raft.election_ticks(),
+        pre_vote: config.raft.pre_vote,
+        snapshot_count: config.raft.snapshot_count,
+        catchup_entries: config.raft.snapshot_catchup_entries,
+        wals_max: config.storage.wals_max.unwrap_or(0),
+        learners_max: config.raft.learners_max,
+        lease_checkpoints: config.gates.is_on("LeaseCheckpoint"),
+        persist_lease_checkpoints: config.gates.is_on("LeaseCheckpointPersist"),
+        watch_progress: config.timers.watch_progress,
+        unsafe_no_fsync: config.storage.unsafe_no_fsync,
+        server_version: SERVER_VERSION,
+        cluster_version: CLUSTER_VERSION,
+        limits: config.limits.clone(),
+    }
+}
+
+/// Figures that never change while the member runs.
+fn describe(node: &Node, config: &Config, metrics: &Metrics) {
+    let server = &metrics.server;
+    server.id.with(&[&format!("{:x}", node.member())]).set(1);
+    server.version.with(&[SERVER_VERSION]).set(1);
+    server.go_version.with(&["none (holdfast is written in Rust)"]).set(1);
+    for gate in options::GATES {
+        let on = i64::from(config.gates.is_on(gate.name));
+        server.feature_enabled.with(&[gate.name, gate.stage.name()]).set(on);
+    }
+}
+
+/// Everything listened on, opened before the member so that a taken port costs nothing.
+struct Listeners {
+    client: Vec<Socket>,
+    client_http: Vec<Socket>,
+    metrics: Vec<Socket>,
+    peer: Vec<Socket>,
+}
+
+impl Listeners {
+    fn open(config: &Config) -> Result<Listeners, ServeError> {
+        let options = SocketOptions { reuse_port: config.listen.reuse_port };
+        let open = |urls: &[Url]| -> Result<Vec<Socket>, ServeError> {
+            let mut sockets = Vec::new();
+            for url in urls {
+                let opened = open(url, options);
+                sockets.push(opened.map_err(|source| {
+                    let url = url.to_string();
+                    ServeError::Listen { url, source }
+                })?);
+            }
+            Ok(sockets)
+        };
+        Ok(Listeners {
+            peer: open(&config.listen.peer)?,
+            client: open(&config.listen.client)?,
+            client_http: open(&config.listen.client_http)?,
+            metrics: open(&config.listen.metrics)?,
+        })
+    }
+
+    fn serve(
+        self,
+        config: &Config,
+        node: &Node,
+        router: &Arc<Router>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Vec<rpc::Running>, ServeError> {
+        let limits = rpc_limits(config);
+        let site = |serves: Serves| -> Arc<dyn HttpHandler> {
+            Arc::new(Site(Arc::new(Settings {
+                node: node.clone(),
+                metrics: metrics.clone(),
+                serves,
+                origins: config.http.origins.clone(),
+                hosts: config.http.hosts.clone(),
+                gateway: None,
+            })))
+        };
+        let mut running = Vec::new();
+        let mut start = |server: rpc::Server, listeners: Vec<Listener>| -> Result<(), ServeError> {
+            if listeners.is_empty() {
+                return Ok(());
+            }
+            running.push(server.serve(listeners).map_err(ServeError::Thread)?);
+            Ok(())
+        };
+        let both = if self.client_http.is_empty() { Protocols::Both } else { Protocols::Grpc };
+        let http = |sockets: Vec<Socket>| sockets.into_iter().map(|s| (s, Protocols::Http));
+        let clients = self.client.into_iter().map(|socket| (socket, both));
+        let clients: Vec<Listener> = clients
+            .chain(http(self.client_http))
+            .map(|(socket, protocols)| Listener::new(socket, protocols))
+            .collect();
+        let counting = Counting::new(metrics.clone(), router.methods().count());
+        let server = rpc::Server::new(router.clone(), limits.clone())
+            .observer(Arc::new(counting))
+            .http(site(Serves::Clients));
+        start(server, clients)?;
+        for (sockets, serves) in [(self.metrics, Serves::Metrics), (self.peer, Serves::Peers)] {
+            let server = rpc::Server::new(Arc::new(Router::new()), limits.clone())
+                .workers(1)
+                .http(site(serves));
+            start(server, http(sockets).map(|(s, p)| Listener::new(s, p)).collect())?;
+        }
+        Ok(running)
+    }
+}
+
+fn rpc_limits(config: &Config) -> Limits {
+    let limits = Limits::for_member(&config.limits);
+    let never = Duration::ZERO;
+    Limits {
+        keepalive_min_time: config.keepalive.min_time,
+        keepalive_interval: match config.keepalive.timeout {
+            Some(_) => config.keepalive.interval.unwrap_or(never),
+            None => never,
+        },
+        keepalive_timeout: config.keepalive.timeout.unwrap_or(limits.keepalive_timeout),
+        ..limits
+    }
+}
+
+fn open(url: &Url, options: SocketOptions) -> io::Result<Socket> {
+    if let Some(path) = url.socket_path() {
+        return Socket::unix(&path);
+    }
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address");
+    for address in addresses(url)? {
+        match Socket::tcp(address, options) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// IPv4 first, where `localhost` is both.
+fn addresses(url: &Url) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = url.address().to_socket_addrs()?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    Ok(addresses)
+}
+
+impl Serving {
+    /// The member's handle.
+    pub fn node(&self) -> &Node {
+        self.member.node()
+    }
+
+    /// Waits until the member has made itself known to its cluster; `false` if `gave_up` says so first,
+    /// which is asked every few milliseconds.
+    pub fn wait_until_ready(&self, gave_up: impl Fn() -> bool) -> bool {
+        while !*self.published.borrow() {
+            if gave_up() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+
+    /// Ends in order: no new connections, calls may finish, then the member leaves its directory clean.
+    /// Blocks.
+    pub fn stop(self) {
+        for port in &self.ports {
+            port.drain();
+        }
+        for port in self.ports {
+            // A thread that ended early has no connections left to lose.
+            let _ = port.stop(self.grace);
+        }
+        let _ = self.stop_duties.send(true);
+        let _ = self.duties.join();
+        self.member.stop();
+    }
+}
+

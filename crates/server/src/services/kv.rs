@@ -1,0 +1,260 @@
+//! The KV service.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use apply::{Answer, RangeAnswer, ReadView, check, wire};
+use mvcc::ReadError;
+use node::Node;
+use proto::etcdserverpb as pb;
+use rpc::{Call, Router, Sink};
+use types::{Code, Refusal};
+
+use crate::door;
+use crate::quota;
+use crate::reply::{DeleteReply, PutReply, RangeReply, RangeStreamReply, TxnReply};
+
+/// Rows from which on a range is read on a thread that serves nobody else.
+const ROWS_INLINE_MAX: i64 = 1000;
+
+pub(crate) fn register(router: &mut Router, node: &Node) {
+    let at = node.clone();
+    router.unary_of("/etcdserverpb.KV/Range", move |call, request| range(at.clone(), call, request));
+    let at = node.clone();
+    router.server_stream("/etcdserverpb.KV/RangeStream", move |call, message, sink| {
+        range_stream(at.clone(), call, message, sink)
+    });
+    let at = node.clone();
+    router.unary_of("/etcdserverpb.KV/Put", move |call, request| put(at.clone(), call, request));
+    let at = node.clone();
+    router.unary_of("/etcdserverpb.KV/DeleteRange", move |call, request| {
+        delete_range(at.clone(), call, request)
+    });
+    let at = node.clone();
+    router.unary_of("/etcdserverpb.KV/Txn", move |call, request| txn(at.clone(), call, request));
+    let at = node.clone();
+    router
+        .unary_of("/etcdserverpb.KV/Compact", move |call, request| compact(at.clone(), call, request));
+}
+
+async fn range(node: Node, call: Call, request: pb::RangeRequest) -> Result<RangeReply, Refusal> {
+    door::enter(&node, &call)?;
+    check::range(&request)?;
+    let answer = read_range(&node, request).await?;
+    Ok(RangeReply { header: Some(node.header(answer.revision)), answer })
+}
+
+/// A checked range, linearizable unless it says otherwise.
+pub(crate) async fn read_range(
+    node: &Node,
+    request: pb::RangeRequest,
+) -> Result<RangeAnswer, Refusal> {
+    if !request.serializable {
+        node.barrier().await?;
+    }
+    let began = Instant::now();
+    let view = node.view();
+    node.metrics().mvcc.ranges.inc();
+    let answer = if is_long(&view, &request) {
+        let read = move || apply::read_range(&view.index, &view.rows(), &request);
+        match tokio::task::spawn_blocking(read).await {
+            Ok(answer) => answer,
+            Err(_) => return Err(Refusal::Stopped),
+        }
+    } else {
+        apply::read_range(&view.index, &view.rows(), &request)
+    };
+    let success = if answer.is_ok() { "true" } else { "false" };
+    node.metrics().server.range_duration.with(&[success]).observe_duration(began.elapsed());
+    answer.map_err(|error| refused(node, error))
+}
+
+/// Whether a range returns so much that others on this thread would notice.
+fn is_long(view: &ReadView, request: &pb::RangeRequest) -> bool {
+    if request.count_only || request.range_end.is_empty() {
+        return false;
+    }
+    if (1..=ROWS_INLINE_MAX).contains(&request.limit) {
+        return false;
+    }
+    wire::key_range(&request.key, &request.range_end)
+        .and_then(|range| view.index.count(&range, 0))
+        .is_ok_and(|count| ROWS_INLINE_MAX < count)
+}
+
+/// A refusal goes to the client. A fault of the store ends the member: rather none than a wrong answer.
+pub(crate) fn refused(node: &Node, error: ReadError) -> Refusal {
+    match error {
+        ReadError::Refused(refusal) => refusal,
+        ReadError::Fault(fault) => {
+            node.fault("reading from the store", &fault);
+            Refusal::Stopped
+        }
+    }
+}
+
+async fn range_stream(
+    node: Node,
+    call: Call,
+    message: bytes::Bytes,
+    mut sink: Sink,
+) -> Result<(), Refusal> {
+    door::enter(&node, &call)?;
+    let mut request: pb::RangeRequest = rpc::decode(message)?;
+    check::range(&request)?;
+    let query = wire::range_query(&request)?;
+    let sorted = query.order != mvcc::SortOrder::None && query.target != mvcc::SortTarget::Key
+        || query.order == mvcc::SortOrder::Descend;
+    if sorted || !query.filters.are_off() {
+        let text = "etcdserver: RangeStream supports neither sorting nor revision filters";
+        return Err(Refusal::Other(Code::Unimplemented, text.into()));
+    }
+    if !request.serializable {
+        node.barrier().await?;
+    }
+    request.serializable = true;
+    let view = node.view();
+    stream_pages(&node, view, query, &mut sink).await
+}
+
+/// Sends a range page by page from one view: what is in memory is one page, however long the list.
+async fn stream_pages(
+    node: &Node,
+    view: Arc<ReadView>,
+    query: mvcc::RangeQuery,
+    sink: &mut Sink,
+) -> Result<(), Refusal> {
+    const ROWS_FIRST: usize = 10;
+    let bytes_max = node.limits().request_bytes_max;
+    let revision = view.index.current_revision();
+    let whole = query.limit < 0;
+    let mut pages =
+        view.index.pages(&view.rows(), query).map_err(|error| refused(node, error))?;
+    let (count, more) = (pages.count(), pages.more());
+    let mut rows_max = if whole { usize::MAX } else { ROWS_FIRST };
+    loop {
+        let page = pages
+            .next_page(&view.rows(), rows_max)
+            .map_err(|error| refused(node, error))?
+            .expect("the last page says that it is");
+        let bytes: usize = page.rows.iter().map(|row| row.encoded.len()).sum();
+        let mut answer = RangeAnswer { revision, rows: page.rows, more: false, count: 0 };
+        let mut header = None;
+        if page.last {
+            answer.more = more;
+            answer.count = count;
+            header = Some(node.header(revision));
+        }
+        sink.send(&RangeStreamReply(RangeReply { header, answer })).await?;
+        if page.last {
+            return Ok(());
+        }
+        rows_max = next_rows_max(rows_max, bytes, bytes_max);
+    }
+}
+
+/// Twice as many rows as long as the messages stay short, half as many when they grow long.
+fn next_rows_max(rows_max: usize, bytes: usize, bytes_max: usize) -> usize {
+    if bytes < bytes_max / 2 {
+        rows_max.saturating_mul(2)
+    } else if bytes_max < bytes {
+        (rows_max / 2).max(1)
+    } else {
+        rows_max
+    }
+}
+
+async fn put(node: Node, call: Call, request: pb::PutRequest) -> Result<PutReply, Refusal> {
+    door::enter(&node, &call)?;
+    quota::check(&node, check::put_cost(&request)).await?;
+    check::put(&request)?;
+    let request = pb::InternalRaftRequest { put: Some(request), ..Default::default() };
+    match node.propose(request).await? {
+        Answer::Put(answer) => Ok(PutReply { header: node.header(answer.revision), answer }),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn delete_range(
+    node: Node,
+    call: Call,
+    request: pb::DeleteRangeRequest,
+) -> Result<DeleteReply, Refusal> {
+    door::enter(&node, &call)?;
+    check::delete_range(&request)?;
+    let request = pb::InternalRaftRequest { delete_range: Some(request), ..Default::default() };
+    match node.propose(request).await? {
+        Answer::DeleteRange(answer) => {
+            Ok(DeleteReply { header: node.header(answer.revision), answer })
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn txn(node: Node, call: Call, request: pb::TxnRequest) -> Result<TxnReply, Refusal> {
+    door::enter(&node, &call)?;
+    quota::check(&node, check::txn_cost(&request)).await?;
+    check::txn(&request, node.limits().txn_ops_max)?;
+    let answer = run_txn(&node, request).await?;
+    Ok(TxnReply { header: node.header(answer.revision), answer })
+}
+
+/// A checked transaction: through the log if it may write, else on a snapshot.
+pub(crate) async fn run_txn(
+    node: &Node,
+    request: pb::TxnRequest,
+) -> Result<apply::TxnAnswer, Refusal> {
+    if check::is_read_only(&request) {
+        if !check::is_serializable(&request) {
+            node.barrier().await?;
+        }
+        let view = node.view();
+        node.metrics().mvcc.txns.inc();
+        return apply::read_txn(&view.index, &view.rows(), &request)
+            .map_err(|error| refused(node, error));
+    }
+    let request = pb::InternalRaftRequest { txn: Some(request), ..Default::default() };
+    match node.propose(request).await? {
+        Answer::Txn(answer) => Ok(answer),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn compact(
+    node: Node,
+    call: Call,
+    request: pb::CompactionRequest,
+) -> Result<pb::CompactionResponse, Refusal> {
+    door::enter(&node, &call)?;
+    let compaction = pb::CompactionRequest { revision: request.revision, physical: request.physical };
+    let proposal = pb::InternalRaftRequest { compaction: Some(compaction), ..Default::default() };
+    let answer = node.propose(proposal).await?;
+    if request.physical {
+        while node.pruned() < request.revision && !node.is_stopping() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let revision = revision_of(&answer);
+    Ok(pb::CompactionResponse { header: Some(node.header(revision)) })
+}
+
+/// The revision an answer shows in its header.
+pub(crate) fn revision_of(answer: &Answer) -> i64 {
+    match answer {
+        Answer::Done { revision }
+        | Answer::LeaseGrant { revision, .. }
+        | Answer::Alarm { revision, .. } => *revision,
+        Answer::Range(answer) => answer.revision,
+        Answer::Put(answer) => answer.revision,
+        Answer::DeleteRange(answer) => answer.revision,
+        Answer::Txn(answer) => answer.revision,
+        Answer::Members { .. } => 0,
+    }
+}
+
+/// An answer of another kind than the request: our mistake, not the client's.
+pub(crate) fn unexpected(answer: &Answer) -> Refusal {
+    let text = format!("etcdserver: the answer is of another kind than the request: {answer:?}");
+    Refusal::Other(Code::Internal, text.into())
+}
+

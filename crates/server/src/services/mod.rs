@@ -1,0 +1,30 @@
+//! The services, one file each. Every method is registered here and nowhere else.
+
+mod auth;
+mod cluster;
+mod concurrency;
+mod election;
+mod health;
+pub(crate) mod kv;
+mod lease;
+mod lock;
+mod maintenance;
+mod watch;
+
+use node::Node;
+use rpc::Router;
+
+/// All methods of a member.
+pub(crate) fn router(node: &Node) -> Router {
+    let mut router = Router::new();
+    kv::register(&mut router, node);
+    watch::register(&mut router, node);
+    lease::register(&mut router, node);
+    cluster::register(&mut router, node);
+    maintenance::register(&mut router, node);
+    auth::register(&mut router, node);
+    lock::register(&mut router, node);
+    election::register(&mut router, node);
+    health::register(&mut router, node);
+    router
+}

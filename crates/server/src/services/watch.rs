@@ -1,0 +1,101 @@
+//! The Watch service: one stream, many watches.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+use node::{Node, WatchStream};
+use proto::etcdserverpb as pb;
+use pb::watch_request::RequestUnion;
+use rpc::{Call, Inbound, Router, Sink};
+use tokio::time::interval;
+use types::Refusal;
+use watch::{Create, Filters};
+
+use crate::door;
+use crate::reply::WatchReply;
+
+pub(crate) fn register(router: &mut Router, node: &Node) {
+    let at = node.clone();
+    router.bidi("/etcdserverpb.Watch/Watch", move |call, inbound, sink| {
+        serve(at.clone(), call, inbound, sink)
+    });
+}
+
+/// Runs until the client goes, the member stops, or a leader that was asked for is lost. A client that
+/// closes its end still hears of its watches.
+async fn serve(
+    node: Node,
+    call: Call,
+    mut inbound: Inbound,
+    mut sink: Sink,
+) -> Result<(), Refusal> {
+    door::enter(&node, &call)?;
+    let mut stream = node.watch(RandomState::new().build_hasher().finish());
+    let mut asking = true;
+    let mut leaderless = 0;
+    let mut look = interval(node.config().election_timeout());
+    loop {
+        tokio::select! {
+            request = inbound.next_of::<pb::WatchRequest>(), if asking => match request? {
+                Some(request) => take(&stream, request),
+                None => asking = false,
+            },
+            responses = stream.next() => {
+                let Some(responses) = responses else { return Err(Refusal::Stopped) };
+                send(&node, &stream, &mut sink, &responses).await?;
+            }
+            _ = look.tick(), if call.requires_leader() => {
+                leaderless = if node.standing().leader == 0 { leaderless + 1 } else { 0 };
+                if 3 <= leaderless {
+                    return Err(Refusal::NoLeader);
+                }
+            }
+        }
+    }
+}
+
+/// While a response waits for the client, no request is read: a client that does not listen is not
+/// listened to, and nothing gathers for it.
+async fn send(
+    node: &Node,
+    stream: &WatchStream,
+    sink: &mut Sink,
+    responses: &[watch::Response],
+) -> Result<(), Refusal> {
+    for response in responses {
+        let header = node.header(response.revision);
+        sink.send(&WatchReply { header, response }).await?;
+        stream.sent(1, response.bytes());
+        if let watch::Body::Events { events, .. } = &response.body {
+            node.metrics().mvcc.events.add(events.events().len() as u64);
+        }
+    }
+    Ok(())
+}
+
+fn take(stream: &WatchStream, request: pb::WatchRequest) {
+    match request.request_union {
+        Some(RequestUnion::CreateRequest(create)) => stream.create(create_of(&create)),
+        Some(RequestUnion::CancelRequest(cancel)) => stream.cancel(cancel.watch_id),
+        Some(RequestUnion::ProgressRequest(_)) => stream.request_progress(),
+        None => {}
+    }
+}
+
+fn create_of(request: &pb::WatchCreateRequest) -> Create {
+    use pb::watch_create_request::FilterType;
+    let wants_not = |kind: FilterType| request.filters.contains(&(kind as i32));
+    Create {
+        watch: request.watch_id,
+        range: watch::range_from_wire(&request.key, &request.range_end),
+        start: request.start_revision,
+        progress_notify: request.progress_notify,
+        previous: request.prev_kv,
+        filters: Filters {
+            no_put: wants_not(FilterType::Noput),
+            no_delete: wants_not(FilterType::Nodelete),
+        },
+        fragment: request.fragment,
+        permission: Ok(()),
+    }
+}
