@@ -35,8 +35,12 @@ macro_rules! log_at {
         let level = $level;
         if log.is_on(level) {
             let caller = $crate::Caller { file: file!(), line: line!() };
-            let message: &str = ::core::convert::AsRef::as_ref(&$message);
-            log.write(level, caller, message, &[$(($name, &$value as &dyn $crate::Field)),*]);
+            log.write(
+                level,
+                caller,
+                ::core::convert::AsRef::<str>::as_ref(&$message),
+                &[$(($name, &$value as &dyn $crate::Field)),*],
+            );
         }
     }};
 }

@@ -79,10 +79,12 @@ pub fn build(
     check(values, origin, &addresses, notes)?;
     refuse_what_is_not_built(values, &addresses)?;
     let data_dir = values.text("data-dir");
-    let data_dir = if data_dir.is_empty() { format!("{name}.etcd") } else { data_dir };
+    let data_dir_is_usual = data_dir.is_empty();
+    let data_dir = if data_dir_is_usual { format!("{name}.etcd") } else { data_dir };
     let wal_dir = values.text("wal-dir");
     Ok(Config {
         data_dir: data_dir.into(),
+        data_dir_is_usual,
         wal_dir: (!wal_dir.is_empty()).then(|| wal_dir.into()),
         listen: Listen {
             peer: addresses.listen_peer,

@@ -18,6 +18,8 @@ pub struct Config {
     pub name: String,
     /// Where its data is (`--data-dir`, or `<name>.etcd`).
     pub data_dir: PathBuf,
+    /// Nobody named the directory, so it is called after the member.
+    pub data_dir_is_usual: bool,
     /// Where its raft log is, if set apart (`--wal-dir`).
     pub wal_dir: Option<PathBuf>,
     /// Where to listen.

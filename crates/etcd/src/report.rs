@@ -1,0 +1,142 @@
+//! What the member has to tell, as log lines. Lines that tools wait for are worded as etcd's.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use consensus::{Role, Standing};
+use logging::{Logger, error, fatal, info, warn};
+use node::{Event, Report};
+use options::Config;
+use types::MemberId;
+
+/// Turns events into lines.
+pub struct LogReport {
+    log: Logger,
+    raft: Logger,
+    name: String,
+    client_urls: Vec<String>,
+    publish_timeout: std::time::Duration,
+    /// Member and cluster, once known.
+    ids: OnceLock<(MemberId, u64)>,
+    /// Term and leader of the last line about an election.
+    last_term: AtomicU64,
+    last_leader: AtomicU64,
+}
+
+impl LogReport {
+    /// Reports to the log.
+    pub fn new(log: &Logger, config: &Config) -> LogReport {
+        LogReport {
+            log: log.clone(),
+            raft: log.named("raft"),
+            name: config.name.clone(),
+            client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
+            publish_timeout: config.limits.request_timeout,
+            ids: OnceLock::new(),
+            last_term: AtomicU64::new(0),
+            last_leader: AtomicU64::new(0),
+        }
+    }
+
+    fn member(&self) -> String {
+        self.ids.get().map(|(member, _)| format!("{member:x}")).unwrap_or_default()
+    }
+
+    fn cluster(&self) -> String {
+        self.ids.get().map(|(_, cluster)| format!("{cluster:x}")).unwrap_or_default()
+    }
+
+    fn standing(&self, now: Standing) {
+        let term = self.last_term.swap(now.term, Relaxed);
+        let leader = self.last_leader.swap(now.leader, Relaxed);
+        if (term, leader) == (now.term, now.leader) {
+            return;
+        }
+        let (member, term) = (self.member(), now.term);
+        if now.role == Role::Leader {
+            info!(self.raft, format!("{member} became leader at term {term}"));
+        }
+        let what = match (leader, now.leader) {
+            (0, 0) => return,
+            (lost, 0) => format!("lost leader {lost:x}"),
+            (0, elected) => format!("elected leader {elected:x}"),
+            (before, elected) => format!("changed leader from {before:x} to {elected:x}"),
+        };
+        info!(self.raft, format!("raft.node: {member} {what} at term {term}"));
+    }
+
+    fn published(&self) {
+        let attributes =
+            format!("{{Name:{} ClientURLs:[{}]}}", self.name, self.client_urls.join(" "));
+        info!(
+            self.log,
+            "published local member to cluster through raft",
+            "local-member-id" => self.member(),
+            "local-member-attributes" => attributes,
+            "cluster-id" => self.cluster(),
+            "publish-timeout" => self.publish_timeout
+        );
+    }
+}
+
+impl Report for LogReport {
+    fn report(&self, event: Event) {
+        let log = &self.log;
+        match event {
+            Event::Bootstrapped { member, cluster } => {
+                // The first of the two events that name the ids is the only one.
+                let _ = self.ids.set((member, cluster));
+                info!(
+                    log,
+                    "starting local member",
+                    "local-member-id" => self.member(),
+                    "cluster-id" => self.cluster()
+                );
+            }
+            Event::Recovered { member, cluster, log_index, applied_index, revision } => {
+                let _ = self.ids.set((member, cluster));
+                info!(
+                    log,
+                    "restarting local member",
+                    "cluster-id" => self.cluster(),
+                    "local-member-id" => self.member(),
+                    "last-log-index" => log_index,
+                    "applied-index" => applied_index,
+                    "current-rev" => revision
+                );
+            }
+            Event::Repaired { file, offset } => {
+                warn!(log, "cut off a torn end that was never confirmed", "path" => file, "size" => offset);
+            }
+            Event::Ignored { what } => {
+                warn!(log, "ignored damage that loses nothing", "found" => what)
+            }
+            Event::Locked { file } => info!(
+                log,
+                "db file is flocked by another process, or taking too long",
+                "path" => file
+            ),
+            Event::Standing(standing) => self.standing(standing),
+            Event::Published => self.published(),
+            Event::ClusterVersion(version) => info!(
+                log,
+                "cluster version is updated",
+                "cluster-version" => version
+            ),
+            Event::Alarms(count) => warn!(log, "alarms have changed", "raised" => count),
+            Event::Marked { index } => info!(log, "saved snapshot", "snapshot-index" => index),
+            Event::Compacted { revision } => info!(
+                log,
+                "finished scheduled compaction",
+                "compact-revision" => revision
+            ),
+            Event::UpkeepFailed { what, error } => {
+                error!(log, "housekeeping failed and will be tried again", "tried" => what, "error" => error);
+            }
+            Event::Fatal { what, error } => {
+                fatal!(log, "the member cannot go on", "tried" => what, "error" => error);
+                std::process::exit(1);
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! One member, from its first log line to its last.
+
+use std::cell::OnceCell;
+use std::panic;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use logging::{Logger, error, fatal, info, warn};
+use metrics::Metrics;
+use options::{AutoCompaction, Config, GoDuration, Note, Url, version, without_secrets};
+use server::{ServeError, Serving};
+
+use crate::data_dir::{self, Kind};
+use crate::refuse::to_standard_error;
+use crate::report::LogReport;
+use crate::signals::{Door, Signal};
+use crate::{host, notify};
+
+/// The code Go's runtime ends a panicking process with.
+const CODE_PANIC: i32 = 2;
+
+/// Runs the member until a signal ends it or something fails.
+pub fn run(config: &Config, notes: &[Note], words: &[String]) -> ExitCode {
+    let log = match Logger::open(&config.log) {
+        Ok(log) => log,
+        Err(fault) => {
+            let log = to_standard_error();
+            say_running(&log, words);
+            warn!(log, "failed to verify flags", "error" => logging::Fault(&fault));
+            return ExitCode::FAILURE;
+        }
+    };
+    end_at_a_panic(&log);
+    notes.iter().for_each(|note| log.note(note));
+    say_running(&log, words);
+    let Err(fault) = serve(config, &log);
+    fatal!(log, "discovery failed", "error" => fault);
+    ExitCode::FAILURE
+}
+
+/// The first line, with the command line as it was given but for its secrets.
+pub fn say_running(log: &Logger, words: &[String]) {
+    info!(log, "Running: ", "args" => without_secrets(words));
+}
+
+/// Serves until a signal comes, and ends by it; the error is why it never came to that.
+fn serve(config: &Config, log: &Logger) -> Result<std::convert::Infallible, String> {
+    let door = Door::open(log).map_err(|fault| format!("signals cannot be heard: {fault}"))?;
+    look_at_data_dir(config, log)?;
+    info!(log, "configuring peer listeners", "listen-peer-urls" => &config.listen.peer);
+    info!(log, "configuring client listeners", "listen-client-urls" => &config.listen.client);
+    let initialized = data_dir::has_log(config);
+    say_starting(config, log, initialized);
+    if !initialized {
+        config.check_begin(&host::resolve).inspect_err(|fault| {
+            error!(log, "bootstrap failed", "error" => fault);
+        })?;
+    }
+    let metrics = Arc::new(Metrics::new(config.http.metrics_extensive));
+    let report = Arc::new(LogReport::new(log, config));
+    let serving = server::start(config, metrics, report).map_err(|fault| in_gos_words(&fault))?;
+    say_serving(config, log, &serving);
+    let asked = door.serve();
+    let early = OnceCell::new();
+    let ready = serving.wait_until_ready(|| match asked.try_recv() {
+        Ok(signal) => early.set(signal).is_ok(),
+        Err(_) => false,
+    });
+    if ready {
+        say_ready(config, log);
+    }
+    // As etcd: told also when the member is asked to end before it was ready, so that nobody waits on.
+    notify::ready(log);
+    let heard = || asked.recv().expect("the signals' thread never ends");
+    let signal = early.into_inner().unwrap_or_else(heard);
+    end(config, log, serving, signal)
+}
+
+fn look_at_data_dir(config: &Config, log: &Logger) -> Result<(), String> {
+    let dir = &config.data_dir;
+    if config.data_dir_is_usual {
+        warn!(log, "'data-dir' was empty; using default", "data-dir" => dir);
+    }
+    let kind = data_dir::look(dir, log);
+    match kind {
+        Kind::Empty => info!(
+            log,
+            "Initialize and start etcd server",
+            "data-dir" => dir,
+            "dir-type" => kind.name()
+        ),
+        Kind::Member => info!(
+            log,
+            "server has already been initialized",
+            "data-dir" => dir,
+            "dir-type" => kind.name()
+        ),
+        Kind::Proxy => return Err("v2 http proxy has already been deprecated in 3.6".into()),
+        Kind::Both => {
+            return Err("invalid datadir; both member and proxy directories exist".into());
+        }
+    }
+    Ok(())
+}
+
+/// The line that tells what the server runs with.
+fn say_starting(config: &Config, log: &Logger, initialized: bool) {
+    let (system, processor) = version::platform();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let raft = &config.raft;
+    let (mode, retention) = match config.auto_compaction {
+        AutoCompaction::Off => ("periodic", GoDuration(0).to_string()),
+        AutoCompaction::Periodic(period) => ("periodic", GoDuration::from(period).to_string()),
+        AutoCompaction::Revisions(count) => ("revision", count.to_string()),
+    };
+    info!(
+        log,
+        "starting an etcd server",
+        "etcd-version" => version::SERVER_VERSION,
+        "holdfast-version" => version::OWN_VERSION,
+        "git-sha" => version::COMMIT,
+        "go-version" => version::BUILT_WITH,
+        "go-os" => system,
+        "go-arch" => processor,
+        "max-cpu-available" => cores,
+        "member-initialized" => initialized,
+        "name" => &config.name,
+        "data-dir" => &config.data_dir,
+        "wal-dir" => config.wal_dir.clone().unwrap_or_default(),
+        "member-dir" => config.data_dir.join("member"),
+        "heartbeat-interval" => raft.heartbeat,
+        "election-timeout" => raft.election,
+        "initial-election-tick-advance" => raft.initial_election_tick_advance,
+        "snapshot-count" => raft.snapshot_count,
+        "snapshot-catchup-entries" => raft.snapshot_catchup_entries,
+        "initial-advertise-peer-urls" => &config.advertise_peer_urls,
+        "listen-peer-urls" => &config.listen.peer,
+        "advertise-client-urls" => &config.advertise_client_urls,
+        "listen-client-urls" => &config.listen.client,
+        "listen-metrics-urls" => &config.listen.metrics,
+        "initial-cluster" => &config.bootstrap.initial_cluster,
+        "initial-cluster-state" => config.bootstrap.state.name(),
+        "initial-cluster-token" => &config.bootstrap.token,
+        "quota-backend-bytes" => config.limits.quota_bytes,
+        "max-request-bytes" => config.limits.request_bytes_max,
+        "max-concurrent-streams" => config.limits.concurrent_streams_max,
+        "pre-vote" => raft.pre_vote,
+        "auto-compaction-mode" => mode,
+        "auto-compaction-retention" => retention
+    );
+}
+
+fn say_serving(config: &Config, log: &Logger, serving: &Serving) {
+    info!(
+        log,
+        "now serving peer/client/metrics",
+        "local-member-id" => format!("{:x}", serving.node().member()),
+        "initial-advertise-peer-urls" => &config.advertise_peer_urls,
+        "listen-peer-urls" => &config.listen.peer,
+        "advertise-client-urls" => &config.advertise_client_urls,
+        "listen-client-urls" => &config.listen.client,
+        "listen-metrics-urls" => &config.listen.metrics
+    );
+    for url in &config.listen.peer {
+        info!(log, "serving peer traffic", "address" => url.address());
+    }
+}
+
+fn say_ready(config: &Config, log: &Logger) {
+    info!(log, "ready to serve client requests");
+    let listen = &config.listen;
+    let shared = if listen.client_http.is_empty() { "grpc+http" } else { "grpc" };
+    let say = |urls: &[Url], traffic: &str| {
+        for url in urls {
+            info!(
+                log,
+                "serving client traffic insecurely; this is strongly discouraged!",
+                "traffic" => traffic,
+                "address" => url.address()
+            );
+        }
+    };
+    say(&listen.client, shared);
+    say(&listen.client_http, "http");
+    for url in &listen.metrics {
+        info!(log, "serving metrics", "address" => url.address());
+    }
+}
+
+/// Ends in order, then by the signal that asked for it.
+fn end(config: &Config, log: &Logger, serving: Serving, signal: Signal) -> ! {
+    let say = |message: &str| {
+        info!(
+            log,
+            message,
+            "name" => &config.name,
+            "data-dir" => &config.data_dir,
+            "advertise-peer-urls" => &config.advertise_peer_urls,
+            "advertise-client-urls" => &config.advertise_client_urls
+        );
+    };
+    say("closing etcd server");
+    info!(
+        log,
+        "skipped leadership transfer for single voting member cluster",
+        "local-member-id" => format!("{:x}", serving.node().member())
+    );
+    serving.stop();
+    say("closed etcd server");
+    signal.die()
+}
+
+/// A taken port in the words people look for; everything else with its causes.
+fn in_gos_words(fault: &ServeError) -> String {
+    if let ServeError::Listen { url, source } = fault {
+        let why = match source.kind() {
+            std::io::ErrorKind::AddrInUse => "bind: address already in use".to_owned(),
+            std::io::ErrorKind::AddrNotAvailable => {
+                "bind: cannot assign requested address".to_owned()
+            }
+            std::io::ErrorKind::PermissionDenied => "bind: permission denied".to_owned(),
+            _ => source.to_string(),
+        };
+        let address = url.split_once("://").map_or(url.as_str(), |(_, address)| address);
+        let network = if url.starts_with("unix") { "unix" } else { "tcp" };
+        return format!("listen {network} {address}: {why}");
+    }
+    let mut text = fault.to_string();
+    let mut cause = std::error::Error::source(fault);
+    while let Some(deeper) = cause {
+        text = format!("{text}: {deeper}");
+        cause = deeper.source();
+    }
+    text
+}
+
+/// Whichever thread meets an impossibility, the process logs it and is gone.
+fn end_at_a_panic(log: &Logger) {
+    let log = log.clone();
+    panic::set_hook(Box::new(move |info| {
+        let text = info.payload_as_str().unwrap_or("(not a text)");
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        logging::log_at!(
+            logging::Level::Panic,
+            log,
+            "an impossibility came true; ending at once",
+            "panic" => text,
+            "place" => place,
+            "thread" => thread
+        );
+        std::process::exit(CODE_PANIC);
+    }));
+}
