@@ -58,6 +58,7 @@ pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
 pub use reply::{Reply, decode};
 pub use router::{Kind, Method, Router};
 pub use server::{Running, Server};
+pub use status::parse_timeout;
 pub use stream::{Gone, Inbound, Sink, Source};
 
 /// A future that stays on the thread that made it.

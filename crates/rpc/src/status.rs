@@ -46,8 +46,11 @@ fn percent_encoded(message: &str) -> HeaderValue {
     HeaderValue::try_from(out).expect("printable ASCII is a header value")
 }
 
-/// Reads `grpc-timeout`: up to eight digits and a unit. The error is Go's text.
-pub(crate) fn parse_timeout(value: &[u8]) -> Result<Duration, String> {
+/// Reads `grpc-timeout`: up to eight digits and a unit.
+///
+/// # Errors
+/// What is wrong with it, in Go's words.
+pub fn parse_timeout(value: &[u8]) -> Result<Duration, String> {
     let text = String::from_utf8_lossy(value);
     if text.len() < 2 {
         return Err(format!("transport: timeout string is too short: {text:?}"));
