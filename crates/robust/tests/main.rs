@@ -1,6 +1,7 @@
 //! The tests with real processes, in one binary because linking is dear.
 
 mod clients;
+mod corners;
 mod kill;
 mod oracle;
 mod runbooks;

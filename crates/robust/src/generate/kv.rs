@@ -11,8 +11,8 @@ pub(super) fn step(world: &mut World) -> Step {
     match world.random.below(20) {
         0..6 => call("/etcdserverpb.KV/Put", &put(world, true)),
         6..8 => call("/etcdserverpb.KV/DeleteRange", &delete(world)),
-        8..15 => call("/etcdserverpb.KV/Range", &range(world)),
-        15 | 16 => call("/etcdserverpb.KV/RangeStream", &range_stream(world)),
+        15 | 16 if !world.old => call("/etcdserverpb.KV/RangeStream", &range_stream(world)),
+        8..17 => call("/etcdserverpb.KV/Range", &range(world)),
         17 => compact(world),
         18 => call(
             "/etcdserverpb.Maintenance/HashKV",
@@ -72,7 +72,7 @@ fn revision_bound(world: &mut World) -> i64 {
 
 pub(super) fn range(world: &mut World) -> RangeRequest {
     let key = world.key();
-    let insane = !world.sane_enums && world.random.one_in(15);
+    let insane = !world.old && world.random.one_in(15);
     let (orders, targets) = if insane { (4, 6) } else { (2, 4) };
     let sorted = world.random.one_in(2);
     RangeRequest {
@@ -130,8 +130,8 @@ fn compare_one(world: &mut World) -> Compare {
         4 => Some(compare::TargetUnion::Lease(number)),
         _ => None,
     };
-    let unknown_result = !world.sane_enums && world.random.one_in(20);
-    let unknown_target = !world.sane_enums && world.random.one_in(40);
+    let unknown_result = !world.old && world.random.one_in(20);
+    let unknown_target = !world.old && world.random.one_in(40);
     Compare {
         result: world.random.between(0, if unknown_result { 4 } else { 3 }) as i32,
         target: if unknown_target { 5 } else { target },

@@ -107,8 +107,8 @@ pub struct World {
     pub revision: i64,
     /// The newest compaction asked for and granted.
     pub compacted: i64,
-    /// True when the reference is an old etcd that unknown enum values would end.
-    pub sane_enums: bool,
+    /// True when the reference is an old etcd, which lacks RangeStream and ends on unknown enum values.
+    pub old: bool,
 }
 
 /// The member's id, which follows from its advertised peer URL and the cluster token
@@ -117,8 +117,8 @@ pub const MEMBER_ID: u64 = 0x8e9e_05c5_2164_694d;
 
 impl World {
     /// A world at its first revision.
-    pub fn new(seed: u64, sane_enums: bool) -> World {
-        World { random: Random::new(seed), revision: 1, compacted: 0, sane_enums }
+    pub fn new(seed: u64, old: bool) -> World {
+        World { random: Random::new(seed), revision: 1, compacted: 0, old }
     }
 
     /// The next steps of an episode. Steps that only make sense together come together.

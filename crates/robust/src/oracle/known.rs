@@ -1,6 +1,6 @@
 //! The differences we mean to have. Each has its reason in `docs/differences.md` under the same name.
 
-use super::Difference;
+use super::{Difference, Reference};
 
 /// One difference, as narrow as it can be said.
 #[derive(Debug)]
@@ -20,9 +20,35 @@ pub struct Known {
 /// All of them.
 pub const KNOWN: [Known; 0] = [];
 
+/// What 3.4 did otherwise than the release we follow.
+pub const SINCE_OLD: [Known; 3] = [
+    Known {
+        name: "3.4: HashKV keeps no hashes of compactions",
+        method: "/etcdserverpb.Maintenance/HashKV",
+        field: "",
+        reference: "",
+        subject: "",
+    },
+    Known {
+        name: "3.4: a missing key is reported before an unknown lease",
+        method: "/etcdserverpb.KV/Txn",
+        field: "grpc.status",
+        reference: "3",
+        subject: "5",
+    },
+    Known {
+        name: "3.4: a missing key is reported before an unknown lease",
+        method: "/etcdserverpb.KV/Txn",
+        field: "grpc.message",
+        reference: "key not found",
+        subject: "lease not found",
+    },
+];
+
 /// The name of the known difference that this one is, if it is one.
-pub fn explain(difference: &Difference) -> Option<&'static str> {
-    let known = KNOWN.iter().find(|known| {
+pub fn explain(difference: &Difference, reference: Reference) -> Option<&'static str> {
+    let since: &[Known] = if reference == Reference::Old { &SINCE_OLD } else { &[] };
+    let known = KNOWN.iter().chain(since).find(|known| {
         difference.method.starts_with(known.method)
             && difference.field.contains(known.field)
             && difference.reference.contains(known.reference)

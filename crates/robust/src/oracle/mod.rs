@@ -64,8 +64,17 @@ pub struct Plan {
     pub episodes: u64,
     /// Steps per episode.
     pub steps: usize,
-    /// True for an old reference.
-    pub sane_enums: bool,
+    /// Which etcd is asked.
+    pub reference: Reference,
+}
+
+/// The release on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// The one holdfast follows: everything is compared.
+    Newest,
+    /// 3.4: what changed since is listed in [`known`], and it is not sent what ends it.
+    Old,
 }
 
 /// What a comparison found.
@@ -153,7 +162,7 @@ impl Episode {
     fn new(plan: &Plan, seed: u64, reference: &Server, subject: &Server) -> Episode {
         let (reference, subject) = (Side::new(reference), Side::new(subject));
         let watches = Watches::open(&reference.connection, &subject.connection);
-        let world = World::new(seed, plan.sane_enums);
+        let world = World::new(seed, plan.reference == Reference::Old);
         Episode { world, area: plan.area, seed, reference, subject, watches }
     }
 
@@ -163,18 +172,18 @@ impl Episode {
             for step in self.world.next(self.area) {
                 sent += 1;
                 findings.requests += 1;
-                if self.step(sent, &step, findings) {
+                if self.step(plan, sent, &step, findings) {
                     return;
                 }
             }
         }
         if self.area == Area::Watch {
-            self.step(sent + 1, &Step::Drain, findings);
+            self.step(plan, sent + 1, &Step::Drain, findings);
         }
     }
 
     /// Takes one step; true when the servers' states have parted.
-    fn step(&mut self, number: usize, step: &Step, findings: &mut Findings) -> bool {
+    fn step(&mut self, plan: &Plan, number: usize, step: &Step, findings: &mut Findings) -> bool {
         let (method, request) = describe(step);
         let pairs = match step {
             Step::Call { call, messages_max } => {
@@ -209,7 +218,7 @@ impl Episode {
                     reference,
                     subject,
                 };
-                match known::explain(&difference) {
+                match known::explain(&difference, plan.reference) {
                     Some(name) => *findings.known.entry(name).or_default() += 1,
                     None => findings.differences.push(difference),
                 }
