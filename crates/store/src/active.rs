@@ -156,6 +156,8 @@ impl Active {
         let file = self.segment.file.clone();
         let footer = Some((self.end, Arc::new(footer)));
         let unsynced = Unsynced { log: self.log, file, footer };
+        // Views of it have shown all its rows so far, whatever is written down about them.
+        let unburied = self.dead.bytes > 0;
         let sealed = Sealed {
             segment: self.segment,
             extent: self.extent,
@@ -164,7 +166,7 @@ impl Active {
             keys,
             file_bytes,
             state_bytes,
-            dead: self.dead,
+            dead: Dead { unburied, ..self.dead },
         };
         (sealed, unsynced)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::bury::{Burial, Marks};
 use crate::files::{FileId, HEADER_BYTES, Header, Kind, Named, u32_at, u64_at};
 use crate::shared::Shared;
 use crate::{Damage, OpenError, StoreError, SyncHandle, Synced};
@@ -116,6 +117,8 @@ impl Pieces<'_> {
 pub struct CheckpointWriter {
     shared: Arc<Shared>,
     sync: Option<SyncHandle>,
+    /// The marks as they were when the image was begun, or when they would have been taken.
+    marks: Result<Marks, u64>,
     number: u64,
     revision: i64,
     file: Named,
@@ -131,14 +134,16 @@ pub struct CheckpointWriter {
 pub struct CheckpointDone {
     pub(crate) synced: Synced,
     pub(crate) file_bytes: u64,
+    pub(crate) marks: Option<Burial>,
 }
 
 impl CheckpointWriter {
     pub(crate) fn begin(
-        shared: &Arc<Shared>,
         sync: SyncHandle,
+        marks: Result<Marks, u64>,
         revision: i64,
     ) -> Result<CheckpointWriter, StoreError> {
+        let shared = sync.shared.clone();
         let number = shared.manifest.number();
         let id = FileId::new(Kind::Index, number);
         let file = shared.dir.create(&id.to_string())?;
@@ -147,8 +152,9 @@ impl CheckpointWriter {
         file.write(&header.encode(), 0)?;
         shared.image_begun(number, revision);
         Ok(CheckpointWriter {
-            shared: shared.clone(),
+            shared,
             sync: Some(sync),
+            marks,
             number,
             revision,
             file,
@@ -194,14 +200,30 @@ impl CheckpointWriter {
         // The image must never be ahead of the log.
         let sync = self.sync.take().expect("only commit takes it, and only once");
         let synced = sync.sync()?;
-        let (former, _) = self.shared.manifest.change(|next| next.index = Some(self.number))?;
+        let marks = std::mem::replace(&mut self.marks, Err(0));
+        let taken = marks.as_ref().map_or_else(|taken| *taken, Marks::taken);
+        let stay_after = self.shared.tombstones_stay_after(Some(self.revision));
+        let marks = marks.ok().map(|marks| Burial::write(&self.shared, marks, stay_after));
+        let marks = marks.transpose()?;
+        let changed = self.shared.manifest.change(|next| {
+            next.index = Some(self.number);
+            (next.index_taken, next.index_revision) = (taken, self.revision);
+            next.index_waits = true;
+            if let Some(marks) = &marks {
+                marks.install(next);
+            }
+            next.index_may_stop_waiting();
+        })?;
         self.committed = true;
         self.shared.image_in_place(self.revision);
-        if let Some(former) = former.index {
+        self.shared.image_waits(changed.now.index_waits);
+        let unused = marks.as_ref().map(Burial::id);
+        let unused = unused.filter(|id| changed.now.marks != Some(id.number));
+        for id in changed.useless().chain(unused) {
             // If this fails the next start removes the file.
-            let _ = self.shared.dir.remove(&FileId::new(Kind::Index, former).to_string());
+            let _ = self.shared.dir.remove(&id.to_string());
         }
-        Ok(CheckpointDone { synced, file_bytes: self.offset + END_BYTES as u64 })
+        Ok(CheckpointDone { synced, file_bytes: self.offset + END_BYTES as u64, marks })
     }
 }
 

@@ -20,6 +20,7 @@
 
 mod active;
 mod batch;
+mod bury;
 mod checkpoint;
 mod clean;
 mod dump;

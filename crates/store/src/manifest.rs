@@ -38,8 +38,16 @@ pub(crate) struct Manifest {
     pub(crate) state: Option<u64>,
     /// The file of marks, if there is one.
     pub(crate) marks: Option<u64>,
+    /// When these marks were taken, and after which revision they leave tombstones out. Not on disk.
+    pub(crate) marks_taken: u64,
+    pub(crate) marks_stay_after: i64,
     /// The index image, if there is one.
     pub(crate) index: Option<u64>,
+    /// When marks for it were or would have been taken, and which revision it covers. Not on disk.
+    pub(crate) index_taken: u64,
+    pub(crate) index_revision: i64,
+    /// Whether the image has to wait for marks.
+    pub(crate) index_waits: bool,
     /// Sealed segments, in revision order.
     pub(crate) segments: Vec<Listed>,
 }
@@ -53,7 +61,7 @@ impl Manifest {
         for number in [self.tail, self.next].into_iter().chain(optional) {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&u64::from(self.index_waits).to_le_bytes());
         for listed in &self.segments {
             out.extend_from_slice(&(listed.id.kind as u32).to_le_bytes());
             out.extend_from_slice(&listed.end.chain.to_le_bytes());
@@ -111,13 +119,42 @@ impl Manifest {
             state: optional(2),
             marks: optional(3),
             index: optional(4),
+            index_waits: number(5) != 0,
             segments,
+            ..Manifest::default()
         })
     }
 
+    /// To be called after marks were put in place.
+    pub(crate) fn index_may_stop_waiting(&mut self) {
+        let later = self.marks_taken >= self.index_taken;
+        self.index_waits &= !(later && self.marks_stay_after >= self.index_revision);
+    }
+
     /// Bytes of the file.
-    fn file_bytes(&self) -> u64 {
+    pub(crate) fn file_bytes(&self) -> u64 {
         (HEADER_BYTES + FIXED_BYTES + ENTRY_BYTES * self.segments.len() + 4) as u64
+    }
+}
+
+/// A manifest that was exchanged.
+#[derive(Debug)]
+pub(crate) struct Changed {
+    pub(crate) former: Manifest,
+    pub(crate) now: Manifest,
+}
+
+impl Changed {
+    /// The files besides segments that are of no use any more.
+    pub(crate) fn useless(&self) -> impl Iterator<Item = FileId> {
+        let (former, now) = (&self.former, &self.now);
+        let state = former.state.filter(|_| former.state != now.state);
+        let marks = former.marks.filter(|_| former.marks != now.marks);
+        let index = former.index.filter(|_| former.index != now.index);
+        let state = state.map(|number| FileId::new(Kind::State, number));
+        let marks = marks.map(|number| FileId::new(Kind::Marks, number));
+        let index = index.map(|number| FileId::new(Kind::Index, number));
+        state.into_iter().chain(marks).chain(index)
     }
 }
 
@@ -180,15 +217,13 @@ impl ManifestFile {
 
     /// Forgets an index image that turned out to be damaged; written with the next change.
     pub(crate) fn forget_index(&self) {
-        self.lock().index = None;
+        let mut current = self.lock();
+        current.index = None;
+        current.index_waits = false;
     }
 
-    /// Changes the manifest durably; everything it names must be durable before. Gives the one that
-    /// was, and the new file's length.
-    pub(crate) fn change(
-        &self,
-        change: impl FnOnce(&mut Manifest),
-    ) -> Result<(Manifest, u64), StoreError> {
+    /// Changes the manifest durably; everything it names must be durable before.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Manifest)) -> Result<Changed, StoreError> {
         let mut current = self.lock();
         let mut next = current.clone();
         change(&mut next);
@@ -197,8 +232,8 @@ impl ManifestFile {
         write(&self.dir, &next)?;
         let done = self.dir.replace(MANIFEST_NEW, MANIFEST);
         done.inspect_err(|_| self.doubtful.store(true, Ordering::Relaxed))?;
-        let bytes = next.file_bytes();
-        Ok((std::mem::replace(&mut *current, next), bytes))
+        let former = std::mem::replace(&mut *current, next);
+        Ok(Changed { former, now: current.clone() })
     }
 }
 
@@ -223,9 +258,10 @@ mod tests {
             tail: 2,
             next: 3,
             state: Some(4),
-            marks: None,
             index: Some(5),
+            index_waits: true,
             segments: vec![listed(Kind::Segment, 11), listed(Kind::Log, 12)],
+            ..Manifest::default()
         }
     }
 

@@ -5,8 +5,8 @@
 //! it writes all marks down, and buried rows are never shown to anyone who builds an index.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use crate::bury::Buried;
 use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind, u32_at, u64_at};
 use crate::{OpenError, StoreError};
 
@@ -52,14 +52,6 @@ impl Bitmap {
         const NONE: &Bitmap = &Bitmap { words: Vec::new() };
         self.minus(NONE)
     }
-}
-
-/// The buried rows of one segment.
-#[derive(Clone, Debug)]
-pub(crate) struct Buried {
-    pub(crate) id: FileId,
-    pub(crate) rows: usize,
-    pub(crate) bits: Arc<Bitmap>,
 }
 
 /// Writes marks as file `number` and syncs it; returns its length. Its name is not durable yet.

@@ -303,22 +303,31 @@ impl Opening {
 
     /// Hands each segment its buried rows.
     fn bury(&mut self) -> Result<(), OpenError> {
-        let Some(number) = self.manifest.marks else { return Ok(()) };
-        for sealed in &mut self.sealed {
-            let marks = self.marks.remove(&sealed.segment.id);
-            let (Some((rows, bits)), Some(extent)) = (marks, &mut sealed.extent) else { continue };
-            if rows != extent.rows {
-                let file = FileId::new(Kind::Marks, number).to_string();
-                let what = "the marks do not fit their segment";
-                return Err(Damage { file, offset: HEADER_BYTES as u64, what }.into());
+        for mut sealed in std::mem::take(&mut self.sealed) {
+            if let Some(extent) = &mut sealed.extent {
+                sealed.dead = self.marks_of(extent)?;
+                extent.buried = (sealed.dead.bytes > 0).then(|| sealed.dead.bits.clone());
             }
-            for position in bits.rows().take_while(|position| *position < rows) {
-                sealed.dead.mark(extent, position);
-            }
-            sealed.dead.unburied = false;
-            extent.buried = Some(sealed.dead.bits.clone());
+            self.sealed.push(sealed);
         }
         Ok(())
+    }
+
+    /// The rows of a segment that were buried. It may have grown since.
+    fn marks_of(&self, extent: &Extent) -> Result<Dead, OpenError> {
+        let mut dead = Dead::default();
+        let Some((rows, bits)) = self.marks.get(&extent.segment.id) else { return Ok(dead) };
+        if extent.rows < *rows || bits.rows().any(|row| *rows <= row) {
+            let number = self.manifest.marks.unwrap_or_default();
+            let file = FileId::new(Kind::Marks, number).to_string();
+            let what = "the marks do not fit their segment";
+            return Err(Damage { file, offset: HEADER_BYTES as u64, what }.into());
+        }
+        for row in bits.rows() {
+            dead.mark(extent, row);
+        }
+        dead.unburied = false;
+        Ok(dead)
     }
 
     /// Removes what lies behind the last good frame. Later files go first: none of them may be there any
@@ -366,6 +375,10 @@ impl Opening {
     /// The index image, unless there is something wrong with it.
     fn checkpoint(&mut self, applied_index: u64) -> Result<Option<Checkpoint>, OpenError> {
         let Some(number) = self.manifest.index else { return Ok(None) };
+        if self.manifest.index_waits {
+            self.shared.manifest.forget_index();
+            return Ok(None);
+        }
         let name = FileId::new(Kind::Index, number).to_string();
         let ignore = |what| Damage { file: name.clone(), offset: 0, what };
         let damage = match Checkpoint::open(&self.shared, number) {
@@ -395,8 +408,11 @@ impl Opening {
         self.shared.record.write(synced)?;
         let id = FileId::new(Kind::Log, last.log);
         let segment = Segment { id, file: last.file, table: last.rebuilt.table };
-        let active = Active::reopen(Arc::new(segment), last.rebuilt.footer, last.end);
+        let mut active = Active::reopen(Arc::new(segment), last.rebuilt.footer, last.end);
         self.check_order(active.extent.as_ref())?;
+        if let Some(extent) = &active.extent {
+            active.dead = self.marks_of(extent)?;
+        }
         order(&mut self.sealed);
         let extents = self.sealed.iter().filter_map(|sealed| sealed.extent.clone()).collect();
         let restored = Restored {
@@ -426,6 +442,8 @@ impl Opening {
             cleaning: false,
             own_cleaning: None,
             other_files: self.other_files,
+            marks_taken: 0,
+            marks_in_place: 0,
             sealed_sizes: Sizes::default(),
         };
         store.sealed_changed();

@@ -55,6 +55,11 @@ impl Span {
     pub(crate) fn bytes(&self) -> u64 {
         self.end.saturating_sub(self.start())
     }
+
+    /// Whether it is a tombstone that must stay on disk even when it is dead.
+    pub(crate) fn stays(&self, tombstones_stay_after: i64) -> bool {
+        self.slot.tombstone && self.slot.revision.main > tombstones_stay_after
+    }
 }
 
 impl Extent {

@@ -16,11 +16,12 @@ pub(crate) struct Shared {
     images: Mutex<Images>,
 }
 
-/// Which revisions the index images cover, the one in place and those being written.
+/// The index images: which revisions they cover, the one in place and those being written.
 #[derive(Debug, Default)]
 struct Images {
     in_place: Option<i64>,
     being_written: BTreeMap<u64, i64>,
+    waiting: bool,
 }
 
 impl Shared {
@@ -44,11 +45,21 @@ impl Shared {
         self.images().in_place = Some(revision);
     }
 
-    /// Tombstones after this revision must stay on disk. An index restored from an image learns from them
-    /// that a key which the image knows was deleted since.
-    pub(crate) fn tombstones_stay_after(&self) -> i64 {
+    /// Notes whether the image in place can only be used once the dead were buried.
+    pub(crate) fn image_waits(&self, waiting: bool) {
+        self.images().waiting = waiting;
+    }
+
+    pub(crate) fn is_image_waiting(&self) -> bool {
+        self.images().waiting
+    }
+
+    /// Tombstones after this revision must stay visible. An index restored from an image learns from them
+    /// that a key which the image knows was deleted since. `instead` is an image that is about to take the
+    /// place of the one there is.
+    pub(crate) fn tombstones_stay_after(&self, instead: Option<i64>) -> i64 {
         let images = self.images();
-        let revisions = images.being_written.values().chain(&images.in_place);
-        revisions.copied().min().unwrap_or(i64::MAX)
+        let in_place = instead.or(images.in_place);
+        images.being_written.values().copied().chain(in_place).min().unwrap_or(i64::MAX)
     }
 }

@@ -46,7 +46,8 @@ impl State {
     /// The value of `key`.
     pub fn get(&self, bucket: Bucket, key: &[u8]) -> Option<&Bytes> {
         let (piece, found) = self.find((bucket, key));
-        Some(&self.pieces[piece][found.ok()?].value)
+        let at = found.ok()?;
+        Some(&self.pieces[piece][at].value)
     }
 
     /// All keys of a bucket with their values, in key order.

@@ -92,6 +92,9 @@ pub struct Store {
     /// The one that [`Store::clean_step`] drives.
     pub(crate) own_cleaning: Option<Cleaning>,
     pub(crate) other_files: OtherFiles,
+    /// How often marks were taken to be buried, and which of those are in place.
+    pub(crate) marks_taken: u64,
+    pub(crate) marks_in_place: u64,
     /// Of `sealed`, so that [`Store::sizes`] need not add them up.
     pub(crate) sealed_sizes: Sizes,
 }
@@ -329,12 +332,16 @@ impl Store {
     pub fn begin_checkpoint(&mut self, revision: i64) -> Result<CheckpointWriter, StoreError> {
         self.flush()?;
         let sync = self.sync_handle();
-        CheckpointWriter::begin(&self.shared, sync, revision)
+        let marks = if self.cleaning { Err(self.next_taken()) } else { Ok(self.marks(0..0)) };
+        CheckpointWriter::begin(sync, marks, revision)
     }
 
     /// Takes note of a checkpoint that is in place. Quick.
     pub fn finish_checkpoint(&mut self, done: CheckpointDone) {
         self.synced(done.synced);
+        if let Some(marks) = &done.marks {
+            self.buried(marks);
+        }
         self.other_files.index = done.file_bytes;
     }
 

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use plan::{Plan, Zeal};
 use writer::SegmentWriter;
 
+use crate::bury::{Burial, Marks};
 use crate::files::{FileId, Kind};
-use crate::marks::{self, Bitmap, Buried};
 use crate::sealed::Sealed;
 use crate::segment::{Extent, Span};
 use crate::shared::Shared;
@@ -36,13 +36,14 @@ pub struct Cleaning {
     tombstones_stay_after: i64,
     /// State to be written down.
     state: Option<(State, u64)>,
-    /// Whether the dead are to be buried.
-    bury: bool,
+    /// The dead to be buried.
+    marks: Option<Marks>,
     cursor: (usize, usize),
     writer: Option<SegmentWriter>,
     /// The file that `writer` made.
     output: Option<FileId>,
     outcome: Outcome,
+    exchanged: bool,
 }
 
 #[derive(Debug)]
@@ -61,8 +62,7 @@ struct Outcome {
     output: Option<Sealed>,
     /// Number and length of the new file of state.
     state: Option<(u64, u64)>,
-    /// Number and length of the new file of marks, and the marks.
-    marks: Option<(u64, u64, Vec<Buried>)>,
+    marks: Option<Burial>,
     manifest_bytes: u64,
 }
 
@@ -114,35 +114,11 @@ impl Cleaning {
     }
 
     fn write_marks(&mut self) -> Result<(), StoreError> {
-        if self.bury {
-            let number = self.shared.manifest.number();
-            let others = self.sealed.iter().enumerate();
-            let others = others.filter(|(place, _)| !self.victims.contains(place));
-            let marks: Vec<_> = others.filter_map(|(_, sealed)| self.buried(sealed)).collect();
-            let bytes = marks::write(&self.shared.dir, number, &marks)?;
-            self.outcome.marks = Some((number, bytes, marks));
+        if let Some(marks) = self.marks.take() {
+            let stay_after = self.tombstones_stay_after;
+            self.outcome.marks = Some(Burial::write(&self.shared, marks, stay_after)?);
         }
         Ok(())
-    }
-
-    /// The dead rows of a segment, without the tombstones that an index image does not know of.
-    fn buried(&self, sealed: &Sealed) -> Option<Buried> {
-        let extent = sealed.extent.as_ref()?;
-        let mut bits = sealed.dead.bits.clone();
-        if sealed.dead.tombstone_bytes > 0 && extent.last.main > self.tombstones_stay_after {
-            let mut fewer = Bitmap::default();
-            let may = |position: &usize| !self.stays(&extent.span(*position));
-            for position in sealed.dead.bits.rows().filter(may) {
-                fewer.set(position);
-            }
-            bits = Arc::new(fewer);
-        }
-        bits.rows().next()?;
-        Some(Buried { id: sealed.segment.id, rows: extent.rows, bits })
-    }
-
-    fn stays(&self, span: &Span) -> bool {
-        span.slot.tombstone && span.slot.revision.main > self.tombstones_stay_after
     }
 
     /// Copies about `budget` bytes of what lives; true when all is copied.
@@ -176,7 +152,7 @@ impl Cleaning {
         let dead = self.sealed[place].dead.bits.clone();
         let kept: Vec<_> = (position..)
             .zip(spans)
-            .filter(|(at, span)| !dead.get(*at) || self.stays(span))
+            .filter(|(at, span)| !dead.get(*at) || span.stays(self.tombstones_stay_after))
             .collect();
         let wanted: Vec<_> = kept.iter().map(|(_, span)| **span).collect();
         let rows = extent.read_spans(&wanted, budget)?;
@@ -208,19 +184,22 @@ impl Cleaning {
         let mut segments: Vec<_> = self.sealed.iter().map(Sealed::listed).collect();
         let output = outcome.output.iter().map(Sealed::listed);
         segments.splice(self.victims.clone(), output);
-        let (former, manifest_bytes) = self.shared.manifest.change(|next| {
+        let changed = self.shared.manifest.change(|next| {
             next.segments = segments;
             next.tail = outcome.synced.position.log;
             next.state = outcome.state.map(|(number, _)| number).or(next.state);
-            next.marks = outcome.marks.as_ref().map(|(number, ..)| *number).or(next.marks);
+            if let Some(marks) = &outcome.marks {
+                marks.install(next);
+                next.index_may_stop_waiting();
+            }
         })?;
-        outcome.manifest_bytes = manifest_bytes;
+        outcome.manifest_bytes = changed.now.file_bytes();
+        self.exchanged = true;
         let victims = self.sealed[self.victims.clone()].iter().map(|sealed| sealed.segment.id);
-        let state = former.state.filter(|_| outcome.state.is_some());
-        let marks = former.marks.filter(|_| outcome.marks.is_some());
-        let state = state.map(|number| FileId::new(Kind::State, number));
-        let marks = marks.map(|number| FileId::new(Kind::Marks, number));
-        for id in victims.chain(state).chain(marks) {
+        if !changed.now.index_waits {
+            self.shared.image_waits(false);
+        }
+        for id in victims.chain(changed.useless()) {
             // The exchange is done and must be reported as done. What cannot be removed now, the next
             // start removes.
             let _ = self.shared.dir.remove(&id.to_string());
@@ -235,8 +214,7 @@ impl Cleaning {
         }
         let outcome = &self.outcome;
         let state = outcome.state.map(|(number, _)| FileId::new(Kind::State, number).to_string());
-        let marks = outcome.marks.as_ref();
-        let marks = marks.map(|(number, ..)| FileId::new(Kind::Marks, *number).to_string());
+        let marks = outcome.marks.as_ref().map(|marks| marks.id().to_string());
         let segment = self.output.map(|id| id.to_string());
         for name in state.into_iter().chain(marks).chain(segment) {
             let _ = self.shared.dir.remove(&name);
@@ -264,10 +242,10 @@ impl Store {
     }
 
     fn begin(&mut self, zeal: Zeal) -> Result<Option<Cleaning>, StoreError> {
+        self.flush()?;
         if self.cleaning {
             return Ok(None);
         }
-        self.flush()?;
         if plan::seal_first(self, zeal) {
             self.roll()?;
         }
@@ -283,14 +261,16 @@ impl Store {
         let tombstones = victims.iter().any(|sealed| sealed.dead.tombstone_bytes > 0);
         let older = &self.sealed[..plan.victims.start];
         let bury = tombstones && older.iter().any(|sealed| sealed.dead.unburied);
+        let bury = bury || self.shared.is_image_waiting();
+        let marks = bury.then(|| self.marks(plan.victims.clone()));
         Cleaning {
             shared: self.shared.clone(),
             sealed: self.sealed.clone(),
             cursor: (plan.victims.start, 0),
             victims: plan.victims,
-            tombstones_stay_after: self.shared.tombstones_stay_after(),
+            tombstones_stay_after: self.shared.tombstones_stay_after(None),
             state,
-            bury,
+            marks,
             writer: None,
             output: None,
             outcome: Outcome {
@@ -301,6 +281,7 @@ impl Store {
                 manifest_bytes: 0,
             },
             phase: Phase::Sync(handle),
+            exchanged: false,
         }
     }
 
@@ -316,8 +297,8 @@ impl Store {
     /// # Panics
     /// When the round is not done.
     pub fn finish_clean(&mut self, cleaning: Cleaning) {
-        let Cleaning { phase, sealed: before, victims, outcome, .. } = cleaning;
-        assert!(matches!(phase, Phase::Done), "a round is finished after its last step");
+        let Cleaning { exchanged, sealed: before, victims, outcome, .. } = cleaning;
+        assert!(exchanged, "a round is finished after its last step");
         let mut output = outcome.output;
         if let Some(output) = &mut output {
             let now = self.sealed[victims.clone()].iter();
@@ -326,41 +307,28 @@ impl Store {
             }
         }
         self.sealed.splice(victims, output);
-        if let Some((_, bytes, marks)) = outcome.marks {
-            self.other_files.marks = bytes;
-            self.bury(&marks, &before);
+        if let Some(marks) = &outcome.marks {
+            self.buried(marks);
         }
         if let Some((_, bytes)) = outcome.state {
             self.other_files.state = bytes;
             self.dumped = outcome.synced.position;
         }
         self.other_files.manifest = outcome.manifest_bytes;
-        let extents = self.sealed.iter().filter_map(|sealed| sealed.extent.clone());
-        self.extents = Arc::new(extents.collect());
+        self.renew_extents();
         self.synced(outcome.synced);
         self.sealed_changed();
         self.cleaning = false;
     }
 
-    /// Takes note of marks that are durable now.
-    fn bury(&mut self, marks: &[Buried], before: &[Sealed]) {
-        for sealed in &mut self.sealed {
-            let same = |other: &&Sealed| other.segment.id == sealed.segment.id;
-            let known = before.iter().find(same).map(|before| &before.dead.bits);
-            if known.is_some_and(|known| Arc::ptr_eq(known, &sealed.dead.bits)) {
-                sealed.dead.unburied = false;
-            }
-            let mark = marks.iter().find(|mark| mark.id == sealed.segment.id);
-            if let (Some(mark), Some(extent)) = (mark, &mut sealed.extent) {
-                extent.buried = Some(mark.bits.clone());
-            }
-        }
-    }
-
     /// Gives a round up after its step failed.
     pub fn abandon_clean(&mut self, cleaning: Cleaning) {
-        cleaning.remove_files();
-        self.cleaning = false;
+        if cleaning.exchanged {
+            self.finish_clean(cleaning);
+        } else {
+            cleaning.remove_files();
+            self.cleaning = false;
+        }
     }
 
     /// Cleaning driven by the writer itself: one step of a round, begun and finished as needed. It syncs

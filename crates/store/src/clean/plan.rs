@@ -68,7 +68,7 @@ impl Rules<'_> {
         Rules {
             options: &store.options,
             zeal,
-            tombstones_stay_after: store.shared.tombstones_stay_after(),
+            tombstones_stay_after: store.shared.tombstones_stay_after(None),
             state_counts: zeal == Zeal::All || changes >= worth,
         }
     }
@@ -187,7 +187,8 @@ pub(crate) fn choose(store: &Store, zeal: Zeal) -> Option<Plan> {
     let taken = &store.sealed[victims.clone()];
     let dump = taken.iter().any(|sealed| sealed.state_bytes > 0 && !store.is_dumped(sealed));
     let dump = dump || replay_is_long(store);
-    (dump || !victims.is_empty()).then_some(Plan { victims, dump })
+    let wanted = dump || !victims.is_empty() || store.shared.is_image_waiting();
+    wanted.then_some(Plan { victims, dump })
 }
 
 /// Whether a restart would have to take many changes of state one by one.

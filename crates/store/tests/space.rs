@@ -1,0 +1,162 @@
+//! What is dead leaves the disk, and what lives is not written more often than needed.
+
+mod support;
+
+use bytes::Bytes;
+use holdfast_store::{Batch, Bucket, Options, StateChange, Store, StoreError};
+use support::{Chance, Model, check_reopened, image, open, small};
+use types::{KeyValueRef, Revision, Row, encode_row};
+use vfs::{Disk, MemoryDisk};
+
+const MIB: u64 = 1 << 20;
+
+fn row(main: i64, key: &[u8], value_bytes: usize) -> Row {
+    let value = vec![main as u8; value_bytes];
+    let kv = KeyValueRef {
+        key,
+        create_revision: 2,
+        mod_revision: main,
+        version: main - 1,
+        value: &value,
+        lease: 0,
+    };
+    encode_row(kv, 0)
+}
+
+fn put(store: &mut Store, main: i64, key: &[u8], value_bytes: usize) {
+    let index = store.applied_index() + 1;
+    let rows = vec![row(main, key, value_bytes)];
+    store.append(&Batch { index, term: 1, rows, state: Vec::new() });
+    store.flush().expect("the disk works");
+}
+
+fn file_bytes(disk: &MemoryDisk) -> u64 {
+    let dir = std::path::Path::new(support::DIR);
+    let names = disk.list(dir).expect("the directory is there");
+    let files = names.iter().map(|name| disk.open_read(&dir.join(name)).expect("it is listed"));
+    files.map(|file| file.len().expect("it is open")).sum()
+}
+
+/// The runbook for a full quota of 16 MiB: one key, many large values, compact, defragment.
+#[test]
+fn after_compaction_and_cleaning_one_overwritten_key_takes_the_space_of_one_value() {
+    let disk = MemoryDisk::new();
+    let mut store = open(&disk, Options::default()).expect("a new store").0;
+    for main in 2..18 {
+        put(&mut store, main, b"key", MIB as usize);
+    }
+    assert!(store.sizes().file_bytes > 16 * MIB);
+    let dead: Vec<_> = (2..17).map(Revision::first_of).collect();
+    store.mark_dead(&dead);
+    assert!(store.sizes().live_bytes < MIB + 1000, "{:?}", store.sizes());
+    store.clean_all().expect("the disk works");
+    assert!(store.sizes().file_bytes < MIB + 20_000, "{:?}", store.sizes());
+    assert_eq!(store.sizes().file_bytes, file_bytes(&disk));
+    assert_eq!(store.read(Revision::first_of(17)).expect("it lives").value().len(), MIB as usize);
+    let missing = store.view().read(Revision::first_of(16)).expect_err("it is gone");
+    assert!(matches!(missing, StoreError::Missing { .. }));
+}
+
+#[test]
+fn cleaning_in_the_background_seals_a_segment_that_is_mostly_dead() {
+    let disk = MemoryDisk::new();
+    let mut store = open(&disk, Options::default()).expect("a new store").0;
+    for main in 2..18 {
+        put(&mut store, main, b"key", MIB as usize);
+    }
+    store.mark_dead(&[Revision::first_of(2)]);
+    assert!(store.begin_clean().expect("the disk works").is_none(), "one in 16 is not worth it");
+    let dead: Vec<_> = (2..17).map(Revision::first_of).collect();
+    store.mark_dead(&dead);
+    let mut cleaning = store.begin_clean().expect("the disk works").expect("it is worth it");
+    while cleaning.step(MIB as usize).expect("the disk works")
+        == holdfast_store::CleanProgress::More
+    {
+        let main = 18 + store.applied_index() as i64 - 16;
+        put(&mut store, main, b"other", 100);
+    }
+    store.finish_clean(cleaning);
+    assert!(store.sizes().file_bytes < MIB + 20_000, "{:?}", store.sizes());
+    assert!(store.begin_clean().expect("the disk works").is_none());
+}
+
+#[test]
+fn leases_that_come_and_go_do_not_fill_the_disk() {
+    let disk = MemoryDisk::new();
+    let options = Options { segment_bytes: MIB, ..Options::default() };
+    let mut store = open(&disk, options).expect("a new store").0;
+    let lease = |number: u64| Bytes::copy_from_slice(&number.to_be_bytes());
+    let mut most = 0;
+    for number in 0..40_000u64 {
+        let set = StateChange::Set {
+            bucket: Bucket::Lease,
+            key: lease(number),
+            value: vec![7; 30].into(),
+        };
+        let mut state = vec![set];
+        if let Some(old) = number.checked_sub(1000) {
+            state.push(StateChange::Delete { bucket: Bucket::Lease, key: lease(old) });
+        }
+        let index = store.applied_index() + 1;
+        store.append(&Batch { index, term: 1, rows: Vec::new(), state });
+        if number % 500 == 0 {
+            store.flush().expect("the disk works");
+            store.clean_step(1 << 20).expect("the disk works");
+            most = most.max(store.sizes().file_bytes);
+        }
+    }
+    store.flush().expect("the disk works");
+    assert!(most < 3 * MIB, "{most}");
+    drop(store);
+    let (store, restored) = open(&disk, Options::default()).expect("it was closed in order");
+    assert_eq!(restored.applied_index, 40_000);
+    assert_eq!(store.state().iter(Bucket::Lease).count(), 1000);
+}
+
+#[test]
+fn small_neighbours_become_one_segment() {
+    let disk = MemoryDisk::new();
+    let mut store = open(&disk, small()).expect("a new store").0;
+    let mut dead = Vec::new();
+    for main in 2..400 {
+        put(&mut store, main, format!("key-{main}").as_bytes(), 60);
+        if main % 10 > 0 {
+            dead.push(Revision::first_of(main));
+        }
+    }
+    store.mark_dead(&dead);
+    store.clean_all().expect("the disk works");
+    let names = disk.list(std::path::Path::new(support::DIR)).expect("the directory is there");
+    let segments = names.iter().filter(|name| name.ends_with(".seg")).count();
+    assert!(segments <= 3, "{names:?}");
+    assert!(store.read(Revision::first_of(390)).is_ok());
+    assert_eq!(store.sizes().file_bytes, file_bytes(&disk));
+}
+
+/// An image does not know the rows that were dead when it was begun, so nobody marks them again.
+#[test]
+fn rows_that_were_dead_when_an_image_was_begun_are_cleaned_after_a_restart() {
+    let disk = MemoryDisk::new();
+    let mut store = open(&disk, small()).expect("a new store").0;
+    let (mut model, mut chance) = (Model::default(), Chance(5));
+    for _ in 0..60 {
+        store.append(&model.next_batch(&mut chance, 5, 80));
+        store.flush().expect("the disk works");
+    }
+    let dead = model.compact(model.main());
+    store.mark_dead(&dead);
+    let mut writer = store.begin_checkpoint(model.main()).expect("the disk works");
+    writer.write(&image(&model.at(u64::MAX))).expect("the disk works");
+    let done = writer.commit().expect("the disk works");
+    store.finish_checkpoint(done);
+    drop(store);
+
+    model.synced = model.index();
+    let (mut store, _) = check_reopened(&disk, &model);
+    store.clean_all().expect("the disk works");
+    for revision in dead {
+        let missing = store.read(revision).expect_err("it was dead before the restart");
+        assert!(matches!(missing, StoreError::Missing { .. }));
+    }
+    check_reopened(&disk, &model);
+}
