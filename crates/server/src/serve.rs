@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use gateway::Gateway;
 use member::auto_compaction::Retention;
 use metrics::Metrics;
 use node::{BootError, Node, Report};
@@ -165,14 +166,14 @@ impl Listeners {
         metrics: &Arc<Metrics>,
     ) -> Result<Vec<rpc::Running>, ServeError> {
         let limits = rpc_limits(config);
-        let site = |serves: Serves| -> Arc<dyn HttpHandler> {
+        let site = |serves: Serves, gateway: Option<Gateway>| -> Arc<dyn HttpHandler> {
             Arc::new(Site(Arc::new(Settings {
                 node: node.clone(),
                 metrics: metrics.clone(),
                 serves,
                 origins: config.http.origins.clone(),
                 hosts: config.http.hosts.clone(),
-                gateway: None,
+                gateway,
             })))
         };
         let mut running = Vec::new();
@@ -192,13 +193,15 @@ impl Listeners {
             .collect();
         let counting = Counting::new(metrics.clone(), router.methods().count());
         let server = rpc::Server::new(router.clone(), limits.clone())
-            .observer(Arc::new(counting))
-            .http(site(Serves::Clients));
+            .observer(Arc::new(counting));
+        let bytes_max = limits.message_bytes_max;
+        let gateway = config.http.gateway.then(|| Gateway::new(server.caller(), bytes_max));
+        let server = server.http(site(Serves::Clients, gateway));
         start(server, clients)?;
         for (sockets, serves) in [(self.metrics, Serves::Metrics), (self.peer, Serves::Peers)] {
             let server = rpc::Server::new(Arc::new(Router::new()), limits.clone())
                 .workers(1)
-                .http(site(serves));
+                .http(site(serves, None));
             start(server, http(sockets).map(|(s, p)| Listener::new(s, p)).collect())?;
         }
         Ok(running)

@@ -48,6 +48,16 @@ pub(crate) fn not_found() -> Response<HttpBody> {
     error(StatusCode::NOT_FOUND, "404 page not found")
 }
 
+/// It is elsewhere: ask there in the same way.
+pub(crate) fn moved(to: &str) -> Response<HttpBody> {
+    let link = format!("<a href=\"{to}\">Temporary Redirect</a>.\n\n");
+    let mut response = answer(StatusCode::TEMPORARY_REDIRECT, "text/html; charset=utf-8", link);
+    if let Ok(location) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
 /// Only GET is.
 pub(crate) fn only_get() -> Response<HttpBody> {
     let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");

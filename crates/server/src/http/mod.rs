@@ -10,12 +10,13 @@ mod info;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use gateway::Gateway;
 use hyper::body::Incoming;
 use metrics::Metrics;
 use node::Node;
 use rpc::{HttpBody, HttpHandler, LocalFuture, Peer};
 
-use answer::{not_found, text};
+use answer::{moved, not_found, text};
 
 /// Which paths a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(crate) struct Settings {
     /// Host names this server may be called by; empty for all.
     pub(crate) hosts: Vec<String>,
     /// Answers `/v3/…`; `None` with `--enable-grpc-gateway=false`.
-    pub(crate) gateway: Option<Arc<dyn HttpHandler>>,
+    pub(crate) gateway: Option<Gateway>,
 }
 
 impl HttpHandler for Site {
@@ -71,6 +72,11 @@ impl HttpHandler for Site {
 impl Settings {
     async fn route(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<HttpBody> {
         let path = request.uri().path().to_owned();
+        if self.serves == Serves::Clients
+            && let Some(clean) = cleaned(&path)
+        {
+            return moved(&clean);
+        }
         if self.serves == Serves::Peers {
             return info::for_peers(&self.node, &path, request.method());
         }
@@ -88,13 +94,8 @@ impl Settings {
 
     async fn gateway(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<HttpBody> {
         let path = request.uri().path();
-        let for_gateway =
-            ["/v3", "/v3beta"].iter().any(|root| match path.strip_prefix(root) {
-                Some(rest) => rest.is_empty() || rest.starts_with('/'),
-                None => false,
-            });
         match &self.gateway {
-            Some(gateway) if for_gateway && self.serves == Serves::Clients => {
+            Some(gateway) if self.serves == Serves::Clients && Gateway::serves(path) => {
                 gateway.handle(request, peer).await
             }
             _ => not_found(),
@@ -143,5 +144,47 @@ impl Settings {
         headers.insert("Access-Control-Allow-Methods", methods);
         let names = HeaderValue::from_static("accept, content-type, authorization");
         headers.insert("Access-Control-Allow-Headers", names);
+    }
+}
+
+/// The path Go's server sends a client to that asked for an unclean one; `None` for a clean one.
+/// `/v3` alone is sent to `/v3/`, which is where the gateway begins (`reference/observed.md` F).
+fn cleaned(path: &str) -> Option<String> {
+    if path == "/v3" {
+        return Some("/v3/".into());
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut clean = format!("/{}", parts.join("/"));
+    if path.ends_with('/') && clean != "/" {
+        clean.push('/');
+    }
+    (clean != path).then_some(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unclean_path_is_sent_where_it_means() {
+        let cases = [
+            ("/version", None),
+            ("/v3/kv/put/", None),
+            ("/", None),
+            ("/v3", Some("/v3/")),
+            ("//version", Some("/version")),
+            ("/v3//kv/put", Some("/v3/kv/put")),
+            ("/v3/../health", Some("/health")),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(cleaned(path).as_deref(), expected, "{path}");
+        }
     }
 }
