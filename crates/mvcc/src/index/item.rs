@@ -181,11 +181,6 @@ impl Item {
         true
     }
 
-    /// Reads what a clone will have to change: see `Leaf::clone`.
-    pub(super) fn touch(&self) -> usize {
-        self.past.as_ref().map_or(0, Arc::strong_count)
-    }
-
     /// Bytes of memory outside the item itself.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.past.as_ref().map_or(0, |past| past.memory_bytes())

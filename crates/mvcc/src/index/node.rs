@@ -3,34 +3,33 @@
 //! The summary stands beside the pointer, in the parent: counting and pruning decide about a
 //! subtree without touching it.
 
-use std::hint::black_box;
 use std::sync::Arc;
 
 use super::item::Item;
 use super::keys::Keys;
 
-/// Keys per leaf at most; one more fits, and makes it split.
-pub(super) const LEAF_MAX: usize = 63;
+/// Keys per leaf at most; one more fits, and makes it split. A leaf and a branch are what a write copies
+/// when a view is held, so they are smaller than what would be best for reading alone.
+pub(super) const LEAF_MAX: usize = 47;
 /// Key bytes of a leaf above which it is split even if it holds few keys.
 pub(super) const LEAF_BYTES_MAX: usize = 16 * 1024;
 /// Children per branch at most.
-pub(super) const BRANCH_MAX: usize = 32;
+pub(super) const BRANCH_MAX: usize = 24;
 
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box would be one more wait for memory")]
 pub(super) enum Node {
     Leaf(Leaf),
     Branch(Branch),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Leaf {
     pub keys: Keys<{ LEAF_MAX + 1 }>,
     /// One for each key.
     pub items: Vec<Item>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Branch {
     /// One fewer than children: child `n` holds keys at or above separator `n - 1` and below `n`.
     pub separators: Keys<BRANCH_MAX>,
@@ -53,24 +52,6 @@ pub(crate) struct Summary {
     pub newest: i64,
     /// The lowest compaction that would forget something; `i64::MAX` if none would.
     pub collectible: i64,
-}
-
-// Copying a node adds one to the counter of everything that hangs on it, and each counter is likely to
-// be out of the caches. Additions wait for one another; plain reads do not. So all counters are read
-// first, which makes the copy of a branch three times as fast.
-
-impl Clone for Leaf {
-    fn clone(&self) -> Leaf {
-        black_box(self.items.iter().map(Item::touch).sum::<usize>());
-        Leaf { keys: self.keys.clone(), items: self.items.clone() }
-    }
-}
-
-impl Clone for Branch {
-    fn clone(&self) -> Branch {
-        black_box(self.children.iter().map(|c| Arc::strong_count(&c.node)).sum::<usize>());
-        Branch { separators: self.separators.clone(), children: self.children.clone() }
-    }
 }
 
 impl Summary {
