@@ -24,7 +24,7 @@ use proto::etcdserverpb::{
 fn holdfast(name: &str) -> Option<std::path::PathBuf> {
     let subject = foreign::subject(name)?;
     let version = Command::new(&subject).arg("--version").output().expect("it starts");
-    let ours = String::from_utf8_lossy(&version.stdout).contains("holdfast");
+    let ours = String::from_utf8_lossy(&version.stdout).to_lowercase().contains("holdfast");
     if !ours {
         println!("{name}: only asked of holdfast, not of {}", subject.display());
     }
@@ -323,4 +323,31 @@ fn a_watch_from_the_compaction_revision_is_served_and_one_below_is_cancelled_wit
     }
     assert_eq!(revisions, [(4, false), (5, true)]);
     assert_eq!(cancelled, Some((1, 4)));
+}
+
+#[test]
+fn several_addresses_a_unix_socket_and_a_listener_for_metrics_are_served() {
+    let name = "listeners";
+    let Some(subject) = foreign::subject(name) else { return };
+    let Some(etcdctl) = foreign::need(name, Part::EtcdctlNew) else { return };
+    // The second one's addresses are free for the first one to take.
+    let spare = Home::new(&subject, &[]);
+    let mut home = Home::new(&subject, &[]);
+    let socket = format!("unix://{}", home.folder().join("socket").display());
+    let urls = format!("--listen-client-urls=http://{},{socket}", home.address());
+    let metrics = format!("--listen-metrics-urls=http://{}", spare.address());
+    home.set_flags(&[&urls, &metrics]);
+    let server = home.start();
+    put(&server.connect(), "a", "over tcp");
+    let output = Command::new(etcdctl)
+        .args(["--endpoints", &socket, "get", "a"])
+        .output()
+        .expect("it starts");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "a\nover tcp\n", "{output:?}");
+    for path in ["/metrics", "/health", "/livez", "/readyz"] {
+        let answer = http::get(&spare.address(), path).expect("the listener for metrics answers");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    let answer = http::get(&spare.address(), "/version").expect("it answers");
+    assert_eq!(answer.status, 404, "only these: {}", answer.text());
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::grpc::{Answer, Call};
+use crate::grpc::{Answer, Call, frame};
 use crate::http;
 use crate::schema::{self, Field, squeeze};
 
@@ -14,6 +14,10 @@ pub(super) fn describe_call(call: &Call) -> String {
         Some((input, _)) => schema::describe(&input, message),
         None => schema::shorten(&schema::escape(&call.body), 200),
     };
+    // A body that is not just one frame is shown as it is.
+    let odd = call.body.len() < 5 || call.body != frame(message);
+    let body = format!("body of {} bytes {}", call.body.len(), schema::escape(&call.body));
+    let described = if odd { schema::shorten(&body, 400) } else { described };
     let usual = call.method == "POST" && call.headers.is_empty();
     let extra = if usual { String::new() } else { format!("{} {:?} ", call.method, call.headers) };
     format!("{extra}{} {described}", call.path)

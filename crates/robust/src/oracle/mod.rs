@@ -208,7 +208,8 @@ impl Episode {
         for (one, two) in &pairs {
             self.learn(step, one);
             *findings.statuses.entry(status(one)).or_default() += 1;
-            parted |= value_of(one, "revision") != value_of(two, "revision");
+            let revisions = value_of(one, "revision").zip(value_of(two, "revision"));
+            parted |= revisions.is_some_and(|(one, two)| one != two);
             for (field, reference, subject) in differing(one, two) {
                 let difference = Difference {
                     place: place.clone(),
