@@ -437,7 +437,9 @@ impl Requests {
                 None => {
                     self.ended = true;
                     if !self.assembler.is_between_messages() {
-                        let text = "unexpected EOF".into();
+                        // Go reads a prefix that is cut short as none at all.
+                        let cut_prefix = self.assembler.partial_bytes() < PREFIX_BYTES;
+                        let text = if cut_prefix { "EOF" } else { "unexpected EOF" }.into();
                         return Poll::Ready(Err(Refusal::Other(cut, text)));
                     }
                 }

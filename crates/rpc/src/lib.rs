@@ -55,7 +55,7 @@ pub use listen::{Handshake, Listener, Protocols, Socket, SocketOptions, Stream, 
 pub use local::{Answers, Caller};
 pub use observer::{NoObserver, Observer};
 pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
-pub use reply::{Reply, decode};
+pub use reply::{Reply, decode, decode_streamed};
 pub use router::{Kind, Method, Router};
 pub use server::{Running, Server};
 pub use status::parse_timeout;

@@ -67,6 +67,18 @@ pub(crate) fn frame<R: Reply + ?Sized>(reply: &R) -> Bytes {
 /// # Errors
 /// The refusal Go's gRPC sends for a message it cannot read (`reference/observed.md` F).
 pub fn decode<M: prost::Message + Default>(message: impl Buf) -> Result<M, Refusal> {
+    read(message, "error unmarshalling request")
+}
+
+/// Reads a request of a stream, which Go's gRPC refuses in other words.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_streamed<M: prost::Message + Default>(message: impl Buf) -> Result<M, Refusal> {
+    read(message, "failed to unmarshal the received message")
+}
+
+fn read<M: prost::Message + Default>(message: impl Buf, what: &str) -> Result<M, Refusal> {
     M::decode(message).map_err(|error| {
         // prost keeps its reasons private; its words are the only way to tell them apart.
         let said = error.to_string();
@@ -77,7 +89,7 @@ pub fn decode<M: prost::Message + Default>(message: impl Buf) -> Result<M, Refus
         } else {
             "cannot parse invalid wire-format data"
         };
-        let text = format!("grpc: error unmarshalling request: proto: {reason}");
+        let text = format!("grpc: {what}: proto: {reason}");
         Refusal::Other(Code::Internal, text.into())
     })
 }

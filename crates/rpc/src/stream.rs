@@ -120,7 +120,7 @@ impl Inbound {
     /// # Errors
     /// As [`Inbound::next`], and when the message is not an `M`.
     pub async fn next_of<M: prost::Message + Default>(&mut self) -> Result<Option<M>, Refusal> {
-        self.next().await?.map(reply::decode).transpose()
+        self.next().await?.map(reply::decode_streamed).transpose()
     }
 
     /// [`Inbound::next`] for hand-written futures.
