@@ -76,8 +76,10 @@ async fn publish(node: &Node) {
                     client_urls: config.client_urls.clone(),
                 }),
             };
-            let request =
-                pb::InternalRaftRequest { cluster_member_attr_set: Some(set), ..Default::default() };
+            let request = pb::InternalRaftRequest {
+                cluster_member_attr_set: Some(set),
+                ..Default::default()
+            };
             if node.propose(request).await.is_ok() {
                 continue;
             }
@@ -100,7 +102,8 @@ async fn compact(node: &Node, retention: Retention) {
         }
         let Some(revision) = schedule.tick(now_ms(), node.revision()) else { continue };
         let compaction = pb::CompactionRequest { revision, physical: false };
-        let request = pb::InternalRaftRequest { compaction: Some(compaction), ..Default::default() };
+        let request =
+            pb::InternalRaftRequest { compaction: Some(compaction), ..Default::default() };
         let outcome = match node.propose(request).await {
             // Somebody else compacted as far already.
             Ok(_) | Err(Refusal::Compacted) => Outcome::Done,

@@ -81,7 +81,8 @@ impl Image {
 
     /// The rows of a bucket other than `key`.
     fn small(&self, name: &str) -> BTreeMap<Bytes, Bytes> {
-        let bucket = Bucket::from_name(name.as_bytes()).expect("the names are those of the buckets");
+        let bucket =
+            Bucket::from_name(name.as_bytes()).expect("the names are those of the buckets");
         let mut rows: BTreeMap<Bytes, Bytes> =
             self.state.iter(bucket).map(|(key, value)| (key.clone(), value.clone())).collect();
         match bucket {

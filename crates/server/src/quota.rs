@@ -22,8 +22,7 @@ pub(crate) async fn check(node: &Node, cost: u64) -> Result<(), Refusal> {
     }
     let member_id = node.member();
     let alarm = apply::NOSPACE;
-    let raised =
-        node.cluster().alarms.iter().any(|a| a.member_id == member_id && a.alarm == alarm);
+    let raised = node.cluster().alarms.iter().any(|a| a.member_id == member_id && a.alarm == alarm);
     if !raised {
         let action = pb::alarm_request::AlarmAction::Activate as i32;
         let request = pb::AlarmRequest { action, member_id, alarm };

@@ -6,8 +6,8 @@
 
 use apply::{DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
 use bytes::{BufMut, BytesMut};
-use proto::etcdserverpb as pb;
 use prost::Message;
+use proto::etcdserverpb as pb;
 use rpc::Reply;
 use types::Row;
 

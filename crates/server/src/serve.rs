@@ -192,8 +192,7 @@ impl Listeners {
             .map(|(socket, protocols)| Listener::new(socket, protocols))
             .collect();
         let counting = Counting::new(metrics.clone(), router.methods().count());
-        let server = rpc::Server::new(router.clone(), limits.clone())
-            .observer(Arc::new(counting));
+        let server = rpc::Server::new(router.clone(), limits.clone()).observer(Arc::new(counting));
         let bytes_max = limits.message_bytes_max;
         let gateway = config.http.gateway.then(|| Gateway::new(server.caller(), bytes_max));
         let server = server.http(site(Serves::Clients, gateway));
@@ -276,4 +275,3 @@ impl Serving {
         self.member.stop();
     }
 }
-

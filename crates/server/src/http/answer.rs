@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use rpc::HttpBody;
 
@@ -17,6 +17,13 @@ fn answer(status: StatusCode, kind: &'static str, bytes: impl Into<Bytes>) -> Re
     let mut response = Response::new(body(bytes));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Nothing but a status.
+pub(crate) fn empty(status: StatusCode) -> Response<HttpBody> {
+    let mut response = Response::new(body(Bytes::new()));
+    *response.status_mut() = status;
     response
 }
 
@@ -48,10 +55,14 @@ pub(crate) fn not_found() -> Response<HttpBody> {
     error(StatusCode::NOT_FOUND, "404 page not found")
 }
 
-/// It is elsewhere: ask there in the same way.
-pub(crate) fn moved(to: &str) -> Response<HttpBody> {
+/// It is elsewhere: ask there in the same way. A person with a browser gets a link to click.
+pub(crate) fn moved(to: &str, asked: &Method) -> Response<HttpBody> {
     let link = format!("<a href=\"{to}\">Temporary Redirect</a>.\n\n");
-    let mut response = answer(StatusCode::TEMPORARY_REDIRECT, "text/html; charset=utf-8", link);
+    let mut response = if asked == Method::GET {
+        answer(StatusCode::TEMPORARY_REDIRECT, "text/html; charset=utf-8", link)
+    } else {
+        empty(StatusCode::TEMPORARY_REDIRECT)
+    };
     if let Ok(location) = HeaderValue::from_str(to) {
         response.headers_mut().insert(header::LOCATION, location);
     }

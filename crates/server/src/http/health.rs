@@ -89,9 +89,7 @@ impl Check {
             Check::NonLearner if node.own_member().is_some_and(|member| member.is_learner) => {
                 Err("not supported for learner".into())
             }
-            Check::LinearizableRead => {
-                node.barrier().await.map_err(|refusal| refusal.to_string())
-            }
+            Check::LinearizableRead => node.barrier().await.map_err(|refusal| refusal.to_string()),
             // A view of the local state can always be taken.
             Check::SerializableRead | Check::DataCorruption | Check::NonLearner => Ok(()),
         }
@@ -99,12 +97,8 @@ impl Check {
 }
 
 const LIVEZ: &[Check] = &[Check::SerializableRead];
-const READYZ: &[Check] = &[
-    Check::DataCorruption,
-    Check::SerializableRead,
-    Check::LinearizableRead,
-    Check::NonLearner,
-];
+const READYZ: &[Check] =
+    &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
 
 /// Answers `/livez…` and `/readyz…`; `None` for any other path.
 pub(super) async fn check(
@@ -112,9 +106,8 @@ pub(super) async fn check(
     path: &str,
     request: &Request<Incoming>,
 ) -> Option<Response<HttpBody>> {
-    let (kind, checks, rest) = [("livez", LIVEZ), ("readyz", READYZ)]
-        .into_iter()
-        .find_map(|(kind, checks)| {
+    let (kind, checks, rest) =
+        [("livez", LIVEZ), ("readyz", READYZ)].into_iter().find_map(|(kind, checks)| {
             let rest = path.strip_prefix('/')?.strip_prefix(kind)?;
             Some((kind, checks, rest))
         })?;
@@ -163,9 +156,8 @@ async fn run(
     }
     let body = if verbose { format!("{lines}ok\n") } else { "ok\n".to_owned() };
     let mut response = text(StatusCode::OK, &body);
-    response.headers_mut().insert(
-        http::header::X_CONTENT_TYPE_OPTIONS,
-        http::HeaderValue::from_static("nosniff"),
-    );
+    response
+        .headers_mut()
+        .insert(http::header::X_CONTENT_TYPE_OPTIONS, http::HeaderValue::from_static("nosniff"));
     response
 }

@@ -9,14 +9,14 @@ mod info;
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use gateway::Gateway;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use metrics::Metrics;
 use node::Node;
 use rpc::{HttpBody, HttpHandler, LocalFuture, Peer};
 
-use answer::{moved, not_found, text};
+use answer::{empty, moved, not_found, text};
 
 /// Which paths a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl HttpHandler for Site {
             let mut response = match site.refused_host(&request) {
                 Some(refused) => refused,
                 None if request.method() == Method::OPTIONS && site.serves == Serves::Clients => {
-                    text(StatusCode::OK, "")
+                    empty(StatusCode::OK)
                 }
                 None => site.route(request, peer).await,
             };
@@ -75,7 +75,7 @@ impl Settings {
         if self.serves == Serves::Clients
             && let Some(clean) = cleaned(&path)
         {
-            return moved(&clean);
+            return moved(&clean, request.method());
         }
         if self.serves == Serves::Peers {
             return info::for_peers(&self.node, &path, request.method());

@@ -6,8 +6,8 @@
 use apply::TxnAnswer;
 use bytes::Bytes;
 use node::Node;
-use proto::etcdserverpb as pb;
 use pb::request_op::Request;
+use proto::etcdserverpb as pb;
 use types::{KeyRange, LeaseId, Refusal, Row};
 use watch::{Body, Create, Filters};
 
@@ -76,12 +76,8 @@ pub(crate) async fn line_up(
     value: &Bytes,
     lease: LeaseId,
 ) -> Result<Place, Refusal> {
-    let put = pb::PutRequest {
-        key: key.clone(),
-        value: value.clone(),
-        lease,
-        ..Default::default()
-    };
+    let put =
+        pb::PutRequest { key: key.clone(), value: value.clone(), lease, ..Default::default() };
     let get = pb::RangeRequest { key: key.clone(), ..Default::default() };
     let owner = Request::RequestRange(first_in_line(name));
     let request = pb::TxnRequest {
@@ -119,11 +115,7 @@ pub(crate) fn first_in_line(name: &Bytes) -> pb::RangeRequest {
 }
 
 /// Waits until nobody stands before the key created at `created`. Answers with the revision it saw last.
-pub(crate) async fn wait_in_line(
-    node: &Node,
-    name: &Bytes,
-    created: i64,
-) -> Result<i64, Refusal> {
+pub(crate) async fn wait_in_line(node: &Node, name: &Bytes, created: i64) -> Result<i64, Refusal> {
     loop {
         let prefix = prefix(name);
         let request = pb::RangeRequest {

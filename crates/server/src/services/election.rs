@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use node::Node;
+use pb::request_op::Request;
 use proto::etcdserverpb as pb;
 use proto::mvccpb;
 use proto::v3electionpb as ep;
-use pb::request_op::Request;
 use rpc::{Call, Router, Sink};
 use types::{Refusal, Row};
 use watch::Body;
@@ -126,14 +126,9 @@ fn to_wire(row: &Row) -> mvccpb::KeyValue {
 }
 
 /// The leader now, then every change of leader or value, until the caller goes.
-async fn observe(
-    node: &Node,
-    call: &Call,
-    message: Bytes,
-    mut sink: Sink,
-) -> Result<(), Refusal> {
+async fn observe(node: &Node, call: &Call, message: Bytes, mut sink: Sink) -> Result<(), Refusal> {
     door::enter(node, call)?;
-    let request: ep::LeaderRequest = rpc::decode(message)?;
+    let request: ep::LeaderRequest = rpc::decode_streamed(message)?;
     let (revision, mut shown) = first(node, &request.name).await?;
     if let Some(row) = &shown {
         let header = Some(node.header(revision));

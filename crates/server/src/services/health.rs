@@ -45,8 +45,9 @@ fn status(node: &Node) -> ServingStatus {
 
 /// Tells the status now, and stays silent as long as it does not change.
 async fn watch(node: Node, message: bytes::Bytes, mut sink: Sink) -> Result<(), Refusal> {
-    let request: hp::HealthCheckRequest = rpc::decode(message)?;
-    let status = if request.service.is_empty() { status(&node) } else { ServingStatus::ServiceUnknown };
+    let request: hp::HealthCheckRequest = rpc::decode_streamed(message)?;
+    let status =
+        if request.service.is_empty() { status(&node) } else { ServingStatus::ServiceUnknown };
     sink.send(&hp::HealthCheckResponse { status: status as i32 }).await?;
     std::future::pending().await
 }

@@ -19,7 +19,8 @@ const ROWS_INLINE_MAX: i64 = 1000;
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
-    router.unary_of("/etcdserverpb.KV/Range", move |call, request| range(at.clone(), call, request));
+    router
+        .unary_of("/etcdserverpb.KV/Range", move |call, request| range(at.clone(), call, request));
     let at = node.clone();
     router.server_stream("/etcdserverpb.KV/RangeStream", move |call, message, sink| {
         range_stream(at.clone(), call, message, sink)
@@ -33,8 +34,9 @@ pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
     router.unary_of("/etcdserverpb.KV/Txn", move |call, request| txn(at.clone(), call, request));
     let at = node.clone();
-    router
-        .unary_of("/etcdserverpb.KV/Compact", move |call, request| compact(at.clone(), call, request));
+    router.unary_of("/etcdserverpb.KV/Compact", move |call, request| {
+        compact(at.clone(), call, request)
+    });
 }
 
 async fn range(node: Node, call: Call, request: pb::RangeRequest) -> Result<RangeReply, Refusal> {
@@ -100,21 +102,31 @@ async fn range_stream(
     mut sink: Sink,
 ) -> Result<(), Refusal> {
     door::enter(&node, &call)?;
-    let mut request: pb::RangeRequest = rpc::decode(message)?;
+    let mut request: pb::RangeRequest = rpc::decode_streamed(message)?;
     check::range(&request)?;
     let query = wire::range_query(&request)?;
-    let sorted = query.order != mvcc::SortOrder::None && query.target != mvcc::SortTarget::Key
-        || query.order == mvcc::SortOrder::Descend;
-    if sorted || !query.filters.are_off() {
-        let text = "etcdserver: RangeStream supports neither sorting nor revision filters";
-        return Err(Refusal::Other(Code::Unimplemented, text.into()));
-    }
+    refuse_unstreamable(&query)?;
     if !request.serializable {
         node.barrier().await?;
     }
     request.serializable = true;
     let view = node.view();
     stream_pages(&node, view, query, &mut sink).await
+}
+
+/// Streams come in key order and whole; etcd has no better for those who want something else.
+fn refuse_unstreamable(query: &mvcc::RangeQuery) -> Result<(), Refusal> {
+    let refused = |what: &str| {
+        let text = format!("RangeStream does not support {what}");
+        Err(Refusal::Other(Code::Unimplemented, text.into()))
+    };
+    let by_key = query.target == mvcc::SortTarget::Key;
+    match query.order {
+        mvcc::SortOrder::Descend => return refused("custom sort orders"),
+        mvcc::SortOrder::Ascend if !by_key => return refused("custom sort orders"),
+        mvcc::SortOrder::Ascend | mvcc::SortOrder::None => {}
+    }
+    if query.filters.are_off() { Ok(()) } else { refused("revision filters") }
 }
 
 /// Sends a range page by page from one view: what is in memory is one page, however long the list.
@@ -128,8 +140,7 @@ async fn stream_pages(
     let bytes_max = node.limits().request_bytes_max;
     let revision = view.index.current_revision();
     let whole = query.limit < 0;
-    let mut pages =
-        view.index.pages(&view.rows(), query).map_err(|error| refused(node, error))?;
+    let mut pages = view.index.pages(&view.rows(), query).map_err(|error| refused(node, error))?;
     let (count, more) = (pages.count(), pages.more());
     let mut rows_max = if whole { usize::MAX } else { ROWS_FIRST };
     loop {
@@ -226,7 +237,8 @@ async fn compact(
     request: pb::CompactionRequest,
 ) -> Result<pb::CompactionResponse, Refusal> {
     door::enter(&node, &call)?;
-    let compaction = pb::CompactionRequest { revision: request.revision, physical: request.physical };
+    let compaction =
+        pb::CompactionRequest { revision: request.revision, physical: request.physical };
     let proposal = pb::InternalRaftRequest { compaction: Some(compaction), ..Default::default() };
     let answer = node.propose(proposal).await?;
     if request.physical {
@@ -257,4 +269,3 @@ pub(crate) fn unexpected(answer: &Answer) -> Refusal {
     let text = format!("etcdserver: the answer is of another kind than the request: {answer:?}");
     Refusal::Other(Code::Internal, text.into())
 }
-

@@ -193,7 +193,7 @@ async fn snapshot(
     sink: Sink,
 ) -> Result<(), Refusal> {
     door::enter(&node, &call)?;
-    rpc::decode::<pb::SnapshotRequest>(message)?;
+    rpc::decode_streamed::<pb::SnapshotRequest>(message)?;
     let began = Instant::now();
     let image = export::Image::take(&node).await?;
     export::send(&node, image, sink).await?;

@@ -4,8 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 use node::{Node, WatchStream};
-use proto::etcdserverpb as pb;
 use pb::watch_request::RequestUnion;
+use proto::etcdserverpb as pb;
 use rpc::{Call, Inbound, Router, Sink};
 use tokio::time::interval;
 use types::Refusal;
