@@ -127,7 +127,7 @@ pub fn squeeze(text: &str) -> String {
 }
 
 /// Numbers from here on were made by a server, from its clock; the tests' own are smaller.
-const MADE_BY_SERVER: i64 = 1 << 40;
+pub const MADE_BY_SERVER: i64 = 1 << 40;
 
 /// Fields whose value depends on time or layout: present or not is compared, the value is not. (Real
 /// etcd's storage version follows its cluster version only some seconds after the start.)

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::grpc::{Answer, Call, frame};
 use crate::http;
-use crate::schema::{self, Field, squeeze};
+use crate::schema::{self, Field, MADE_BY_SERVER, squeeze};
 
 pub(super) fn describe_call(call: &Call) -> String {
     let message = call.body.get(5..).unwrap_or_default();
@@ -117,6 +117,14 @@ fn flatten(path: &str, value: &Value, out: &mut Vec<Field>) {
                     flatten(&format!("{path}.{name}"), value, out);
                 }
             }
+        }
+        Value::Array(items) if path.ends_with(".leases") => {
+            // In the order of their ends, and with ids that a server may have made from its clock.
+            let id =
+                |item: &Value| item["ID"].as_str().map_or(0, |id| id.parse::<i64>().unwrap_or(0));
+            let mut ids: Vec<i64> = items.iter().map(|item| id(item).min(MADE_BY_SERVER)).collect();
+            ids.sort_unstable();
+            out.push((path.to_string(), format!("{ids:?}")));
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
