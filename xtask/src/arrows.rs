@@ -144,14 +144,14 @@ fn dependencies(
     for dependency in package["dependencies"].as_array().expect("a list of dependencies") {
         let used = dependency["name"].as_str().unwrap_or_default();
         let ours = dependency["path"].is_string();
+        if dependency["kind"].is_string() {
+            continue;
+        }
         if ours {
             match place(short(used)) {
                 Some((above, _)) if above < at => {}
                 _ => complaints.push(format!("{name} may not use {used}, which is not above it")),
             }
-        }
-        if dependency["kind"].is_string() {
-            continue;
         }
         let forbidden = (layer != Layer::Shell && WORLDLY.contains(&used))
             || (layer == Layer::Pure && SYSTEM.contains(&used))

@@ -39,3 +39,23 @@ fn what_was_acknowledged_is_there_after_kill_9() {
     }
     assert!(newest > 0, "something was written");
 }
+
+/// A judge that finds nothing proves nothing, so here it is given something to find.
+#[test]
+fn the_judge_notices_what_was_lost() {
+    let Some(subject) = foreign::subject("judge") else { return };
+    let server = Home::new(&subject, &[]).start();
+    let load = Load::start(&server.address(), 2, 0, 1);
+    sleep(Duration::from_millis(300));
+    let mut journal = load.finish();
+    assert!(journal.acknowledged.len() > 2, "something was written");
+    assert!(judge(&server, &journal).is_empty(), "and it is there");
+
+    journal.acknowledged[1].value = Some("something else".to_string());
+    assert_eq!(judge(&server, &journal).len(), 1, "a changed value");
+
+    let home = server.kill();
+    std::fs::remove_dir_all(home.data_dir()).expect("the data directory is there");
+    let found = judge(&home.start(), &journal);
+    assert!(found.iter().any(|complaint| complaint.contains("was acknowledged")), "{found:?}");
+}

@@ -122,3 +122,20 @@ fn etcd_3_4_gave_the_same_answers_already() {
     }
     judge(name, &findings);
 }
+
+/// A comparison that finds nothing proves nothing, so here it is given something to find.
+#[test]
+fn an_old_etcd_does_not_pass_for_the_newest() {
+    let name = "oracle-can-fail";
+    let Some(reference) = foreign::need(name, Part::EtcdNew) else { return };
+    let Some(old) = foreign::need(name, Part::Etcd34) else { return };
+    let plan = Plan {
+        area: Area::Services,
+        seed: 1,
+        episodes: 1,
+        steps: 60,
+        reference: Reference::Newest,
+    };
+    let findings = compare(&reference, &old, &plan, &[]);
+    assert!(findings.differences.len() > 5, "{}", findings.report(5));
+}
