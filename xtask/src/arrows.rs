@@ -33,7 +33,6 @@ const ORDER: [(&str, Layer); 29] = [
     ("mvcc", Layer::Pure),
     ("watch", Layer::Pure),
     ("lease", Layer::Pure),
-    ("auth", Layer::Pure),
     ("consensus", Layer::Pure),
     ("apply", Layer::Pure),
     ("member", Layer::Pure),

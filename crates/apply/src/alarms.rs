@@ -55,7 +55,11 @@ impl Alarms {
             return None;
         }
         self.raised.insert((member, kind));
-        Some(StateChange::Set { bucket: Bucket::Alarm, key: key(member, kind), value: Bytes::new() })
+        Some(StateChange::Set {
+            bucket: Bucket::Alarm,
+            key: key(member, kind),
+            value: Bytes::new(),
+        })
     }
 
     /// Takes an alarm back; `None` when it was not raised.

@@ -367,10 +367,7 @@ impl Applier {
     ///
     /// # Errors
     /// [`Fault`] when a row that must be there cannot be read.
-    pub fn previous(
-        &self,
-        changes: &mvcc::Changes,
-    ) -> Result<Vec<Option<types::Row>>, Fault> {
+    pub fn previous(&self, changes: &mvcc::Changes) -> Result<Vec<Option<types::Row>>, Fault> {
         changes
             .previous
             .iter()

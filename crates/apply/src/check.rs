@@ -1,8 +1,9 @@
 //! What a request must look like before anybody decides about it.
 //!
 //! The checks of etcd's own front (`reference/api.md` 4), in its order, so that a request with two
-//! mistakes is refused for the same one. Besides, what etcd lets into the log and then stumbles over
-//! is refused here (`reference/observed.md` A). A log written by another member may hold anything, so
+//! mistakes is refused for the same one. Besides, some requests are validated here before they are
+//! proposed that etcd lets pass (`reference/observed.md` A). A log written by another member may hold
+//! anything, so
 //! `apply` relies on none of this.
 
 use std::collections::BTreeSet;
@@ -164,9 +165,11 @@ pub fn is_read_only(request: &pb::TxnRequest) -> bool {
 
 /// Whether every range of a read-only transaction may be answered from local state.
 pub fn is_serializable(request: &pb::TxnRequest) -> bool {
-    request.success.iter().chain(&request.failure).all(|op| {
-        matches!(&op.request, Some(Request::RequestRange(range)) if range.serializable)
-    })
+    request
+        .success
+        .iter()
+        .chain(&request.failure)
+        .all(|op| matches!(&op.request, Some(Request::RequestRange(range)) if range.serializable))
 }
 
 /// What a put costs against the quota, in bytes.

@@ -84,8 +84,7 @@ impl Applier {
             }
             Err(_) => return Err(Refusal::invalid("etcdserver: unknown alarm action").into()),
         };
-        let consequence =
-            if state.is_some() { Consequence::Alarms } else { Consequence::None };
+        let consequence = if state.is_some() { Consequence::Alarms } else { Consequence::None };
         Ok(Outcome {
             answer: Some(Answer::Alarm { revision: self.mvcc.current_revision(), alarms }),
             state: state.into_iter().collect(),

@@ -73,8 +73,13 @@ impl Applier {
             self.hashing += 1;
         }
         self.pruning = true;
-        let state = vec![Applier::set_meta("scheduledCompactRev", Applier::meta_revision(revision))];
-        Ok(Outcome { state, consequence: Consequence::Compacted { revision }, ..Outcome::default() })
+        let state =
+            vec![Applier::set_meta("scheduledCompactRev", Applier::meta_revision(revision))];
+        Ok(Outcome {
+            state,
+            consequence: Consequence::Compacted { revision },
+            ..Outcome::default()
+        })
     }
 
     pub(crate) fn refuse_if_corrupt(&self) -> Result<(), Refusal> {

@@ -104,10 +104,7 @@ impl Membership {
     ///
     /// # Errors
     /// [`BadMemberRow`].
-    pub fn restore(
-        learners_max: usize,
-        state: &store::State,
-    ) -> Result<Membership, BadMemberRow> {
+    pub fn restore(learners_max: usize, state: &store::State) -> Result<Membership, BadMemberRow> {
         let mut membership = Membership::new(learners_max);
         for (key, value) in state.iter(Bucket::Members) {
             let member: Member = serde_json::from_slice(value).map_err(|source| BadMemberRow {
@@ -343,7 +340,8 @@ mod tests {
     #[test]
     fn an_id_that_was_removed_never_comes_back() {
         let mut membership = Membership::new(1);
-        let add = change(ConfChangeType::ConfChangeAddNode, 7, r#"{"id":7,"peerURLs":["http://a:1"]}"#);
+        let add =
+            change(ConfChangeType::ConfChangeAddNode, 7, r#"{"id":7,"peerURLs":["http://a:1"]}"#);
         membership.change(&add).expect("the cluster is empty");
         membership
             .change(&change(ConfChangeType::ConfChangeRemoveNode, 7, ""))

@@ -42,7 +42,11 @@ impl Applier {
     ///
     /// # Errors
     /// [`RecoverError`] names what cannot be.
-    pub fn open(config: Config, store: Store, restored: &Restored) -> Result<Applier, RecoverError> {
+    pub fn open(
+        config: Config,
+        store: Store,
+        restored: &Restored,
+    ) -> Result<Applier, RecoverError> {
         let mvcc = keyspace(&store, restored.checkpoint.as_ref())?;
         let leases = lessor(&config, &store, &mvcc)?;
         let membership = Membership::restore(config.learners_max, store.state())?;

@@ -3,7 +3,9 @@
 //! Everything here is total: a log may hold requests that no front let through, and the same bytes
 //! must come out as the same decision on every member.
 
-use mvcc::{Compare, DeleteRange, Filters, Operator, Put, RangeQuery, SortOrder, SortTarget, Target};
+use mvcc::{
+    Compare, DeleteRange, Filters, Operator, Put, RangeQuery, SortOrder, SortTarget, Target,
+};
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::compare::TargetUnion;
 use types::{KeyRange, Refusal};

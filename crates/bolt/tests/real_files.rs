@@ -117,3 +117,38 @@ fn a_real_snapshot_written_anew_holds_the_same() {
         assert!(after.total_size < before.total_size, "holes are left behind");
     }
 }
+
+/// The 3.7.3 snapshot as `bbolt compact` writes it: with its list of free pages in the file.
+fn with_stored_freelist() -> Vec<u8> {
+    read("bbolt-stored-freelist.db")
+}
+
+#[test]
+fn a_stored_list_of_free_pages_is_checked_too() {
+    let file = with_stored_freelist();
+    let backend = Backend::open(Bytes::from(file.clone())).expect("a whole file");
+    let check = backend.bolt().check();
+    assert!(check.is_clean(), "{:?}", check.faults);
+    let original = Backend::open(snapshot("3.7.3")).expect("a whole file");
+    let (ours, theirs) = (status(&backend).expect("whole"), status(&original).expect("whole"));
+    assert_eq!((ours.hash, ours.total_key), (theirs.hash, theirs.total_key));
+
+    let list = 14 * 4096;
+    let damaged = |at: usize, bytes: &[u8]| {
+        let mut file = file.clone();
+        file[list + at..list + at + bytes.len()].copy_from_slice(bytes);
+        let bolt = holdfast_bolt::Bolt::open(Bytes::from(file)).expect("the metas are whole");
+        let check = bolt.check();
+        assert_eq!(check.faults_count, 1, "{:?}", check.faults);
+        check.faults[0].to_string()
+    };
+    // One entry, and it names the page of the names of the buckets.
+    assert_eq!(damaged(10, &[1, 0, 0, 0, 0, 0, 13]), IN_USE);
+    assert!(damaged(10, &[1, 0, 0, 0, 0, 0, 99]).contains("entry 0 of the free page list"));
+    assert!(damaged(10, &[0xfe, 0xff]).contains("entry 510 of the free page list"));
+    assert!(damaged(8, &[2]).contains("kind 0x0002 does not belong here"));
+    assert!(damaged(0, &[9]).contains("it says it is page 9"));
+    assert!(damaged(12, &[9]).contains("runs over 9 further pages"));
+}
+
+const IN_USE: &str = "page 13 at byte 53248 is damaged: it is in use and yet listed as free";

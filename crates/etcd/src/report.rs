@@ -1,7 +1,7 @@
 //! What the member has to tell, as log lines. Lines that tools wait for are worded as etcd's.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use consensus::{Role, Standing};
 use logging::{Logger, error, fatal, info, warn};
@@ -18,6 +18,8 @@ pub struct LogReport {
     publish_timeout: std::time::Duration,
     /// Member and cluster, once known.
     ids: OnceLock<(MemberId, u64)>,
+    /// The cluster has just begun and has no version yet.
+    is_new: AtomicBool,
     /// Term and leader of the last line about an election.
     last_term: AtomicU64,
     last_leader: AtomicU64,
@@ -33,6 +35,7 @@ impl LogReport {
             client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
             publish_timeout: config.limits.request_timeout,
             ids: OnceLock::new(),
+            is_new: AtomicBool::new(false),
             last_term: AtomicU64::new(0),
             last_leader: AtomicU64::new(0),
         }
@@ -65,6 +68,21 @@ impl LogReport {
         info!(self.raft, format!("raft.node: {member} {what} at term {term}"));
     }
 
+    /// `3.7.0` is shown as `3.7`; the first one ever has a line of its own.
+    fn cluster_version(&self, version: &str) {
+        let short = version.rsplit_once('.').map_or(version, |(short, _)| short);
+        if self.is_new.swap(false, Relaxed) {
+            info!(
+                self.log,
+                "set initial cluster version",
+                "cluster-id" => self.cluster(),
+                "local-member-id" => self.member(),
+                "cluster-version" => short
+            );
+        }
+        info!(self.log, "cluster version is updated", "cluster-version" => short);
+    }
+
     fn published(&self) {
         let attributes =
             format!("{{Name:{} ClientURLs:[{}]}}", self.name, self.client_urls.join(" "));
@@ -86,6 +104,7 @@ impl Report for LogReport {
             Event::Bootstrapped { member, cluster } => {
                 // The first of the two events that name the ids is the only one.
                 let _ = self.ids.set((member, cluster));
+                self.is_new.store(true, Relaxed);
                 info!(
                     log,
                     "starting local member",
@@ -118,11 +137,7 @@ impl Report for LogReport {
             ),
             Event::Standing(standing) => self.standing(standing),
             Event::Published => self.published(),
-            Event::ClusterVersion(version) => info!(
-                log,
-                "cluster version is updated",
-                "cluster-version" => version
-            ),
+            Event::ClusterVersion(version) => self.cluster_version(&version),
             Event::Alarms(count) => warn!(log, "alarms have changed", "raised" => count),
             Event::Marked { index } => info!(log, "saved snapshot", "snapshot-index" => index),
             Event::Compacted { revision } => info!(

@@ -58,14 +58,16 @@ fn serve(config: &Config, log: &Logger) -> Result<std::convert::Infallible, Stri
     }
     let metrics = Arc::new(Metrics::new(config.http.metrics_extensive));
     let report = Arc::new(LogReport::new(log, config));
-    let serving = server::start(config, metrics, report).map_err(|fault| in_gos_words(&fault))?;
+    let mut serving =
+        server::start(config, metrics, report).map_err(|fault| in_gos_words(&fault))?;
     say_serving(config, log, &serving);
     let asked = door.serve();
     let early = OnceCell::new();
-    let ready = serving.wait_until_ready(|| match asked.try_recv() {
+    let gave_up = || match asked.try_recv() {
         Ok(signal) => early.set(signal).is_ok(),
         Err(_) => false,
-    });
+    };
+    let ready = serving.wait_until_ready(gave_up).map_err(|fault| in_gos_words(&fault))?;
     if ready {
         say_ready(config, log);
     }
@@ -222,6 +224,9 @@ fn in_gos_words(fault: &ServeError) -> String {
             _ => source.to_string(),
         };
         let address = url.split_once("://").map_or(url.as_str(), |(_, address)| address);
+        if let Some((_, port)) = address.rsplit_once(':').filter(|(_, port)| is_too_large(port)) {
+            return format!("listen tcp: address {port}: invalid port");
+        }
         let network = if url.starts_with("unix") { "unix" } else { "tcp" };
         return format!("listen {network} {address}: {why}");
     }
@@ -232,6 +237,10 @@ fn in_gos_words(fault: &ServeError) -> String {
         cause = deeper.source();
     }
     text
+}
+
+fn is_too_large(port: &str) -> bool {
+    port.parse::<u64>().is_ok_and(|port| port > u64::from(u16::MAX))
 }
 
 /// Whichever thread meets an impossibility, the process logs it and is gone.

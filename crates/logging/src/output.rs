@@ -17,12 +17,12 @@ use crate::rotation::RotatingFile;
 /// Where the journal takes lines from.
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
-/// A log could not be opened.
+/// A log could not be opened. The text is etcd's, cause and all.
 #[derive(Debug, thiserror::Error)]
-#[error("open sink \"{}\": open {}: {}", path.display(), path.display(), options::go_error(source))]
+#[error("open sink \"{}\": open {}: {}", path.display(), path.display(), options::go_error(fault))]
 pub struct OpenLogError {
     path: PathBuf,
-    source: io::Error,
+    fault: io::Error,
 }
 
 /// One place that lines go to.
@@ -56,7 +56,7 @@ impl Sink {
             Output::Stdout => Ok(Sink::Stdout),
             Output::Journal => open_journal(),
             Output::File(path) => {
-                let fault = |source| OpenLogError { path: path.clone(), source };
+                let fault = |fault| OpenLogError { path: path.clone(), fault };
                 match &options.rotation {
                     Some(rotation) => RotatingFile::open(path, rotation.clone(), now)
                         .map(Sink::Rotating)
@@ -92,7 +92,7 @@ pub(crate) fn open_file(path: &Path) -> io::Result<File> {
 }
 
 fn open_journal() -> Result<Sink, OpenLogError> {
-    let fault = |source| OpenLogError { path: JOURNAL_SOCKET.into(), source };
+    let fault = |fault| OpenLogError { path: JOURNAL_SOCKET.into(), fault };
     let socket = UnixDatagram::unbound().map_err(fault)?;
     socket.connect(JOURNAL_SOCKET).map_err(fault)?;
     Ok(Sink::Journal(socket))

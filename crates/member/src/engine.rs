@@ -32,6 +32,9 @@ pub struct Options {
     pub election_ms: u64,
     /// The cluster version this member's release stands for, as `3.7.0`.
     pub cluster_version: &'static str,
+    /// The newest term in the log when this run began. Entries of that term or an older one were
+    /// proposed by an earlier run, and nobody of this one waits for them.
+    pub term_before: u64,
 }
 
 /// Everything the engine can ask for.
@@ -140,7 +143,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Fault> {
         let Applied { request, operation, result, changes: made, consequence, .. } = applied;
-        if request != 0 {
+        if request != 0 && self.options.term_before < term {
             effects.push(Effect::Reply { id: request, operation, result });
         }
         if let Some(made) = made {

@@ -210,9 +210,11 @@ impl Front {
     fn ticked(&mut self, effects: &mut Vec<Effect>) {
         self.ticks += 1;
         self.consensus.tick();
-        if self.round.as_ref().is_some_and(|round| {
-            round.asked_at + self.options.read_retry_ticks <= self.ticks
-        }) {
+        if self
+            .round
+            .as_ref()
+            .is_some_and(|round| round.asked_at + self.options.read_retry_ticks <= self.ticks)
+        {
             // Raft forgets a question when leadership moves; the reads join the next one.
             let round = self.round.take().expect("checked just above");
             self.reads.extend(round.reads);
@@ -286,12 +288,7 @@ impl Front {
         self.consensus.read_index(self.rounds);
     }
 
-    fn applied(
-        &mut self,
-        index: u64,
-        changes: &[Option<ConfChange>],
-        effects: &mut Vec<Effect>,
-    ) {
+    fn applied(&mut self, index: u64, changes: &[Option<ConfChange>], effects: &mut Vec<Effect>) {
         for change in changes {
             self.consensus.apply_change(change.as_ref());
         }
@@ -312,13 +309,7 @@ impl Front {
         }
     }
 
-    fn stored(
-        &mut self,
-        index: u64,
-        term: u64,
-        conf_state: ConfState,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn stored(&mut self, index: u64, term: u64, conf_state: ConfState, effects: &mut Vec<Effect>) {
         self.syncing = false;
         if self.marked < index {
             self.marked = index;

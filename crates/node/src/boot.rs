@@ -104,6 +104,8 @@ pub(crate) struct Booted {
     pub(crate) applier: Applier,
     /// The entry the log is marked at.
     pub(crate) marked: u64,
+    /// The newest term in the log.
+    pub(crate) term: u64,
     /// Held as long as the member runs.
     pub(crate) lock: Box<dyn Lock>,
 }
@@ -191,6 +193,7 @@ pub(crate) fn boot(
         });
     }
     metrics.mvcc.compact_revision.set(applier.compact_revision());
+    let term = recovered.hard_state.term;
     let consensus = Consensus::new(
         &consensus::Config {
             id: member,
@@ -208,7 +211,7 @@ pub(crate) fn boot(
         },
     )?;
     let marked = marker.index;
-    Ok(Booted { member, cluster_id: cluster, wal, consensus, applier, marked, lock })
+    Ok(Booted { member, cluster_id: cluster, wal, consensus, applier, marked, term, lock })
 }
 
 fn io<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, BootError> {
@@ -217,11 +220,7 @@ fn io<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, 
 
 /// As etcd does, a second process on the same directory waits, and says so after a while
 /// (`reference/server-flags.md` 6.3).
-fn lock(
-    disk: &Arc<dyn Disk>,
-    dir: &Path,
-    report: &dyn Report,
-) -> Result<Box<dyn Lock>, BootError> {
+fn lock(disk: &Arc<dyn Disk>, dir: &Path, report: &dyn Report) -> Result<Box<dyn Lock>, BootError> {
     const SAY_SO_AFTER: Duration = Duration::from_secs(10);
     let path = dir.join("lock");
     let began = Instant::now();
@@ -243,7 +242,8 @@ fn begin_log(
     dirs: &Dirs,
     member: MemberId,
 ) -> Result<(Wal, wal::Recovered, Marker), BootError> {
-    let metadata = v2pb::Metadata { node_id: Some(member), cluster_id: Some(cluster_id(&[member])) };
+    let metadata =
+        v2pb::Metadata { node_id: Some(member), cluster_id: Some(cluster_id(&[member])) };
     let metadata = Bytes::from(metadata.encode_to_vec());
     let wal = Wal::create(disk.clone(), &dirs.wal, &metadata)?;
     let recovered = wal::Recovered { metadata, ..Default::default() };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use apply::{Fault, ReadView};
 use consensus::{Role, Standing};
@@ -19,10 +19,11 @@ use types::{Entry, EntryKind, LeaseId};
 
 use crate::front::FrontMessage;
 use crate::history::HistoryJob;
-use crate::lane::{LANES_MAX, LaneMessage, Outcome};
+use crate::lane::{LaneMessage, Outcome};
 use crate::report::chain;
 use crate::shared::{ClusterView, Shared};
 use crate::start::SyncJob;
+use crate::timed::Timed;
 use crate::upkeep::UpkeepJob;
 use crate::{Event, LeaseLeft};
 
@@ -37,22 +38,46 @@ pub(crate) enum EngineMessage {
         responses: mpsc::UnboundedSender<Vec<watch::Response>>,
     },
     Watch(watch::Input),
-    KeepAlive { lease: LeaseId, answer: oneshot::Sender<KeepAlive> },
-    TimeToLive { lease: LeaseId, keys: bool, answer: oneshot::Sender<Option<LeaseLeft>> },
-    Leases { answer: oneshot::Sender<Vec<LeaseId>> },
+    KeepAlive {
+        lease: LeaseId,
+        answer: oneshot::Sender<KeepAlive>,
+    },
+    TimeToLive {
+        lease: LeaseId,
+        keys: bool,
+        answer: oneshot::Sender<Option<LeaseLeft>>,
+    },
+    Leases {
+        answer: oneshot::Sender<Vec<LeaseId>>,
+    },
     SyncStore,
-    Synced { done: Result<Synced, StoreError>, stored: Stored },
+    Synced {
+        done: Result<Synced, StoreError>,
+        stored: Stored,
+    },
     Hashed(Option<HashTriple>),
-    Cleaned { cleaning: Box<Cleaning>, failed: Option<StoreError> },
+    Cleaned {
+        cleaning: Box<Cleaning>,
+        failed: Option<StoreError>,
+    },
     Checkpointed(Result<CheckpointDone, StoreError>),
-    Defragment { answer: oneshot::Sender<()> },
-    Snapshot { answer: oneshot::Sender<(ReadView, store::State)> },
+    Defragment {
+        answer: oneshot::Sender<()>,
+    },
+    Snapshot {
+        answer: oneshot::Sender<(ReadView, store::State)>,
+    },
     Tick,
-    Stop { done: std::sync::mpsc::Sender<Option<Stored>> },
+    Stop {
+        done: std::sync::mpsc::Sender<Option<Stored>>,
+    },
 }
 
 /// Entries applied as one group: one flush, one published view.
 const ENTRIES_PER_GROUP_MAX: usize = 8192;
+
+/// Keys looked at for pruning before each message while there is one.
+const KEYS_PRUNED_BETWEEN: usize = 64;
 
 /// The engine's thread and what it remembers between messages.
 pub(crate) struct EngineThread {
@@ -67,6 +92,9 @@ pub(crate) struct EngineThread {
     pub(crate) defragmenting: Vec<oneshot::Sender<()>>,
     pub(crate) checkpointing: bool,
     pub(crate) checkpoint_revision: i64,
+    pub(crate) timed: Timed,
+    /// What an entry of the last group took, on average.
+    pub(crate) per_entry: Duration,
 }
 
 impl EngineThread {
@@ -78,10 +106,14 @@ impl EngineThread {
             let message = match put_back.take() {
                 Some(message) => message,
                 None if pruning => match inbox.try_recv() {
-                    Ok(message) => message,
+                    Ok(message) => {
+                        // However busy the member is, what was compacted is forgotten in the end.
+                        self.prune(KEYS_PRUNED_BETWEEN);
+                        message
+                    }
                     Err(_) => {
                         // Nothing else to do: forget a little of what was compacted.
-                        if self.prune() {
+                        if self.prune(self.shared.config.limits.compaction_batch) {
                             continue;
                         }
                         match inbox.recv() {
@@ -130,6 +162,7 @@ impl EngineThread {
     fn apply(&mut self, entries: &[Entry]) -> Result<(), Fault> {
         let began = Instant::now();
         let effects = self.engine.apply(entries, self.shared.now_ms())?;
+        self.per_entry = began.elapsed() / u32::try_from(entries.len().max(1)).unwrap_or(1);
         self.effects(effects);
         self.shared.metrics.disk.backend_commit.observe_duration(began.elapsed());
         Ok(())
@@ -213,7 +246,9 @@ impl EngineThread {
                 EngineEffect::Publish(view) => self.publish(*view),
                 EngineEffect::Reply { id, operation, result } => {
                     self.count(operation, &result);
-                    if let Some(lane) = RequestIds::lane(self.shared.member, id, LANES_MAX) {
+                    if let Some(lane) =
+                        RequestIds::lane(self.shared.member, id, self.shared.lanes.max())
+                    {
                         decided.entry(lane).or_default().push((id, result));
                     }
                 }
@@ -243,8 +278,11 @@ impl EngineThread {
         }
     }
 
-    fn count(&self, operation: &'static str, outcome: &Outcome) {
+    fn count(&mut self, operation: &'static str, outcome: &Outcome) {
         let metrics = &self.shared.metrics;
+        let find =
+            |told: &'static str| metrics.server.apply_duration.with(&[operation, told, "v3"]);
+        self.timed.observe(operation, outcome.is_ok(), self.per_entry, find);
         match (operation, outcome) {
             ("Put", Ok(_)) => metrics.mvcc.puts.inc(),
             ("DeleteRange", Ok(_)) => metrics.mvcc.deletes.inc(),
@@ -283,7 +321,8 @@ impl EngineThread {
         };
         let before = self.shared.cluster.swap(Arc::new(view));
         let now = self.shared.cluster.load();
-        if let Some(version) = now.version.as_ref().filter(|v| before.version.as_ref() != Some(*v)) {
+        if let Some(version) = now.version.as_ref().filter(|v| before.version.as_ref() != Some(*v))
+        {
             self.shared.report.report(Event::ClusterVersion(version.clone()));
         }
         if before.alarms != now.alarms {
@@ -324,8 +363,8 @@ impl EngineThread {
         self.publish_sizes();
     }
 
-    fn prune(&mut self) -> bool {
-        let more = self.engine.prune(self.shared.config.limits.compaction_batch);
+    fn prune(&mut self, budget: usize) -> bool {
+        let more = self.engine.prune(budget);
         if !self.engine.applier().is_pruning() {
             let revision = self.engine.applier().compact_revision();
             self.shared.figures.pruned.store(revision, Ordering::Release);

@@ -9,7 +9,7 @@ use types::Refusal;
 
 use crate::Event;
 use crate::engine::EngineMessage;
-use crate::lane::{LANES_MAX, Lane, LaneMessage};
+use crate::lane::LaneMessage;
 use crate::log::LogMessage;
 use crate::shared::Shared;
 
@@ -99,7 +99,7 @@ impl Out<'_> {
                 FrontEffect::ReadReady { tickets, index } => {
                     for ticket in tickets {
                         let message = LaneMessage::ReadReady { ticket, index };
-                        self.shared.lanes.send(Lane::of_ticket(ticket), message);
+                        self.shared.lanes.send(self.shared.lanes.of_ticket(ticket), message);
                     }
                 }
                 FrontEffect::Refuse { id, refusal } => self.refuse(id, refusal),
@@ -119,7 +119,7 @@ impl Out<'_> {
 
     fn refuse(&self, id: u64, refusal: Refusal) {
         self.shared.metrics.server.proposals_failed.inc();
-        if let Some(lane) = RequestIds::lane(self.shared.member, id, LANES_MAX) {
+        if let Some(lane) = RequestIds::lane(self.shared.member, id, self.shared.lanes.max()) {
             self.shared.lanes.send(lane, LaneMessage::Decided(vec![(id, Err(refusal))]));
         }
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apply::{Answer, Member, ReadView};
 use consensus::{Role, Standing};
@@ -24,7 +24,7 @@ use crate::engine::EngineMessage;
 use crate::lane::Lane;
 use crate::shared::{ClusterView, Figures, Shared};
 use crate::upkeep::hash_rows;
-use crate::Config;
+use crate::{Config, timed};
 
 /// A member's handle.
 #[derive(Clone)]
@@ -152,8 +152,12 @@ impl Node {
         if self.shared.config.limits.request_bytes_max < bytes {
             return Err(Refusal::RequestTooLarge);
         }
+        let kind = timed::kind(&request);
         let data = request.encode_to_vec().into();
-        self.decide(&lane, Proposal { id, kind: EntryKind::Normal, data }).await
+        let began = Instant::now();
+        let outcome = self.decide(&lane, Proposal { id, kind: EntryKind::Normal, data }).await;
+        lane.took(kind, outcome.is_ok(), began.elapsed());
+        outcome
     }
 
     /// Proposes a configuration change and waits until it is applied. Its id is set here.
@@ -168,7 +172,11 @@ impl Node {
         self.decide(&lane, Proposal { id, kind: EntryKind::ConfChange, data }).await
     }
 
-    async fn decide(&self, lane: &std::rc::Rc<Lane>, proposal: Proposal) -> Result<Answer, Refusal> {
+    async fn decide(
+        &self,
+        lane: &std::rc::Rc<Lane>,
+        proposal: Proposal,
+    ) -> Result<Answer, Refusal> {
         let limits = &self.shared.config.limits;
         let _counted = Counted::enter(&self.shared, limits.proposals_pending_max)?;
         let pending = lane.propose(proposal);

@@ -28,7 +28,9 @@ pub(crate) fn run(inbox: &Receiver<HistoryJob>, shared: &Arc<Shared>) {
             }
             Err(error) => {
                 let error = chain(&error);
-                shared.report.report(Event::Fatal { what: "reading history from the store", error });
+                shared
+                    .report
+                    .report(Event::Fatal { what: "reading history from the store", error });
                 return;
             }
         }

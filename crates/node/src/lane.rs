@@ -8,9 +8,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use apply::Answer;
 use member::{Proposal, RequestIds};
@@ -19,9 +19,13 @@ use types::Refusal;
 
 use crate::front::FrontMessage;
 use crate::shared::Shared;
+use crate::timed::Timed;
 
-/// Threads that may have a lane.
-pub(crate) const LANES_MAX: usize = 256;
+/// Lanes that ids have room for.
+const LANES_MAX: usize = 256;
+
+/// Threads beside those that serve connections which have a lane: duties, metrics, peers, the engine.
+const LANES_BESIDE: usize = 4;
 
 /// What a proposer is told.
 pub(crate) type Outcome = Result<Answer, Refusal>;
@@ -38,10 +42,9 @@ pub(crate) enum LaneMessage {
 }
 
 /// The far ends of all lanes.
-#[derive(Default)]
 pub(crate) struct Lanes {
     ends: RwLock<Vec<LaneEnd>>,
-    count: AtomicUsize,
+    max: usize,
 }
 
 struct LaneEnd {
@@ -51,6 +54,24 @@ struct LaneEnd {
 }
 
 impl Lanes {
+    /// Room for one lane per core and a few more. Few lanes mean many ids for each: they share what a
+    /// millisecond has room for.
+    pub(crate) fn new() -> Lanes {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let max = (cores + LANES_BESIDE).next_power_of_two().min(LANES_MAX);
+        Lanes { ends: RwLock::default(), max }
+    }
+
+    /// How many there may be; a power of two.
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// The lane a ticket came from.
+    pub(crate) fn of_ticket(&self, ticket: u64) -> usize {
+        (ticket % self.max as u64) as usize
+    }
+
     /// Sends a message to a lane; one whose thread has ended is not missed.
     pub(crate) fn send(&self, lane: usize, message: LaneMessage) {
         let ends = self.ends.read().expect("no holder of the lock panics");
@@ -75,9 +96,8 @@ impl Lanes {
         let awaited = Arc::new(AtomicU64::new(u64::MAX));
         let mut ends = self.ends.write().expect("no holder of the lock panics");
         let lane = ends.len();
-        assert!(lane < LANES_MAX, "there are far fewer serving threads than lanes");
+        assert!(lane + 1 < self.max, "there are fewer serving threads than lanes");
         ends.push(LaneEnd { sender, awaited: awaited.clone() });
-        self.count.store(ends.len(), Ordering::Release);
         (lane, receiver, awaited)
     }
 }
@@ -98,6 +118,7 @@ pub(crate) struct Lane {
     awaited: Arc<AtomicU64>,
     tickets: Cell<u64>,
     leaving: Cell<bool>,
+    timed: RefCell<Timed>,
 }
 
 thread_local! {
@@ -118,7 +139,7 @@ impl Lane {
         let lane = Rc::new(Lane {
             number,
             shared: shared.clone(),
-            ids: RefCell::new(RequestIds::new(shared.member, unix_ms, number, LANES_MAX)),
+            ids: RefCell::new(RequestIds::new(shared.member, unix_ms, number, shared.lanes.max())),
             waiting: RefCell::default(),
             outgoing: RefCell::default(),
             reads: RefCell::default(),
@@ -127,6 +148,7 @@ impl Lane {
             awaited,
             tickets: Cell::new(0),
             leaving: Cell::new(false),
+            timed: RefCell::default(),
         });
         let weak = Rc::downgrade(&lane);
         tokio::task::spawn_local(async move {
@@ -141,6 +163,13 @@ impl Lane {
     /// An id nobody else uses.
     pub(crate) fn next_id(&self) -> u64 {
         self.ids.borrow_mut().next_id()
+    }
+
+    /// Notes how long a request took from its proposal to its answer.
+    pub(crate) fn took(&self, kind: &'static str, success: bool, took: Duration) {
+        let vector = &self.shared.metrics.server.request_duration;
+        let find = |told: &'static str| vector.with(&[told, kind]);
+        self.timed.borrow_mut().observe(kind, success, took, find);
     }
 
     /// Sends a proposal on its way and returns where its outcome will arrive.
@@ -190,12 +219,7 @@ impl Lane {
     fn next_ticket(&self) -> u64 {
         let next = self.tickets.get() + 1;
         self.tickets.set(next);
-        next * LANES_MAX as u64 + self.number as u64
-    }
-
-    /// The lane a ticket came from.
-    pub(crate) fn of_ticket(ticket: u64) -> usize {
-        (ticket % LANES_MAX as u64) as usize
+        next * self.shared.lanes.max() as u64 + self.number as u64
     }
 
     fn take(&self, message: LaneMessage) {

@@ -27,6 +27,7 @@ mod log;
 mod report;
 mod shared;
 mod start;
+mod timed;
 mod upkeep;
 
 pub use boot::BootError;

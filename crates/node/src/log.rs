@@ -88,7 +88,11 @@ impl Writer<'_> {
             }
         }
         self.shared.metrics.disk.wal_write.observe_duration(began.elapsed());
-        self.shared.metrics.disk.wal_write_bytes.set(i64::try_from(self.wal.bytes_written()).unwrap_or(i64::MAX));
+        self.shared
+            .metrics
+            .disk
+            .wal_write_bytes
+            .set(i64::try_from(self.wal.bytes_written()).unwrap_or(i64::MAX));
         if sync && !self.shared.config.unsafe_no_fsync {
             let began = Instant::now();
             self.wal.sync()?;

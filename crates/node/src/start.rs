@@ -17,9 +17,10 @@ use vfs::{Disk, Lock};
 use crate::boot::{Booted, boot};
 use crate::engine::{EngineMessage, EngineThread};
 use crate::front::FrontMessage;
-use crate::lane::LANES_MAX;
+use crate::lane::Lanes;
 use crate::log::LogMessage;
 use crate::shared::{ClusterView, Figures, PublishedStanding, Shared};
+use crate::timed::Timed;
 use crate::{BootError, Config, Node, Report, engine, front, history, log, upkeep};
 
 /// A sync of the store, for the thread that waits for it.
@@ -63,7 +64,7 @@ pub fn start(
         cluster_id: booted.cluster_id,
         front: front_sender,
         engine: engine_sender,
-        lanes: Default::default(),
+        lanes: Lanes::new(),
         view: ArcSwap::from_pointee(booted.applier.view()),
         applied: AtomicU64::new(booted.applier.applied().0),
         standing: PublishedStanding::default(),
@@ -91,23 +92,26 @@ fn threads(
     let (history_sender, history_inbox) = channel();
     let (upkeep_sender, upkeep_inbox) = channel();
     let (ticker, ticker_inbox) = channel();
-    let Booted { wal, consensus, applier, marked, lock, .. } = booted;
+    let Booted { wal, consensus, applier, marked, term, lock, .. } = booted;
 
+    let lanes = shared.lanes.max();
     let applied = applier.applied().0;
     let checkpoint_revision = applier.revision();
     let front = Front::new(consensus, front_options(&shared.config), applied, marked);
     let engine = EngineThread {
-        engine: Engine::new(applier, watch::Limits::default(), engine_options(&shared)),
+        engine: Engine::new(applier, watch::Limits::default(), engine_options(&shared, term)),
         shared: shared.clone(),
         sync: sync_sender,
         history: history_sender,
         upkeep: upkeep_sender.clone(),
         streams: HashMap::new(),
-        ids: RequestIds::new(shared.member, unix_ms(), LANES_MAX - 1, LANES_MAX),
+        ids: RequestIds::new(shared.member, unix_ms(), lanes - 1, lanes),
         cleaning: false,
         defragmenting: Vec::new(),
         checkpointing: false,
         checkpoint_revision,
+        timed: Timed::default(),
+        per_entry: Duration::ZERO,
     };
     engine.publish_first();
 
@@ -146,11 +150,13 @@ fn front_options(config: &Config) -> FrontOptions {
     }
 }
 
-fn engine_options(shared: &Shared) -> EngineOptions {
+fn engine_options(shared: &Shared, term_before: u64) -> EngineOptions {
     EngineOptions {
         member: shared.member,
-        election_ms: u64::try_from(shared.config.election_timeout().as_millis()).unwrap_or(u64::MAX),
+        election_ms: u64::try_from(shared.config.election_timeout().as_millis())
+            .unwrap_or(u64::MAX),
         cluster_version: shared.config.cluster_version,
+        term_before,
     }
 }
 
@@ -232,4 +238,3 @@ impl engine::EngineThread {
         figures.live_bytes.store(sizes.live_bytes, Ordering::Release);
     }
 }
-

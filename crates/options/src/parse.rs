@@ -187,8 +187,12 @@ fn from_environment(
 }
 
 fn from_file(start: &Start<'_>, path: &str) -> Result<Values, Outcome> {
-    let bytes = (start.read_file)(Path::new(path))
-        .map_err(|fault| refused(None, format!("open {path}: {}", go_error(&fault))))?;
+    let bytes = (start.read_file)(Path::new(path)).map_err(|fault| {
+        // A directory can be opened, only not read.
+        let is_folder = fault.kind() == io::ErrorKind::IsADirectory;
+        let tried = if is_folder { "read" } else { "open" };
+        refused(None, format!("{tried} {path}: {}", go_error(&fault)))
+    })?;
     let text = String::from_utf8_lossy(&bytes);
     file::read(&text).map_err(|fault| match fault {
         FileFault::Refused(error) => refused(None, error),

@@ -1,4 +1,4 @@
-//! Single corners that random requests do not find, or that real etcd does not survive.
+//! Single corners that random requests do not find, and requests validated before they are proposed.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -50,14 +50,17 @@ pub enum ServeError {
 pub struct Serving {
     member: node::Running,
     ports: Vec<rpc::Running>,
+    /// What clients will be served by, once the member is ready.
+    clients: Option<(rpc::Server, Vec<Listener>)>,
     duties: JoinHandle<()>,
     stop_duties: watch::Sender<bool>,
     published: watch::Receiver<bool>,
     grace: Duration,
 }
 
-/// Opens the listeners, then the member in its directory. Clients are served from then on; ask
-/// [`Serving::wait_until_ready`] when they can be told so.
+/// Opens the listeners, then the member in its directory. Metrics and health are served from then on,
+/// clients after [`Serving::wait_until_ready`]: before that the log is still being replayed, and a read
+/// could miss what was acknowledged.
 ///
 /// # Errors
 /// [`ServeError`].
@@ -72,7 +75,7 @@ pub fn start(
     let node = member.node().clone();
     describe(&node, config, &metrics);
     let router = Arc::new(services::router(&node));
-    let ports = listeners.serve(config, &node, &router, &metrics)?;
+    let (ports, clients) = listeners.serve(config, &node, &router, &metrics)?;
     let (stop_duties, stop) = watch::channel(false);
     let (published_sender, published) = watch::channel(false);
     let retention = match config.auto_compaction {
@@ -83,7 +86,7 @@ pub fn start(
     let duties = duties::start(node, retention, report, stop, published_sender)
         .map_err(ServeError::Thread)?;
     let grace = config.limits.request_timeout;
-    Ok(Serving { member, ports, duties, stop_duties, published, grace })
+    Ok(Serving { member, ports, clients, duties, stop_duties, published, grace })
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -121,6 +124,9 @@ fn describe(node: &Node, config: &Config, metrics: &Metrics) {
     let server = &metrics.server;
     server.id.with(&[&format!("{:x}", node.member())]).set(1);
     server.version.with(&[SERVER_VERSION]).set(1);
+    server.range_duration.with(&["true"]);
+    let id = format!("{:x}", node.member());
+    metrics.network.known_peers.with(&[&id, &id]).set(1);
     server.go_version.with(&["none (holdfast is written in Rust)"]).set(1);
     for gate in options::GATES {
         let on = i64::from(config.gates.is_on(gate.name));
@@ -164,7 +170,7 @@ impl Listeners {
         node: &Node,
         router: &Arc<Router>,
         metrics: &Arc<Metrics>,
-    ) -> Result<Vec<rpc::Running>, ServeError> {
+    ) -> Result<Ports, ServeError> {
         let limits = rpc_limits(config);
         let site = |serves: Serves, gateway: Option<Gateway>| -> Arc<dyn HttpHandler> {
             Arc::new(Site(Arc::new(Settings {
@@ -175,14 +181,6 @@ impl Listeners {
                 hosts: config.http.hosts.clone(),
                 gateway,
             })))
-        };
-        let mut running = Vec::new();
-        let mut start = |server: rpc::Server, listeners: Vec<Listener>| -> Result<(), ServeError> {
-            if listeners.is_empty() {
-                return Ok(());
-            }
-            running.push(server.serve(listeners).map_err(ServeError::Thread)?);
-            Ok(())
         };
         let both = if self.client_http.is_empty() { Protocols::Both } else { Protocols::Grpc };
         let http = |sockets: Vec<Socket>| sockets.into_iter().map(|s| (s, Protocols::Http));
@@ -196,16 +194,23 @@ impl Listeners {
         let bytes_max = limits.message_bytes_max;
         let gateway = config.http.gateway.then(|| Gateway::new(server.caller(), bytes_max));
         let server = server.http(site(Serves::Clients, gateway));
-        start(server, clients)?;
+        let clients = Some((server, clients));
+        let mut running = Vec::new();
         for (sockets, serves) in [(self.metrics, Serves::Metrics), (self.peer, Serves::Peers)] {
             let server = rpc::Server::new(Arc::new(Router::new()), limits.clone())
                 .workers(1)
                 .http(site(serves, None));
-            start(server, http(sockets).map(|(s, p)| Listener::new(s, p)).collect())?;
+            let listeners: Vec<_> = http(sockets).map(|(s, p)| Listener::new(s, p)).collect();
+            if !listeners.is_empty() {
+                running.push(server.serve(listeners).map_err(ServeError::Thread)?);
+            }
         }
-        Ok(running)
+        Ok((running, clients))
     }
 }
+
+/// Ports that serve already, and what clients will be served by.
+type Ports = (Vec<rpc::Running>, Option<(rpc::Server, Vec<Listener>)>);
 
 fn rpc_limits(config: &Config) -> Limits {
     let limits = Limits::for_member(&config.limits);
@@ -248,16 +253,22 @@ impl Serving {
         self.member.node()
     }
 
-    /// Waits until the member has made itself known to its cluster; `false` if `gave_up` says so first,
-    /// which is asked every few milliseconds.
-    pub fn wait_until_ready(&self, gave_up: impl Fn() -> bool) -> bool {
+    /// Waits until the member has replayed its log and made itself known to its cluster, then serves
+    /// clients; `false` if `gave_up` says so first, which is asked every few milliseconds.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn wait_until_ready(&mut self, gave_up: impl Fn() -> bool) -> Result<bool, ServeError> {
         while !*self.published.borrow() {
             if gave_up() {
-                return false;
+                return Ok(false);
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        true
+        if let Some((server, listeners)) = self.clients.take() {
+            self.ports.push(server.serve(listeners).map_err(ServeError::Thread)?);
+        }
+        Ok(true)
     }
 
     /// Ends in order: no new connections, calls may finish, then the member leaves its directory clean.

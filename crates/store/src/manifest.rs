@@ -41,6 +41,8 @@ pub(crate) struct Manifest {
     /// When these marks were taken, and after which revision they leave tombstones out. Not on disk.
     pub(crate) marks_taken: u64,
     pub(crate) marks_stay_after: i64,
+    /// When the last cleaning was begun. Not on disk.
+    pub(crate) cleaned: u64,
     /// The index image, if there is one.
     pub(crate) index: Option<u64>,
     /// When marks for it were or would have been taken, and which revision it covers. Not on disk.
@@ -125,10 +127,11 @@ impl Manifest {
         })
     }
 
-    /// To be called after marks were put in place.
+    /// To be called after marks were put in place. They serve the image if they were taken no earlier, leave
+    /// no tombstone out that it covers, and no cleaning begun since has moved the rows they mark.
     pub(crate) fn index_may_stop_waiting(&mut self) {
-        let later = self.marks_taken >= self.index_taken;
-        self.index_waits &= !(later && self.marks_stay_after >= self.index_revision);
+        let later = self.index_taken <= self.marks_taken && self.cleaned <= self.marks_taken;
+        self.index_waits &= !(later && self.index_revision <= self.marks_stay_after);
     }
 
     /// Bytes of the file.

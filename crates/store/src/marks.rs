@@ -85,11 +85,11 @@ fn encode(mark: &Buried) -> Vec<u8> {
     out
 }
 
+/// For each segment how many rows it had and which of them were dead.
+pub(crate) type MarksRead = BTreeMap<FileId, (usize, Bitmap)>;
+
 /// Reads a file of marks; returns its length too.
-pub(crate) fn read(
-    dir: &Dir,
-    number: u64,
-) -> Result<(BTreeMap<FileId, (usize, Bitmap)>, u64), OpenError> {
+pub(crate) fn read(dir: &Dir, number: u64) -> Result<(MarksRead, u64), OpenError> {
     let id = FileId::new(Kind::Marks, number);
     let file = dir.open(&id.to_string())?;
     let header = file.header(id)?;

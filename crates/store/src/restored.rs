@@ -143,7 +143,7 @@ impl Walk {
         if slots.is_empty() {
             return Ok(false);
         }
-        match self.from_keys(&slots) {
+        match self.metas_of(&slots) {
             Some(metas) => self.make_ready(metas),
             None => {
                 self.keys = None;
@@ -156,7 +156,7 @@ impl Walk {
     }
 
     /// The rows' keys from the footer, all of them or none.
-    fn from_keys(&mut self, slots: &[Slot]) -> Option<Vec<RowMeta>> {
+    fn metas_of(&mut self, slots: &[Slot]) -> Option<Vec<RowMeta>> {
         let keys = self.keys.as_mut()?;
         slots.iter().map(|slot| take_key(slot, keys)).collect()
     }

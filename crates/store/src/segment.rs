@@ -96,11 +96,15 @@ impl Extent {
         slots.iter().zip(ends).map(|(slot, end)| Span { slot: *slot, end }).collect()
     }
 
+    /// Where the row of exactly this revision lies.
+    pub(crate) fn find(&self, revision: Revision) -> Option<Span> {
+        let (slot, next) = self.segment.table.find_with_next(revision, self.rows)?;
+        Some(Span { slot, end: next.map_or(self.end, |next| next.offset.into()) })
+    }
+
     /// Reads the row of exactly this revision.
     pub(crate) fn read(&self, revision: Revision) -> Result<Row, StoreError> {
-        let found = self.segment.table.find(revision, self.rows);
-        let position = found.ok_or(StoreError::Missing { revision })?;
-        self.read_span(self.span(position))
+        self.read_span(self.find(revision).ok_or(StoreError::Missing { revision })?)
     }
 
     pub(crate) fn read_span(&self, span: Span) -> Result<Row, StoreError> {

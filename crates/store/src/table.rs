@@ -7,7 +7,7 @@
 //! Always true: revisions ascend, offsets ascend.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use types::Revision;
 
@@ -29,7 +29,7 @@ pub(crate) struct Slot {
 /// Revisions and offsets of one segment.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    chunks: RwLock<Vec<Arc<Chunk>>>,
+    chunks: RwLock<Vec<Chunk>>,
     len: AtomicUsize,
 }
 
@@ -46,6 +46,20 @@ impl Chunk {
     fn new(base: i64, first: usize) -> Chunk {
         let numbers = (0..CHUNK_ROWS * NUMBERS).map(|_| AtomicU32::new(0)).collect();
         Chunk { base, first, numbers }
+    }
+
+    /// Takes the row of this position; false if the chunk is full or too far below it.
+    fn push(&self, slot: Slot, position: usize) -> bool {
+        let place = position - self.first;
+        let Ok(delta) = u32::try_from(slot.revision.main - self.base) else { return false };
+        if place >= CHUNK_ROWS {
+            return false;
+        }
+        let (_, sub) = record::split(slot.revision, slot.tombstone);
+        for (which, number) in [delta, sub, slot.offset].into_iter().enumerate() {
+            self.numbers[place * NUMBERS + which].store(number, Ordering::Relaxed);
+        }
+        true
     }
 
     fn number(&self, place: usize, which: usize) -> u32 {
@@ -72,62 +86,50 @@ impl Table {
         self.len.load(Ordering::Acquire)
     }
 
-    fn chunks(&self) -> RwLockReadGuard<'_, Vec<Arc<Chunk>>> {
+    fn chunks(&self) -> RwLockReadGuard<'_, Vec<Chunk>> {
         self.chunks.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds the next row. For the one writer.
     pub(crate) fn push(&self, slot: Slot) {
         let position = self.len();
-        let (delta, place, chunk) = self.room_for(slot.revision.main, position);
-        let (_, sub) = record::split(slot.revision, slot.tombstone);
-        for (which, number) in [delta, sub, slot.offset].into_iter().enumerate() {
-            chunk.numbers[place * NUMBERS + which].store(number, Ordering::Relaxed);
+        let pushed = self.chunks().last().is_some_and(|last| last.push(slot, position));
+        if !pushed {
+            let chunk = Chunk::new(slot.revision.main, position);
+            assert!(chunk.push(slot, position), "an empty chunk has room for its first row");
+            self.chunks.write().unwrap_or_else(PoisonError::into_inner).push(chunk);
         }
         self.len.store(position + 1, Ordering::Release);
     }
 
-    /// The chunk the next row goes to; a new one if the last is full or too far below `main`.
-    fn room_for(&self, main: i64, position: usize) -> (u32, usize, Arc<Chunk>) {
-        if let Some(last) = self.chunks().last() {
-            let place = position - last.first;
-            let delta = u32::try_from(main - last.base);
-            if let (true, Ok(delta)) = (place < CHUNK_ROWS, delta) {
-                return (delta, place, last.clone());
-            }
-        }
-        let chunk = Arc::new(Chunk::new(main, position));
-        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
-        chunks.push(chunk.clone());
-        (0, 0, chunk)
-    }
-
     /// The first of the first `rows` rows that is not before `revision`; `rows` if there is none.
     pub(crate) fn lower_bound(&self, revision: Revision, rows: usize) -> usize {
-        let chunks = self.chunks();
-        let begun =
-            chunks.partition_point(|chunk| chunk.first < rows && chunk.revision(0) <= revision);
-        let Some(chunk) = begun.checked_sub(1).map(|last| &chunks[last]) else { return 0 };
-        let end = chunks.get(begun).map_or(rows, |next| next.first.min(rows));
-        let (mut low, mut high) = (0, end - chunk.first);
-        while low < high {
-            let middle = low.midpoint(high);
-            if chunk.revision(middle) < revision { low = middle + 1 } else { high = middle }
-        }
-        chunk.first + low
+        lower_bound(&self.chunks(), revision, rows)
     }
 
     /// The row at a position below [`Table::len`].
     pub(crate) fn slot(&self, position: usize) -> Slot {
-        let chunks = self.chunks();
-        let chunk = &chunks[chunks.partition_point(|chunk| chunk.first <= position) - 1];
-        chunk.slot(position - chunk.first)
+        slot(&self.chunks(), position)
     }
 
     /// Where the row of exactly this revision is among the first `rows`.
     pub(crate) fn find(&self, revision: Revision, rows: usize) -> Option<usize> {
-        let position = self.lower_bound(revision, rows);
-        (position < rows && self.slot(position).revision == revision).then_some(position)
+        let chunks = self.chunks();
+        let position = lower_bound(&chunks, revision, rows);
+        (position < rows && slot(&chunks, position).revision == revision).then_some(position)
+    }
+
+    /// The row of exactly this revision among the first `rows`, and the one behind it.
+    pub(crate) fn find_with_next(
+        &self,
+        revision: Revision,
+        rows: usize,
+    ) -> Option<(Slot, Option<Slot>)> {
+        let chunks = self.chunks();
+        let position = lower_bound(&chunks, revision, rows);
+        let found = (position < rows).then(|| slot(&chunks, position))?;
+        let next = (position + 1 < rows).then(|| slot(&chunks, position + 1));
+        (found.revision == revision).then_some((found, next))
     }
 
     /// Several rows from a position on, at least one if there is one, never past `end`.
@@ -140,6 +142,23 @@ impl Table {
         let end = chunks.get(found).map_or(end, |next| next.first.min(end));
         (from..end).map(|position| chunk.slot(position - chunk.first)).collect()
     }
+}
+
+fn lower_bound(chunks: &[Chunk], revision: Revision, rows: usize) -> usize {
+    let begun = chunks.partition_point(|chunk| chunk.first < rows && chunk.revision(0) <= revision);
+    let Some(chunk) = begun.checked_sub(1).map(|last| &chunks[last]) else { return 0 };
+    let end = chunks.get(begun).map_or(rows, |next| next.first.min(rows));
+    let (mut low, mut high) = (0, end - chunk.first);
+    while low < high {
+        let middle = low.midpoint(high);
+        if chunk.revision(middle) < revision { low = middle + 1 } else { high = middle }
+    }
+    chunk.first + low
+}
+
+fn slot(chunks: &[Chunk], position: usize) -> Slot {
+    let chunk = &chunks[chunks.partition_point(|chunk| chunk.first <= position) - 1];
+    chunk.slot(position - chunk.first)
 }
 
 #[cfg(test)]

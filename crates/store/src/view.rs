@@ -42,8 +42,7 @@ impl LogView {
             let missing = || StoreError::Missing { revision: *revision };
             let place = self.place_of(*revision);
             let extent = self.extent(place).ok_or_else(missing)?;
-            let position = extent.segment.table.find(*revision, extent.rows);
-            places.push((place, extent.span(position.ok_or_else(missing)?), asked));
+            places.push((place, extent.find(*revision).ok_or_else(missing)?, asked));
         }
         places.sort_unstable_by_key(|(place, span, _)| (*place, span.start()));
 

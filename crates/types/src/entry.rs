@@ -11,7 +11,7 @@ pub enum EntryKind {
     Normal,
     /// A `raftpb.ConfChange` exactly as Go etcd writes it.
     ConfChange,
-    /// A `raftpb.ConfChangeV2`. Never proposed by us; Go etcd stops on one.
+    /// A `raftpb.ConfChangeV2`. Never proposed in a cluster of etcd.
     ConfChangeV2,
 }
 

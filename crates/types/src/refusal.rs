@@ -244,7 +244,7 @@ impl Refusal {
         Refusal::Other(Code::Unknown, text.into())
     }
 
-    /// Requests that etcd lets through and then stumbles over; we refuse them at the door.
+    /// Requests that are validated before they are proposed, in words of our own.
     pub fn invalid(text: impl Into<Cow<'static, str>>) -> Refusal {
         Refusal::Other(Code::InvalidArgument, text.into())
     }

@@ -55,7 +55,7 @@ async fn alarm(
     request: pb::AlarmRequest,
 ) -> Result<pb::AlarmResponse, Refusal> {
     door::enter(&node, &call)?;
-    // Go etcd stops on an action it does not know (`reference/observed.md` A 5).
+    // Validated before it is proposed (`reference/observed.md` A 5).
     if pb::alarm_request::AlarmAction::try_from(request.action).is_err() {
         return Err(Refusal::invalid("etcdserver: unknown alarm action"));
     }

@@ -36,6 +36,8 @@ pub struct Cleaning {
     tombstones_stay_after: i64,
     /// State to be written down.
     state: Option<(State, u64)>,
+    /// When it was begun.
+    begun: u64,
     /// The dead to be buried.
     marks: Option<Marks>,
     cursor: (usize, usize),
@@ -186,6 +188,7 @@ impl Cleaning {
         segments.splice(self.victims.clone(), output);
         let changed = self.shared.manifest.change(|next| {
             next.segments = segments;
+            next.cleaned = self.begun;
             next.tail = outcome.synced.position.log;
             next.state = outcome.state.map(|(number, _)| number).or(next.state);
             if let Some(marks) = &outcome.marks {
@@ -262,6 +265,7 @@ impl Store {
         let older = &self.sealed[..plan.victims.start];
         let bury = tombstones && older.iter().any(|sealed| sealed.dead.unburied);
         let bury = bury || self.shared.is_image_waiting();
+        let begun = self.next_taken();
         let marks = bury.then(|| self.marks(plan.victims.clone()));
         Cleaning {
             shared: self.shared.clone(),
@@ -270,6 +274,7 @@ impl Store {
             victims: plan.victims,
             tombstones_stay_after: self.shared.tombstones_stay_after(None),
             state,
+            begun,
             marks,
             writer: None,
             output: None,
