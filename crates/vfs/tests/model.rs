@@ -1,5 +1,6 @@
-//! A vector of bytes beside both disks, under random operations.
+//! A vector of bytes, and a map of names, beside both disks, under random operations.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -111,6 +112,77 @@ fn the_disk_in_memory_does_the_same_and_loses_just_what_was_not_synced() {
             check_content(&kept.open(path).expect("its name is durable"), &model.now);
             let lost = crashing.crash(CrashPolicy::LoseUnsynced);
             check_content(&lost.open(path).expect("its name is durable"), &model.synced);
+        });
+    }
+}
+
+/// Which name leads to which content, now and when the directory was last synced.
+type NameMap = BTreeMap<String, Vec<u8>>;
+
+fn check_names(disk: &dyn Disk, dir: &Path, expected: &NameMap) {
+    let found = disk.list(dir).expect("alive").into_iter();
+    let found = found.map(|name| {
+        let content = vfs_read(disk, &dir.join(&name));
+        (name, content)
+    });
+    assert_eq!(found.collect::<NameMap>(), *expected);
+}
+
+fn vfs_read(disk: &dyn Disk, path: &Path) -> Vec<u8> {
+    holdfast_vfs::read_all(disk, path).expect("it is listed")
+}
+
+fn run_names(disk: &dyn Disk, dir: &Path, seed: u64, after_step: impl Fn(&NameMap, &NameMap)) {
+    println!("seed {seed}");
+    let mut chance = Chance(seed);
+    disk.create_dir_all(dir).expect("no fault");
+    let (mut now, mut synced) = (NameMap::new(), NameMap::new());
+    for step in 0..STEPS {
+        let [name, other] = [(); 2].map(|()| format!("f{}", chance.below(6)));
+        let (path, there) = (dir.join(&name), now.contains_key(&name));
+        match chance.below(8) {
+            0..=2 => {
+                let created = disk.create(&path);
+                assert_eq!(created.is_err(), there);
+                if let Ok(file) = created {
+                    let content = step.to_le_bytes().to_vec();
+                    file.write_all_at(&content, 0).expect("no fault");
+                    file.sync_data().expect("no fault");
+                    now.insert(name, content);
+                }
+            }
+            3 | 4 => {
+                assert_eq!(disk.rename(&path, &dir.join(&other)).is_ok(), there);
+                if let Some(content) = now.remove(&name) {
+                    now.insert(other, content);
+                }
+            }
+            5 | 6 => {
+                assert_eq!(disk.remove(&path).is_ok(), there);
+                now.remove(&name);
+            }
+            _ => {
+                disk.sync_dir(dir).expect("no fault");
+                synced = now.clone();
+            }
+        }
+        check_names(disk, dir, &now);
+        after_step(&now, &synced);
+    }
+}
+
+#[test]
+fn names_lead_on_both_disks_where_a_map_says() {
+    for seed in 0..4 {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        run_names(&OsDisk, &root.path().join("d"), seed, |_, _| {});
+        let (disk, dir) = (MemoryDisk::new(), Path::new("/d"));
+        run_names(&disk, dir, seed, |now, synced| {
+            check_names(&disk.crash(CrashPolicy::KeepAll), dir, now);
+            check_names(&disk.crash(CrashPolicy::LoseUnsynced), dir, synced);
+            let pieces = disk.unsynced();
+            check_names(&disk.crash(CrashPolicy::First { pieces }), dir, now);
+            check_names(&disk.crash(CrashPolicy::First { pieces: 0 }), dir, synced);
         });
     }
 }

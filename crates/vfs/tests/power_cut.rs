@@ -73,6 +73,45 @@ fn a_sector_never_shows_a_later_write_without_an_earlier_one() {
     assert_eq!(seen, expected.map(|bytes| bytes.to_vec()).into());
 }
 
+/// Everything a disk with one sector written twice, another once, and a new name can look like, where
+/// the seeded policies only draw from it.
+#[test]
+fn every_piece_that_was_not_synced_is_in_turn_the_last_the_lost_and_the_only_one() {
+    let disk = disk_with_file(2048);
+    let file = disk.open(path("/d/f")).expect("it is there");
+    file.write_all_at(&[1; 1024], 0).expect("no fault");
+    disk.create(path("/d/new")).expect("no fault");
+    file.write_all_at(&[2; 8], 0).expect("no fault");
+    assert_eq!(disk.unsynced(), 4);
+    let found = |policy| {
+        let crashed = disk.crash(policy);
+        let content = read_all(&crashed, path("/d/f")).expect("it is there");
+        let new = crashed.exists(path("/d/new")).expect("alive");
+        (content[0], content[8], content[600], new)
+    };
+    let firsts: Vec<_> = (0..=4).map(|pieces| found(CrashPolicy::First { pieces })).collect();
+    let grown =
+        [(0, 0, 0, false), (1, 1, 0, false), (1, 1, 1, false), (1, 1, 1, true), (2, 1, 1, true)];
+    assert_eq!(firsts, grown);
+    let lost: Vec<_> = (0..4).map(|piece| found(CrashPolicy::AllBut { piece })).collect();
+    assert_eq!(lost, [(0, 0, 1, true), (2, 1, 0, true), (2, 1, 1, false), (1, 1, 1, true)]);
+    let only: Vec<_> = (0..4).map(|piece| found(CrashPolicy::Only { piece })).collect();
+    assert_eq!(only, [(1, 1, 0, false), (0, 0, 1, false), (0, 0, 0, true), (2, 1, 0, false)]);
+}
+
+#[test]
+fn a_change_of_names_is_not_lost_without_those_that_need_it() {
+    let disk = disk_with_file(8);
+    disk.create(path("/d/a")).expect("no fault");
+    disk.rename(path("/d/a"), path("/d/b")).expect("no fault");
+    let names = |policy| disk.crash(policy).list(path("/d")).expect("it is there");
+    assert_eq!(disk.unsynced(), 2);
+    assert_eq!(names(CrashPolicy::AllBut { piece: 0 }), ["f"]);
+    assert_eq!(names(CrashPolicy::AllBut { piece: 1 }), ["a", "f"]);
+    assert_eq!(names(CrashPolicy::Only { piece: 1 }), ["b", "f"]);
+    assert_eq!(names(CrashPolicy::First { pieces: 1 }), ["a", "f"]);
+}
+
 #[test]
 fn a_name_survives_only_if_its_directory_was_synced() {
     let disk = disk_with_file(8);

@@ -32,6 +32,36 @@ pub enum CrashPolicy {
         /// Picks which.
         seed: u64,
     },
+    /// The first so many pieces, in the order they were written: a tear at each border of 512 bytes.
+    First {
+        /// How many, from 0 to [`MemoryDisk::unsynced`](crate::MemoryDisk::unsynced).
+        pieces: usize,
+    },
+    /// All pieces but one, and what cannot be there without it.
+    AllBut {
+        /// Which, from 0.
+        piece: usize,
+    },
+    /// One piece, and what it cannot be there without.
+    Only {
+        /// Which, from 0.
+        piece: usize,
+    },
+}
+
+/// Part of what was not synced, by the operation that made it and its place within: a sector of a
+/// write, a change of length, a change of names.
+pub(super) type Piece = (u64, usize);
+
+/// Which pieces survive.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Choice {
+    /// Those before this one.
+    Before(Piece),
+    /// All but this one.
+    AllBut(Piece),
+    /// This one.
+    Only(Piece),
 }
 
 /// A file's content.
@@ -39,10 +69,19 @@ pub enum CrashPolicy {
 pub(super) struct Content {
     current: Pages,
     durable: Pages,
-    pending: Vec<Change>,
+    /// With the operation that made each.
+    pending: Vec<(u64, Change)>,
+    /// The operation under way.
+    at: u64,
 }
 
 impl Content {
+    /// Notes which operation what follows belongs to.
+    pub(super) fn during(&mut self, operation: u64) -> &mut Content {
+        self.at = operation;
+        self
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.current.len()
     }
@@ -65,11 +104,11 @@ impl Content {
 
     fn change(&mut self, change: Change) {
         apply(&mut self.current, &change);
-        self.pending.push(change);
+        self.pending.push((self.at, change));
     }
 
     pub(super) fn sync(&mut self) {
-        for change in self.pending.drain(..) {
+        for (_, change) in self.pending.drain(..) {
             apply(&mut self.durable, &change);
         }
     }
@@ -92,17 +131,56 @@ impl Content {
             CrashPolicy::LoseUnsynced => self.durable.clone(),
             CrashPolicy::Torn { .. } => self.torn(chance),
             CrashPolicy::Reordered { .. } => self.reordered(chance),
+            CrashPolicy::First { .. } | CrashPolicy::AllBut { .. } | CrashPolicy::Only { .. } => {
+                unreachable!("the disk makes a choice of them")
+            }
         };
-        Content { current: pages.clone(), durable: pages, pending: Vec::new() }
+        Content::found(pages)
+    }
+
+    /// What the next boot finds if these pieces survive.
+    pub(super) fn after_choice(&self, choice: Choice) -> Content {
+        let mut pieces_of: BTreeMap<u64, Vec<Piece>> = BTreeMap::new();
+        for (piece, sector) in self.sectors() {
+            pieces_of.entry(sector.number()).or_default().push(piece);
+        }
+        let survive = |pieces: Vec<Piece>| {
+            let place = |wanted: Piece| pieces.iter().position(|piece| *piece == wanted);
+            let count = match choice {
+                Choice::Before(end) => pieces.iter().filter(|piece| **piece < end).count(),
+                Choice::AllBut(lost) => place(lost).unwrap_or(pieces.len()),
+                Choice::Only(kept) => place(kept).map_or(0, |place| place + 1),
+            };
+            count as u64
+        };
+        let survive_of =
+            pieces_of.into_iter().map(|(sector, pieces)| (sector, survive(pieces))).collect();
+        Content::found(self.with_so_many(survive_of))
+    }
+
+    fn found(pages: Pages) -> Content {
+        Content { current: pages.clone(), durable: pages, ..Content::default() }
+    }
+
+    /// What was not synced, in the order it was written.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Piece> {
+        self.sectors().map(|(piece, _)| piece)
+    }
+
+    fn sectors(&self) -> impl Iterator<Item = (Piece, Change)> {
+        self.pending.iter().flat_map(|(at, change)| {
+            let sectors = change.sectors().into_iter().enumerate();
+            sectors.map(|(within, sector)| ((*at, within), sector))
+        })
     }
 
     fn torn(&self, chance: &mut Chance) -> Pages {
         let mut pages = self.durable.clone();
         let whole = chance.below(self.pending.len() as u64 + 1) as usize;
-        for change in &self.pending[..whole] {
+        for (_, change) in &self.pending[..whole] {
             apply(&mut pages, change);
         }
-        if let Some(change) = self.pending.get(whole) {
+        if let Some((_, change)) = self.pending.get(whole) {
             let sectors = change.sectors();
             let survive = chance.below(sectors.len() as u64 + 1) as usize;
             for sector in &sectors[..survive] {
@@ -116,15 +194,20 @@ impl Content {
     /// the first few survive, never a later one without the earlier.
     fn reordered(&self, chance: &mut Chance) -> Pages {
         let mut changes_of: BTreeMap<u64, u64> = BTreeMap::new();
-        for sector in self.pending.iter().flat_map(Change::sectors) {
+        for (_, sector) in self.sectors() {
             *changes_of.entry(sector.number()).or_default() += 1;
         }
         let mut survive_of = changes_of;
         for survive in survive_of.values_mut() {
             *survive = chance.below(*survive + 1);
         }
+        self.with_so_many(survive_of)
+    }
+
+    /// The durable pages with the first so many changes of each sector.
+    fn with_so_many(&self, mut survive_of: BTreeMap<u64, u64>) -> Pages {
         let mut pages = self.durable.clone();
-        for sector in self.pending.iter().flat_map(Change::sectors) {
+        for (_, sector) in self.sectors() {
             let survive = survive_of.get_mut(&sector.number()).expect("counted above");
             if *survive > 0 {
                 *survive -= 1;

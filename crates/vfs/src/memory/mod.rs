@@ -17,8 +17,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chance::Chance;
-use content::Content;
 pub use content::CrashPolicy;
+use content::{Choice, Content, Piece};
 use names::{Names, NodeId, ROOT};
 
 use crate::{Disk, File, Lock, SECTOR_BYTES, Space};
@@ -105,19 +105,27 @@ impl MemoryDisk {
         self.state().operations
     }
 
+    /// How many pieces are not synced: sectors of writes, changes of length, changes of names. What
+    /// [`CrashPolicy::First`], [`CrashPolicy::AllBut`] and [`CrashPolicy::Only`] choose from.
+    pub fn unsynced(&self) -> usize {
+        self.state().pieces().len()
+    }
+
     /// The disk the next boot would find if power were cut now. Without faults, operations from 0.
     pub fn crash(&self, policy: CrashPolicy) -> MemoryDisk {
         let state = self.state();
+        if let Some(choice) = state.choice(policy) {
+            return MemoryDisk(Arc::new(Mutex::new(state.after_choice(choice))));
+        }
         let mut chance = match policy {
             CrashPolicy::Torn { seed } | CrashPolicy::Reordered { seed } => Chance::new(seed),
-            CrashPolicy::KeepAll | CrashPolicy::LoseUnsynced => Chance::new(0),
+            _ => Chance::new(0),
         };
         let survive = chance.below(state.names.pending() as u64 + 1) as usize;
         let names = state.names.after_crash(|place| match policy {
-            CrashPolicy::KeepAll => true,
-            CrashPolicy::LoseUnsynced => false,
             CrashPolicy::Torn { .. } => place < survive,
             CrashPolicy::Reordered { .. } => chance.below(2) == 0,
+            policy => policy == CrashPolicy::KeepAll,
         });
         let named = names.named();
         let files = state.files.iter().filter(|(node, _)| named.contains(node));
@@ -199,6 +207,36 @@ enum Verdict {
 }
 
 impl State {
+    /// What is not synced, in the order it was made.
+    fn pieces(&self) -> Vec<Piece> {
+        let reachable = self.names.reachable();
+        let files = self.files.iter().filter(|(node, _)| reachable.contains(node));
+        let pieces = files.flat_map(|(_, file)| file.pieces()).chain(self.names.pieces());
+        let mut pieces: Vec<Piece> = pieces.collect();
+        pieces.sort_unstable();
+        pieces
+    }
+
+    fn choice(&self, policy: CrashPolicy) -> Option<Choice> {
+        let piece = |place: usize| self.pieces().get(place).copied();
+        match policy {
+            CrashPolicy::First { pieces } => {
+                Some(Choice::Before(piece(pieces).unwrap_or((u64::MAX, 0))))
+            }
+            CrashPolicy::AllBut { piece: lost } => piece(lost).map(Choice::AllBut),
+            CrashPolicy::Only { piece: kept } => piece(kept).map(Choice::Only),
+            _ => None,
+        }
+    }
+
+    fn after_choice(&self, choice: Choice) -> State {
+        let names = self.names.after_choice(choice);
+        let named = names.named();
+        let files = self.files.iter().filter(|(node, _)| named.contains(node));
+        let files = files.map(|(node, file)| (*node, file.after_choice(choice))).collect();
+        State { names, files, nodes: self.nodes, ..State::default() }
+    }
+
     /// Counts an operation and says whether it may happen.
     fn operation(&mut self) -> io::Result<Verdict> {
         self.alive()?;
@@ -207,6 +245,7 @@ impl State {
             self.alive()?;
         }
         self.operations += 1;
+        self.names.during(self.operations);
         match self.faults.fail_at {
             Some((number, kind)) if number == self.operations => match kind {
                 FaultKind::Eio => Err(io::Error::from_raw_os_error(EIO)),
@@ -248,7 +287,8 @@ impl State {
     }
 
     fn file(&mut self, node: NodeId) -> &mut Content {
-        self.files.get_mut(&node).expect("a file lives while a handle is open")
+        let file = self.files.get_mut(&node).expect("a file lives while a handle is open");
+        file.during(self.operations)
     }
 
     fn new_node(&mut self) -> NodeId {

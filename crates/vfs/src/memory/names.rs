@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path};
 
+use super::content::{Choice, Piece};
+
 /// A file or directory, whatever its name.
 pub(super) type NodeId = u64;
 
@@ -21,6 +23,8 @@ type Name = (NodeId, String);
 struct Change {
     unset: Option<Name>,
     set: Option<(Name, NodeId)>,
+    /// The operation that made it.
+    at: u64,
 }
 
 /// The names of a disk.
@@ -29,9 +33,16 @@ pub(super) struct Names {
     current: BTreeMap<Name, NodeId>,
     durable: BTreeMap<Name, NodeId>,
     pending: Vec<Change>,
+    /// The operation under way.
+    at: u64,
 }
 
 impl Names {
+    /// Notes which operation what follows belongs to.
+    pub(super) fn during(&mut self, operation: u64) {
+        self.at = operation;
+    }
+
     /// The node at `path`, if there is one.
     pub(super) fn find(&self, path: &Path) -> Option<NodeId> {
         let mut node = ROOT;
@@ -76,15 +87,15 @@ impl Names {
     }
 
     pub(super) fn set(&mut self, name: Name, node: NodeId) {
-        self.change(Change { unset: None, set: Some((name, node)) });
+        self.change(Change { unset: None, set: Some((name, node)), at: self.at });
     }
 
     pub(super) fn unset(&mut self, name: Name) {
-        self.change(Change { unset: Some(name), set: None });
+        self.change(Change { unset: Some(name), set: None, at: self.at });
     }
 
     pub(super) fn rename(&mut self, from: Name, to: Name, node: NodeId) {
-        self.change(Change { unset: Some(from), set: Some((to, node)) });
+        self.change(Change { unset: Some(from), set: Some((to, node)), at: self.at });
     }
 
     fn change(&mut self, change: Change) {
@@ -112,17 +123,50 @@ impl Names {
     /// by their place in order.
     pub(super) fn after_crash(&self, mut keep: impl FnMut(usize) -> bool) -> Names {
         let chosen = (0..self.pending.len()).map(&mut keep).collect();
-        let kept = self.with_what_they_need(chosen);
+        self.found(self.with_what_they_need(chosen))
+    }
+
+    /// What the next boot sees if these pieces survive.
+    pub(super) fn after_choice(&self, choice: Choice) -> Names {
+        let pieces = self.pending.iter().map(Change::piece);
+        let kept = match choice {
+            Choice::Before(end) => pieces.map(|piece| piece < end).collect(),
+            Choice::Only(kept) => {
+                self.with_what_they_need(pieces.map(|piece| piece == kept).collect())
+            }
+            Choice::AllBut(lost) => self.without_what_needs(lost),
+        };
+        self.found(kept)
+    }
+
+    fn found(&self, kept: Vec<bool>) -> Names {
         let mut names = self.durable.clone();
         for (change, _) in self.pending.iter().zip(kept).filter(|(_, keep)| *keep) {
             apply(&mut names, change);
         }
-        Names { current: names.clone(), durable: names, pending: Vec::new() }
+        Names { current: names.clone(), durable: names, ..Names::default() }
     }
 
     /// How many changes wait for a sync.
     pub(super) fn pending(&self) -> usize {
         self.pending.len()
+    }
+
+    /// The changes that wait for a sync, in order.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Piece> {
+        self.pending.iter().map(Change::piece)
+    }
+
+    fn without_what_needs(&self, lost: Piece) -> Vec<bool> {
+        let mut gone = BTreeSet::new();
+        let kept = self.pending.iter().map(|change| {
+            let lost = change.piece() == lost || change.names().any(|name| gone.contains(name));
+            if lost {
+                gone.extend(change.names());
+            }
+            !lost
+        });
+        kept.collect()
     }
 
     fn with_what_they_need(&self, mut chosen: Vec<bool>) -> Vec<bool> {
@@ -138,6 +182,10 @@ impl Names {
 }
 
 impl Change {
+    fn piece(&self) -> Piece {
+        (self.at, 0)
+    }
+
     fn names(&self) -> impl Iterator<Item = &Name> {
         self.unset.iter().chain(self.set.iter().map(|(name, _)| name))
     }
