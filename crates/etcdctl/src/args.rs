@@ -1,0 +1,401 @@
+//! From what was typed to a command and its flags, with pflag's and cobra's rules and words.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use bytes::Bytes;
+
+use crate::spec::{Command, Does, Flag, GLOBAL, Kind, ROOT};
+use crate::suggest::nearest;
+use crate::values::{Values, read};
+use crate::{completion, docs, help};
+
+/// Every command has it.
+pub const HELP: Flag = Flag {
+    name: "help",
+    short: Some('h'),
+    kind: Kind::Bool,
+    default: "false",
+    since: "",
+    choices: &[],
+    help: "",
+};
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Print and end.
+    Say {
+        /// For stdout.
+        stdout: String,
+        /// For stderr.
+        stderr: String,
+        /// The exit code.
+        code: u8,
+    },
+    /// Run a command.
+    Run(Does, Call),
+}
+
+/// A command with its arguments.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// From the root to the command.
+    pub path: Vec<&'static Command>,
+    /// What is no flag.
+    pub args: Vec<Bytes>,
+    /// Everything after the program's name, as it was typed.
+    pub raw: Vec<Bytes>,
+    /// The flags.
+    pub values: Values,
+}
+
+impl Call {
+    /// The n-th argument as text.
+    pub fn text(&self, index: usize) -> String {
+        self.args.get(index).map_or(String::new(), |arg| String::from_utf8_lossy(arg).into_owned())
+    }
+
+    /// The flags that come from above the command, which the environment may set.
+    pub fn inherited(&self) -> Vec<&'static Flag> {
+        let above = &self.path[..self.path.len() - 1];
+        let mut flags: Vec<&Flag> = above.iter().flat_map(|above| above.persistent).collect();
+        flags.extend(GLOBAL);
+        flags.sort_by_key(|flag| flag.name);
+        flags
+    }
+}
+
+/// The flags a command takes, with those from above.
+pub fn flags_of(path: &[&'static Command]) -> Vec<&'static Flag> {
+    let own = path.last().map_or(&[][..], |command| command.flags);
+    let above = path.iter().flat_map(|command| command.persistent);
+    own.iter().chain(above).chain(GLOBAL).chain([&HELP]).collect()
+}
+
+/// Reads the command line.
+pub fn parse(typed: Vec<OsString>) -> Outcome {
+    let raw: Vec<Bytes> = typed.into_iter().map(|arg| Bytes::from(arg.into_vec())).collect();
+    if let Some(answer) = hidden(&raw) {
+        return say(answer);
+    }
+    let (path, rest) = match find(&raw) {
+        Ok(found) => found,
+        Err(stderr) => return Outcome::Say { stdout: String::new(), stderr, code: 1 },
+    };
+    let command = *path.last().expect("the root at least");
+    let refused = |text: String| {
+        let usage = help::usage(&path);
+        let stderr = format!("Error: {text}\n{usage}\n");
+        Outcome::Say { stdout: String::new(), stderr, code: 1 }
+    };
+    let mut values = Values::of(flags_of(&path));
+    let args = match read_flags(&rest, &flags_of(&path), &mut values) {
+        Ok(args) => args,
+        Err(text) => return refused(text),
+    };
+    if values.truth("help") {
+        return say(help::full(&path));
+    }
+    match command.does {
+        None => {
+            let names = command.commands.iter().map(Command::name);
+            let typed = args.first().map(|arg| String::from_utf8_lossy(arg).into_owned());
+            let meant = typed.map(|typed| nearest(&typed, names)).unwrap_or_default();
+            let stderr = if meant.is_empty() { String::new() } else { did_you_mean(&meant) };
+            Outcome::Say { stdout: help::full(&path), stderr, code: 0 }
+        }
+        Some(Does::Help) => help_about(&args),
+        Some(Does::Completion) => match completion_refused(&args) {
+            Some(text) => refused(text),
+            None => Outcome::Run(Does::Completion, Call { path, args, raw, values }),
+        },
+        Some(does) => Outcome::Run(does, Call { path, args, raw, values }),
+    }
+}
+
+/// What shells and our own build ask for.
+fn hidden(raw: &[Bytes]) -> Option<String> {
+    let (first, rest) = raw.split_first()?;
+    match std::str::from_utf8(first).ok()? {
+        completion::REQUEST => {
+            let words: Vec<String> =
+                rest.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+            let found = completion::candidates(&words);
+            Some(found.iter().map(|candidate| format!("{candidate}\n")).collect())
+        }
+        docs::MARKDOWN_REQUEST => Some(docs::markdown()),
+        docs::MAN_REQUEST => Some(docs::man_page()),
+        _ => None,
+    }
+}
+
+fn say(stdout: String) -> Outcome {
+    Outcome::Say { stdout, stderr: String::new(), code: 0 }
+}
+
+/// `help a b` is the help of `a b`.
+fn help_about(topic: &[Bytes]) -> Outcome {
+    match find(topic) {
+        Ok((path, _)) => say(help::full(&path)),
+        Err(_) => {
+            let topic: Vec<_> = topic.iter().map(|word| String::from_utf8_lossy(word)).collect();
+            let usage = help::usage(&[&ROOT]);
+            let stderr = format!("Unknown help topic [`{}`]\n{usage}", topic.join("` `"));
+            Outcome::Say { stdout: String::new(), stderr, code: 0 }
+        }
+    }
+}
+
+fn completion_refused(args: &[Bytes]) -> Option<String> {
+    match args {
+        [shell] if completion::SHELLS.iter().any(|known| known.as_bytes() == *shell) => None,
+        [shell] => {
+            let shell = crate::go::quote::quote(shell);
+            Some(format!("invalid argument {shell} for \"etcdctl completion\""))
+        }
+        _ => Some(format!("accepts 1 arg(s), received {}", args.len())),
+    }
+}
+
+fn did_you_mean(words: &[&str]) -> String {
+    let lines: String = words.iter().map(|word| format!("\t{word}\n")).collect();
+    format!("Did you mean this?\n{lines}")
+}
+
+/// The command, and what was typed without its words; or what to say on stderr.
+fn find(typed: &[Bytes]) -> Result<(Vec<&'static Command>, Vec<Bytes>), String> {
+    let mut path = vec![&ROOT];
+    let mut rest = typed.to_vec();
+    loop {
+        let command = *path.last().expect("the root at least");
+        let Some(at) = first_word(&rest, &path) else { return Ok((path, rest)) };
+        let word = String::from_utf8_lossy(&rest[at]).into_owned();
+        match below(command, &word) {
+            Some(found) => {
+                path.push(found);
+                rest.remove(at);
+            }
+            None if path.len() == 1 => return Err(unknown(&word)),
+            None => return Ok((path, rest)),
+        }
+    }
+}
+
+fn unknown(word: &str) -> String {
+    let meant = nearest(word, ROOT.commands.iter().map(Command::name));
+    let mut text = format!(
+        "Error: unknown command {} for \"etcdctl\"\n",
+        crate::go::quote::quote(word.as_bytes())
+    );
+    if !meant.is_empty() {
+        text.push_str(&format!("\n{}\n", did_you_mean(&meant)));
+    }
+    text.push_str("Run 'etcdctl --help' for usage.\n");
+    text
+}
+
+/// The command of that name, or the only one whose name starts like that.
+pub fn below(command: &'static Command, word: &str) -> Option<&'static Command> {
+    let exact = command.commands.iter().find(|below| below.name() == word);
+    let mut starting = command.commands.iter().filter(|below| below.name().starts_with(word));
+    exact.or_else(|| match (starting.next(), starting.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    })
+}
+
+/// Where the first argument is that is neither a flag nor a flag's value.
+fn first_word(typed: &[Bytes], path: &[&'static Command]) -> Option<usize> {
+    let flags = flags_of(path);
+    let mut at = 0;
+    while let Some(arg) = typed.get(at) {
+        let text = String::from_utf8_lossy(arg);
+        if text == "--" {
+            return None;
+        }
+        let is_switch = |named: &dyn Fn(&Flag) -> bool| {
+            flags.iter().any(|flag| named(flag) && flag.kind == Kind::Bool)
+        };
+        if let Some(name) = text.strip_prefix("--") {
+            at += usize::from(!name.contains('=') && !is_switch(&|flag| flag.name == name));
+        } else if let Some(letters) = text.strip_prefix('-').filter(|letters| !letters.is_empty()) {
+            let letter = letters.chars().next();
+            at += usize::from(letters.len() == 1 && !is_switch(&|flag| flag.short == letter));
+        } else if !text.is_empty() {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Reads flags into `values` and gives the rest; the error is pflag's.
+pub fn read_flags(
+    typed: &[Bytes],
+    flags: &[&'static Flag],
+    values: &mut Values,
+) -> Result<Vec<Bytes>, String> {
+    let mut args = Vec::new();
+    let mut typed = typed.iter();
+    while let Some(arg) = typed.next() {
+        if arg.as_ref() == b"--" {
+            args.extend(typed.cloned());
+            break;
+        }
+        let text = String::from_utf8_lossy(arg);
+        if let Some(name) = text.strip_prefix("--") {
+            read_long(&text, name, &mut typed, flags, values)?;
+        } else if text.len() > 1 && text.starts_with('-') {
+            read_letters(&text[1..], &mut typed, flags, values)?;
+        } else {
+            args.push(arg.clone());
+        }
+    }
+    Ok(args)
+}
+
+type Typed<'a> = std::slice::Iter<'a, Bytes>;
+
+fn read_long(
+    arg: &str,
+    name: &str,
+    typed: &mut Typed<'_>,
+    flags: &[&'static Flag],
+    values: &mut Values,
+) -> Result<(), String> {
+    let (name, given) = match name.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (name, None),
+    };
+    if name.is_empty() || name.starts_with('-') {
+        return Err(format!("bad flag syntax: {arg}"));
+    }
+    let Some(flag) = flags.iter().find(|flag| flag.name == name) else {
+        let names = flags.iter().map(|flag| flag.name);
+        let near: Vec<String> =
+            nearest(name, names).iter().map(|name| format!("--{name}")).collect();
+        let near: Vec<&str> = near.iter().map(String::as_str).collect();
+        let meant =
+            if near.is_empty() { String::new() } else { format!("\n\n{}", did_you_mean(&near)) };
+        return Err(format!("unknown flag: --{name}{meant}"));
+    };
+    let value = match given {
+        Some(value) => value,
+        None if flag.kind == Kind::Bool => "true".to_owned(),
+        None => match typed.next() {
+            Some(value) => String::from_utf8_lossy(value).into_owned(),
+            None => return Err(format!("flag needs an argument: --{name}")),
+        },
+    };
+    set(flag, &value, values)
+}
+
+fn read_letters(
+    letters: &str,
+    typed: &mut Typed<'_>,
+    flags: &[&'static Flag],
+    values: &mut Values,
+) -> Result<(), String> {
+    let mut rest = letters;
+    while let Some(letter) = rest.chars().next() {
+        let Some(flag) = flags.iter().find(|flag| flag.short == Some(letter)) else {
+            return Err(format!("unknown shorthand flag: '{letter}' in -{rest}"));
+        };
+        let after = &rest[letter.len_utf8()..];
+        if let Some(value) = after.strip_prefix('=') {
+            return set(flag, value, values);
+        }
+        if flag.kind == Kind::Bool {
+            set(flag, "true", values)?;
+            rest = after;
+            continue;
+        }
+        if !after.is_empty() {
+            return set(flag, after, values);
+        }
+        return match typed.next() {
+            Some(value) => set(flag, &String::from_utf8_lossy(value), values),
+            None => Err(format!("flag needs an argument: '{letter}' in -{rest}")),
+        };
+    }
+    Ok(())
+}
+
+fn set(flag: &'static Flag, typed: &str, values: &mut Values) -> Result<(), String> {
+    let value = read(flag, typed).map_err(|why| {
+        let name = match flag.short {
+            Some(letter) => format!("-{letter}, --{}", flag.name),
+            None => format!("--{}", flag.name),
+        };
+        let typed = crate::go::quote::quote(typed.as_bytes());
+        format!("invalid argument {typed} for \"{name}\" flag: {why}")
+    })?;
+    values.say(flag, value);
+    Ok(())
+}
+
+/// For programs we start: our bytes as their argument.
+pub fn os(bytes: &[u8]) -> &OsStr {
+    OsStr::from_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &str) -> Outcome {
+        parse(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    #[track_caller]
+    fn run(line: &str) -> (Does, Call) {
+        match typed(line) {
+            Outcome::Run(does, call) => (does, call),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn first_complaint(line: &str) -> String {
+        match typed(line) {
+            Outcome::Say { stderr, .. } => stderr.lines().next().unwrap_or_default().to_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_stand_anywhere_and_a_double_dash_ends_them() {
+        let (does, call) = run("-w json --endpoints=a,b get --endpoints c k --limit 0x10 -- --rev");
+        assert_eq!(does, Does::Get);
+        assert_eq!(call.args, ["k", "--rev"]);
+        assert_eq!(call.values.texts("endpoints"), ["a", "b", "c"]);
+        assert_eq!((call.values.text("write-out"), call.values.int("limit")), ("json", 16));
+    }
+
+    #[test]
+    fn the_start_of_a_commands_name_is_enough_if_no_other_starts_like_it() {
+        assert_eq!(run("compact 5").0, Does::Compaction);
+        assert_eq!(first_complaint("comp 5"), "Error: unknown command \"comp\" for \"etcdctl\"");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_flag_is_said_in_pflags_words() {
+        assert_eq!(first_complaint("get --rev"), "Error: flag needs an argument: --rev");
+        assert_eq!(first_complaint("get -w"), "Error: flag needs an argument: 'w' in -w");
+        assert_eq!(first_complaint("get -xw"), "Error: unknown shorthand flag: 'x' in -xw");
+        assert_eq!(first_complaint("get --=x"), "Error: bad flag syntax: --=x");
+        assert_eq!(
+            first_complaint("get -w x --rev=y"),
+            "Error: invalid argument \"y\" for \"--rev\" flag: strconv.ParseInt: parsing \"y\": invalid syntax"
+        );
+    }
+
+    #[test]
+    fn a_mistyped_flag_gets_the_nearest_right_one() {
+        let Outcome::Say { stderr, .. } = typed("get --limti 5") else { panic!("refused") };
+        assert!(
+            stderr.starts_with("Error: unknown flag: --limti\n\nDid you mean this?\n\t--limit\n")
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! lock, elect.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+
+use bytes::Bytes;
+use client::{Election, Mutex, Session, methods};
+use proto::etcdserverpb as pb;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::connect;
+use crate::args::{Call, os};
+use crate::exit::{ERROR, Failure};
+use crate::go::quote::quote;
+
+/// What etcd's client takes for an election.
+const SESSION_TTL: i64 = 60;
+
+/// How a program ended, in Go's words.
+pub fn status_text(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(9)) => "signal: killed".to_owned(),
+        (None, Some(15)) => "signal: terminated".to_owned(),
+        (None, Some(2)) => "signal: interrupt".to_owned(),
+        (None, number) => format!("signal: {}", number.unwrap_or(0)),
+    }
+}
+
+/// Why a program did not start, in Go's words.
+pub fn start_text(program: &[u8], error: &io::Error) -> String {
+    let name = String::from_utf8_lossy(program);
+    match error.kind() {
+        io::ErrorKind::NotFound if !name.contains('/') => {
+            format!("exec: {}: executable file not found in $PATH", quote(program))
+        }
+        io::ErrorKind::NotFound => format!("fork/exec {name}: no such file or directory"),
+        io::ErrorKind::PermissionDenied => format!("fork/exec {name}: permission denied"),
+        _ => format!("fork/exec {name}: {error}"),
+    }
+}
+
+/// Waits until somebody wants us to end.
+pub async fn interrupted() -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::new(ERROR, error.to_string());
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// `lock`.
+pub async fn lock(mut call: Call) -> Result<(), Failure> {
+    let Some((_, program)) = call.args.split_first() else {
+        return Err(Failure::bad_args(
+            "lock takes a lock name argument and an optional command to execute",
+        ));
+    };
+    let program = program.to_vec();
+    let name = call.text(0);
+    let connected = connect(&mut call).await?;
+    let session = Session::new(&connected.patient, call.values.int("ttl")).await?;
+    let mutex = tokio::select! {
+        locked = Mutex::lock(&session, &name) => locked?,
+        ended = interrupted() => {
+            ended?;
+            let key = Bytes::from(format!("{name}/{:x}", session.lease));
+            let request = pb::DeleteRangeRequest { key, ..Default::default() };
+            connected.patient.call(methods::DELETE_RANGE, &request).await?;
+            return Err(Failure::new(ERROR, "context canceled"));
+        }
+    };
+    if !program.is_empty() {
+        return run(program, mutex, &session).await;
+    }
+    let request = pb::RangeRequest { key: mutex.key.clone(), ..Default::default() };
+    let held = connected.call_patiently(ERROR, methods::RANGE, request).await?;
+    if held.kvs.is_empty() {
+        return Err(Failure::new(ERROR, "lock lost on init"));
+    }
+    connected.printer.range(&held)?;
+    tokio::select! {
+        ended = interrupted() => {
+            ended?;
+            Ok(mutex.unlock(&session).await?)
+        }
+        () = session.ended() => Err(Failure::new(ERROR, "session expired")),
+    }
+}
+
+/// Runs a program under the lock and ends as it ends.
+async fn run(program: Vec<Bytes>, mutex: Mutex, session: &Session) -> Result<(), Failure> {
+    let mut command = Command::new(os(&program[0]));
+    command
+        .args(program[1..].iter().map(|arg| os(arg)))
+        .env("ETCD_LOCK_KEY", os(&mutex.key))
+        .env("ETCD_LOCK_REV", mutex.revision.to_string())
+        .stdin(Stdio::null());
+    // The lease is kept alive meanwhile, so nothing may block this thread.
+    let ended = tokio::task::spawn_blocking(move || command.status()).await;
+    let ended = ended.map_err(|error| Failure::new(ERROR, error.to_string()))?;
+    let unlocked = mutex.unlock(session).await;
+    match ended {
+        Ok(status) if status.success() => Ok(unlocked?),
+        Ok(status) => {
+            let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);
+            Err(Failure::new(code, status_text(status)))
+        }
+        Err(error) => Err(Failure::new(ERROR, start_text(&program[0], &error))),
+    }
+}
+
+/// `elect`.
+pub async fn elect(mut call: Call) -> Result<(), Failure> {
+    if !(1..=2).contains(&call.args.len()) {
+        return Err(Failure::bad_args(
+            "elect takes one election name argument and an optional proposal argument",
+        ));
+    }
+    let connected = connect(&mut call).await?;
+    let name = call.text(0);
+    match (call.args.get(1), call.values.truth("listen")) {
+        (None, false) => Err(Failure::bad_args("no proposal argument but -l not set")),
+        (Some(_), true) => Err(Failure::bad_args("proposal given but -l is set")),
+        (None, true) => observe(&connected, &name).await,
+        (Some(proposal), false) => campaign(&connected, &name, proposal).await,
+    }
+}
+
+async fn observe(connected: &crate::settings::Session, name: &str) -> Result<(), Failure> {
+    let mut printed = Ok(());
+    let observing = Election::observe(&connected.patient, name, |answer| {
+        let now = connected.printer.range(&answer);
+        printed = std::mem::replace(&mut printed, Ok(())).and(now);
+    });
+    tokio::select! {
+        lost = observing => {
+            lost?;
+            Err(Failure::new(ERROR, "elect: observer lost"))
+        }
+        ended = interrupted() => ended,
+    }?;
+    printed
+}
+
+async fn campaign(
+    connected: &crate::settings::Session,
+    name: &str,
+    proposal: &Bytes,
+) -> Result<(), Failure> {
+    let session = Session::new(&connected.patient, SESSION_TTL).await?;
+    let election = tokio::select! {
+        won = Election::campaign(&session, name, proposal) => won?,
+        ended = interrupted() => {
+            ended?;
+            let key = Bytes::from(format!("{name}/{:x}", session.lease));
+            let request = pb::DeleteRangeRequest { key, ..Default::default() };
+            connected.patient.call(methods::DELETE_RANGE, &request).await?;
+            return Err(Failure::new(ERROR, "context canceled"));
+        }
+    };
+    let request = pb::RangeRequest { key: election.key.clone(), ..Default::default() };
+    connected.printer.range(&connected.call_patiently(ERROR, methods::RANGE, request).await?)?;
+    tokio::select! {
+        ended = interrupted() => {
+            ended?;
+            Ok(election.resign(&session).await?)
+        }
+        () = session.ended() => Err(Failure::new(ERROR, "elect: session expired")),
+    }
+}

@@ -1,0 +1,44 @@
+//! etcdctl: the command line client.
+//!
+//! Reading order: `spec` (commands and flags as data), `args` (what was typed), `settings` (flags and
+//! environment become a client), `commands` (what each does), `output` (how answers look).
+//!
+//! Words, streams and exit codes are etcd's (`reference/etcdctl.md`); what we add never gets in the way
+//! of a script: progress bars only on a terminal, hints only where nothing else would be said.
+
+mod args;
+mod commands;
+mod completion;
+mod docs;
+mod exit;
+mod go;
+mod help;
+mod journal;
+mod output;
+mod progress;
+mod prompt;
+mod settings;
+mod spec;
+mod suggest;
+mod values;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::Outcome;
+
+fn main() -> ExitCode {
+    let typed: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let ended = match args::parse(typed) {
+        Outcome::Say { stdout, stderr, code } => {
+            output::print(stdout.as_bytes());
+            output::complain(&stderr);
+            return ExitCode::from(code);
+        }
+        Outcome::Run(does, call) => commands::run(does, call),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
