@@ -7,6 +7,8 @@
 #![allow(missing_docs, reason = "generated; the fields are explained in the reference")]
 #![allow(clippy::all, reason = "generated")]
 
+pub mod lenient;
+
 macro_rules! packages {
     ($($name:ident),*) => {
         $(pub mod $name {

@@ -26,6 +26,11 @@ struct Put {
     value: bytes::Bytes,
 }
 
+impl prost::Name for Put {
+    const NAME: &'static str = "Put";
+    const PACKAGE: &'static str = "test";
+}
+
 const CALLS: u64 = 400_000;
 
 fn main() -> Result<(), Box<dyn Error>> {

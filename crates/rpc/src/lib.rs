@@ -12,6 +12,10 @@
 //! # use holdfast_rpc as rpc;
 //! # #[derive(Clone, PartialEq, prost::Message)]
 //! # struct Echo {}
+//! # impl prost::Name for Echo {
+//! #     const NAME: &'static str = "Echo";
+//! #     const PACKAGE: &'static str = "test";
+//! # }
 //! let mut router = Router::new();
 //! router.unary_of("/test.Echo/Once", |_call: Call, request: Echo| async move { Ok(request) });
 //! router.bidi("/test.Echo/Stream", |_call: Call, mut inbound: Inbound, mut sink: Sink| async move {

@@ -3,7 +3,8 @@
 //! An answer is anything that knows its encoded length and can write itself, so that a page of
 //! stored rows is spliced from their bytes instead of being encoded again.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+use proto::lenient;
 use types::{Code, Refusal};
 
 /// Bytes before every gRPC message: a flag and a length.
@@ -66,7 +67,7 @@ pub(crate) fn frame<R: Reply + ?Sized>(reply: &R) -> Bytes {
 ///
 /// # Errors
 /// The refusal Go's gRPC sends for a message it cannot read (`reference/observed.md` F).
-pub fn decode<M: prost::Message + Default>(message: impl Buf) -> Result<M, Refusal> {
+pub fn decode<M: prost::Message + prost::Name + Default>(message: Bytes) -> Result<M, Refusal> {
     read(message, "error unmarshalling request")
 }
 
@@ -74,22 +75,34 @@ pub fn decode<M: prost::Message + Default>(message: impl Buf) -> Result<M, Refus
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_streamed<M: prost::Message + Default>(message: impl Buf) -> Result<M, Refusal> {
+pub fn decode_streamed<M: prost::Message + prost::Name + Default>(
+    message: Bytes,
+) -> Result<M, Refusal> {
     read(message, "failed to unmarshal the received message")
 }
 
-fn read<M: prost::Message + Default>(message: impl Buf, what: &str) -> Result<M, Refusal> {
-    M::decode(message).map_err(|error| {
+fn read<M: prost::Message + prost::Name + Default>(
+    message: Bytes,
+    what: &str,
+) -> Result<M, Refusal> {
+    let strictly = M::decode(message.clone());
+    // Go skips a known field of another wire type as if it were unknown; prost refuses the message.
+    let decoded = strictly.or_else(|error| match lenient::mended(&M::full_name(), &message) {
+        Some(mended) => M::decode(Bytes::from(mended)),
+        None => Err(error),
+    });
+    decoded.map_err(|error| {
         // prost keeps its reasons private; its words are the only way to tell them apart.
         let said = error.to_string();
         let reason = if said.contains("UTF-8") {
+            // Go's decoder gives this one without its name.
             "string field contains invalid UTF-8"
         } else if said.contains("recursion limit") {
-            "exceeded maximum recursion depth"
+            "proto: exceeded maximum recursion depth"
         } else {
-            "cannot parse invalid wire-format data"
+            "proto: cannot parse invalid wire-format data"
         };
-        let text = format!("grpc: {what}: proto: {reason}");
+        let text = format!("grpc: {what}: {reason}");
         Refusal::Other(Code::Internal, text.into())
     })
 }

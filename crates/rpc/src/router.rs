@@ -84,7 +84,7 @@ impl Router {
     /// Like [`Router::unary`], with the request decoded.
     pub fn unary_of<M, F, Fut, R>(&mut self, path: &'static str, handler: F)
     where
-        M: prost::Message + Default + 'static,
+        M: prost::Message + prost::Name + Default + 'static,
         F: Fn(Call, M) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, Refusal>> + 'static,
         R: Reply,

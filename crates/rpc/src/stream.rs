@@ -119,7 +119,10 @@ impl Inbound {
     ///
     /// # Errors
     /// As [`Inbound::next`], and when the message is not an `M`.
-    pub async fn next_of<M: prost::Message + Default>(&mut self) -> Result<Option<M>, Refusal> {
+    pub async fn next_of<M>(&mut self) -> Result<Option<M>, Refusal>
+    where
+        M: prost::Message + prost::Name + Default,
+    {
         self.next().await?.map(reply::decode_streamed).transpose()
     }
 

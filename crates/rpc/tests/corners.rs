@@ -94,9 +94,10 @@ fn a_unary_call_without_a_message_is_answered_even_if_its_headers_end_the_stream
 #[test]
 fn a_message_cut_short_is_an_unexpected_end() {
     let whole = framed(b"hello");
-    for cut in [1, 4, 5, 9] {
+    // Go reads a prefix that is cut short as none at all.
+    for (cut, text) in [(1, "EOF"), (4, "EOF"), (5, "unexpected EOF"), (9, "unexpected EOF")] {
         let answer = ask(request("/test.Echo/Once"), &[&whole[..cut]]);
-        assert_eq!(answer.outcome(), ("2", "unexpected EOF"), "after {cut} bytes");
+        assert_eq!(answer.outcome(), ("2", text), "after {cut} bytes");
     }
     let answer = ask(request("/test.Echo/Stream"), &[&whole[..7]]);
     assert_eq!(answer.outcome(), ("13", "unexpected EOF"));
@@ -140,10 +141,10 @@ fn unreadable_messages_are_described_in_the_words_of_go() {
         let answer = ask(request("/test.Echo/Text"), &[&framed(message)]);
         let (code, text) = answer.outcome();
         assert_eq!(code, "13");
-        let said = text.strip_prefix("grpc: error unmarshalling request: proto: ");
+        let said = text.strip_prefix("grpc: error unmarshalling request: ");
         said.expect("the same beginning").to_owned()
     };
-    assert_eq!(said(b"\x0a\x05abc"), "cannot parse invalid wire-format data");
+    assert_eq!(said(b"\x0a\x05abc"), "proto: cannot parse invalid wire-format data");
     assert_eq!(said(b"\x0a\x01\xff"), "string field contains invalid UTF-8");
 }
 

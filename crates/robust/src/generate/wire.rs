@@ -173,11 +173,15 @@ fn odd_types(world: &mut World) -> Call {
         }
         message
     };
-    let choices: [(&str, Vec<u8>); 9] = [
+    let choices: [(&str, Vec<u8>); 11] = [
         // Put{key: as varint}, Put{value: as fixed64}, Range{limit: as bytes}.
         ("/etcdserverpb.KV/Put", vec![0x08, 0x01]),
         ("/etcdserverpb.KV/Put", [&[0x0a, 0x01, b'a', 0x11][..], &[1; 8]].concat()),
         ("/etcdserverpb.KV/Range", vec![0x0a, 0x01, b'a', 0x1a, 0x01, 0x01]),
+        // Txn{success: [{request_put: {key: "a", value: as group}}]}, and Txn{compare: [{target: as
+        // string}]}.
+        ("/etcdserverpb.KV/Txn", vec![0x12, 7, 0x12, 5, 0x0a, 1, b'a', 0x13, 0x14]),
+        ("/etcdserverpb.KV/Txn", vec![0x0a, 6, 0x12, 1, b'x', 0x1a, 1, b'a']),
         // An unknown field, and a group.
         ("/etcdserverpb.KV/Range", vec![0x0a, 0x01, b'a', 0xf8, 0x07, 0x01]),
         ("/etcdserverpb.KV/Range", vec![0x0a, 0x01, b'a', 0xfb, 0x07, 0xfc, 0x07]),

@@ -36,6 +36,11 @@ pub struct Text {
     pub text: String,
 }
 
+impl prost::Name for Text {
+    const NAME: &'static str = "Text";
+    const PACKAGE: &'static str = "test";
+}
+
 /// What the handlers count.
 #[derive(Debug, Default)]
 pub struct Counts {
