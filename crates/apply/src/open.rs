@@ -35,6 +35,12 @@ pub enum RecoverError {
         /// Under which name it is stored.
         key: &'static str,
     },
+    /// Whoever serves this data must ask for passwords, and nobody here does yet.
+    #[error(
+        "authentication is enabled in this data and this server cannot check passwords yet: serving it \
+         would open it to everybody"
+    )]
+    AuthEnabled,
 }
 
 impl Applier {
@@ -47,6 +53,9 @@ impl Applier {
         store: Store,
         restored: &Restored,
     ) -> Result<Applier, RecoverError> {
+        if store.state().get(Bucket::Auth, b"authEnabled").is_some_and(|value| value[..] != [0]) {
+            return Err(RecoverError::AuthEnabled);
+        }
         let mvcc = keyspace(&store, restored.checkpoint.as_ref())?;
         let leases = lessor(&config, &store, &mvcc)?;
         let membership = Membership::restore(config.learners_max, store.state())?;

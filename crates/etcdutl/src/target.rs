@@ -173,11 +173,7 @@ fn put(batch: &mut Batch, bucket: &Bytes, key: Bytes, value: Bytes) -> Result<()
             || Failure::new(format!("bucket key holds a row that cannot be read: {key:02x?}"));
         let (revision, tombstone) = Revision::from_bytes(&key).ok_or_else(unreadable)?;
         let row = Row::decode(revision, tombstone, value).map_err(|_| unreadable())?;
-        // A row without a key is how a bumped revision is marked in a database, now or by an earlier
-        // restore. No client can see it; our store takes the revision from the compaction beside it.
-        if !row.key().is_empty() {
-            batch.rows.push(row);
-        }
+        batch.rows.push(row);
     } else if let Some(bucket) = Bucket::from_name(bucket) {
         batch.state.push(StateChange::Set { bucket, key, value });
     }

@@ -111,11 +111,15 @@ impl Restore {
         if main <= self.covered {
             return Err("the index image, or the empty store, covers it already");
         }
-        if row.key.is_empty() {
-            return Err("it has no key");
-        }
         let sub =
             u32::try_from(row.revision.sub).map_err(|_| "its sub revision is out of range")?;
+        if row.key.is_empty() {
+            return if is_bump(row) {
+                Ok(Record { main, created: main, version: 1, sub })
+            } else {
+                Err("it has no key")
+            };
+        }
         if row.tombstone {
             return Ok(Record { main, created: 0, version: 0, sub });
         }
@@ -135,6 +139,13 @@ impl Restore {
         view.current = view.current.max(view.compacted);
         Mvcc::from_view(view)
     }
+}
+
+/// Whether a row is the empty one with which `snapshot restore --bump-revision` raises the revision.
+/// No request reaches the empty key, but the row counts in hashes, and Go etcd keeps it: so do we.
+fn is_bump(row: &RowMeta<'_>) -> bool {
+    let RowMeta { tombstone, create_revision, version, lease, .. } = *row;
+    (tombstone, create_revision, version, lease) == (false, 0, 0, 0)
 }
 
 #[cfg(test)]
@@ -167,6 +178,17 @@ mod tests {
         check(RowMeta { key: b"", ..meta(6, 0) }, Some("row 6.0 cannot be: it has no key"));
         let sub = "row 6.4294967296 cannot be: its sub revision is out of range";
         check(meta(6, 1 << 32), Some(sub));
+    }
+
+    #[test]
+    fn the_empty_row_of_a_bumped_restore_raises_the_revision_and_nothing_else() {
+        let mut restore = Restore::new();
+        restore.row(meta(5, 0)).expect("a first row");
+        let bump = RowMeta { key: b"", create_revision: 0, version: 0, ..meta(1005, 0) };
+        restore.row(bump).expect("an empty row");
+        let mvcc = restore.finish(1005);
+        assert_eq!((mvcc.current_revision(), mvcc.compact_revision()), (1005, 1005));
+        assert!(mvcc.view().keeps(b"", Revision { main: 1005, sub: 0 }));
     }
 
     #[test]
