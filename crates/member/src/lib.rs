@@ -4,15 +4,27 @@
 //! [`Engine`] applies: it answers proposers, feeds watchers, counts leases. A shell gives them threads,
 //! disks and clocks; a simulation gives them one thread and a seed. Neither ever waits.
 //!
-//! Not here: sockets and threads (see `server`), what entries do (see `apply`).
+//! Around them stand the other decisions of a member, pure as well: [`recover`] (from two logs to the parts of
+//! a member), [`LogWriter`] (append, sync, only then tell), [`House`] (when to clean and to checkpoint), and the
+//! long jobs that others drive in steps.
+//!
+//! Not here: sockets and threads (see `node`), what entries do (see `apply`).
 
 pub mod auto_compaction;
 mod engine;
 mod front;
+mod house;
 mod identity;
+mod jobs;
+mod log_writer;
+mod recover;
 
 pub use engine::{Effect as EngineEffect, Engine, Options as EngineOptions, Stored, Syncing};
 pub use front::{
     Effect as FrontEffect, Front, Input as FrontInput, Options as FrontOptions, Proposal,
 };
+pub use house::{CHECKPOINT_REVISIONS_MIN, Chore, House};
 pub use identity::{RequestIds, added_member_id, bootstrap_member_id, cluster_id};
+pub use jobs::{CheckpointJob, HashRead, HistoryRead};
+pub use log_writer::{LogDone, LogWork, LogWriter};
+pub use recover::{BootError, Notice, RecoverOptions, Recovered, recover};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use apply::{Fault, ReadView};
 use consensus::{Role, Standing};
 use lease::KeepAlive;
-use member::{Engine, EngineEffect, Proposal, RequestIds, Stored};
+use member::{Chore, Engine, EngineEffect, House, Proposal, RequestIds, Stored};
 use mvcc::HashTriple;
 use prost::Message as _;
 use proto::etcdserverpb as pb;
@@ -23,7 +23,7 @@ use crate::lane::{LaneMessage, Outcome};
 use crate::report::chain;
 use crate::shared::{ClusterView, Shared};
 use crate::start::SyncJob;
-use crate::timed::Timed;
+use crate::timed::{self, Timed};
 use crate::upkeep::UpkeepJob;
 use crate::{Event, LeaseLeft};
 
@@ -88,10 +88,8 @@ pub(crate) struct EngineThread {
     pub(crate) upkeep: Sender<UpkeepJob>,
     pub(crate) streams: HashMap<watch::StreamId, mpsc::UnboundedSender<Vec<watch::Response>>>,
     pub(crate) ids: RequestIds,
-    pub(crate) cleaning: bool,
+    pub(crate) house: House,
     pub(crate) defragmenting: Vec<oneshot::Sender<()>>,
-    pub(crate) checkpointing: bool,
-    pub(crate) checkpoint_revision: i64,
     pub(crate) timed: Timed,
     /// What an entry of the last group took, on average.
     pub(crate) per_entry: Duration,
@@ -162,7 +160,11 @@ impl EngineThread {
     fn apply(&mut self, entries: &[Entry]) -> Result<(), Fault> {
         let began = Instant::now();
         let effects = self.engine.apply(entries, self.shared.now_ms())?;
-        self.per_entry = began.elapsed() / u32::try_from(entries.len().max(1)).unwrap_or(1);
+        let took = began.elapsed();
+        self.per_entry = took / u32::try_from(entries.len().max(1)).unwrap_or(1);
+        if self.shared.report.took("", took, &|| timed::describe(entries)) {
+            self.shared.metrics.server.slow_applies.inc();
+        }
         self.effects(effects);
         self.shared.metrics.disk.backend_commit.observe_duration(began.elapsed());
         Ok(())
@@ -208,7 +210,8 @@ impl EngineThread {
             EngineMessage::Checkpointed(done) => self.checkpointed(done),
             EngineMessage::Defragment { answer } => {
                 self.defragmenting.push(answer);
-                self.clean()?;
+                let chores = self.house.defragment(&mut self.engine)?;
+                self.chores(chores);
             }
             EngineMessage::Snapshot { answer } => {
                 self.engine.applier_mut().flush()?;
@@ -347,8 +350,8 @@ impl EngineThread {
     fn tick(&mut self) -> Result<(), Fault> {
         let effects = self.engine.ticked(self.shared.now_ms());
         self.effects(effects);
-        self.clean()?;
-        self.checkpoint()?;
+        let chores = self.house.tick(&mut self.engine)?;
+        self.chores(chores);
         self.figures();
         Ok(())
     }
@@ -373,103 +376,43 @@ impl EngineThread {
         more
     }
 
-    /// Begins a round of cleaning if one is worth while and none is under way.
-    fn clean(&mut self) -> Result<(), Fault> {
-        if self.cleaning {
-            return Ok(());
-        }
-        // Defragment waits for the pruning of the last compaction: what is not forgotten yet cannot be
-        // cleaned.
-        let all = !self.defragmenting.is_empty() && !self.engine.applier().is_pruning();
-        let store = self.engine.applier_mut().store();
-        let begun = if all { store.begin_clean_all()? } else { store.begin_clean()? };
-        match begun {
-            Some(cleaning) => {
-                self.cleaning = true;
-                let _ = self.upkeep.send(UpkeepJob::Clean(Box::new(cleaning)));
-            }
-            None if all => {
-                self.publish_sizes();
-                for answer in self.defragmenting.drain(..) {
-                    let _ = answer.send(());
+    fn chores(&mut self, chores: Vec<Chore>) {
+        for chore in chores {
+            match chore {
+                Chore::Clean(cleaning) => drop(self.upkeep.send(UpkeepJob::Clean(cleaning))),
+                Chore::Checkpoint(job) => drop(self.upkeep.send(UpkeepJob::Checkpoint(job))),
+                Chore::Publish(view) => self.publish(*view),
+                Chore::Defragmented => {
+                    self.publish_sizes();
+                    for answer in self.defragmenting.drain(..) {
+                        let _ = answer.send(());
+                    }
                 }
             }
-            None => {}
         }
-        Ok(())
     }
 
     fn cleaned(&mut self, cleaning: Cleaning, failed: Option<StoreError>) -> Result<(), Fault> {
-        self.cleaning = false;
-        match failed {
-            None => {
-                self.engine.applier_mut().store().finish_clean(cleaning);
-                // The published view holds the old segments; without a new one their files stay.
-                self.publish_again();
-                self.clean()
-            }
-            Some(error) => {
-                self.engine.applier_mut().store().abandon_clean(cleaning);
-                let what = "cleaning the store";
-                self.shared.report.report(Event::UpkeepFailed { what, error: chain(&error) });
-                Ok(())
-            }
-        }
-    }
-
-    fn publish_again(&mut self) {
-        if self.engine.applier_mut().flush().is_ok() {
-            let view = self.engine.applier().view();
-            self.publish(view);
-        }
-    }
-
-    /// A checkpoint when about as much has changed as there is, so its cost stays in proportion.
-    fn checkpoint(&mut self) -> Result<(), Fault> {
-        const REVISIONS_MIN: i64 = 100_000;
-        let revision = self.engine.applier().revision();
-        if self.checkpointing || revision < self.checkpoint_revision + REVISIONS_MIN {
-            return Ok(());
-        }
-        let keys = self.engine.applier().live_keys();
-        if revision < self.checkpoint_revision + i64::try_from(keys / 2).unwrap_or(i64::MAX) {
-            return Ok(());
-        }
-        let (image, writer) = self.engine.applier_mut().begin_checkpoint()?;
-        self.checkpointing = true;
-        self.checkpoint_revision = revision;
-        let _ = self.upkeep.send(UpkeepJob::Checkpoint(Box::new((image, writer))));
+        let chores = self.house.cleaned(&mut self.engine, cleaning, failed.is_none())?;
+        self.chores(chores);
+        self.upkeep_failed("cleaning the store", failed);
         Ok(())
     }
 
     fn checkpointed(&mut self, done: Result<CheckpointDone, StoreError>) {
-        self.checkpointing = false;
-        match done {
-            Ok(done) => self.engine.applier_mut().store().finish_checkpoint(done),
-            Err(error) => {
-                let what = "writing the index checkpoint";
-                self.shared.report.report(Event::UpkeepFailed { what, error: chain(&error) });
-            }
+        let failed = self.house.checkpointed(&mut self.engine, done).err();
+        self.upkeep_failed("writing the index checkpoint", failed);
+    }
+
+    fn upkeep_failed(&self, what: &'static str, failed: Option<StoreError>) {
+        if let Some(error) = failed {
+            self.shared.report.report(Event::UpkeepFailed { what, error: chain(&error) });
         }
     }
 
     /// Leaves a store that needs no replay. What fails here costs the next start some time.
     fn stop(&mut self) -> Option<Stored> {
-        let stopped = (|| -> Result<Stored, Fault> {
-            if !self.checkpointing {
-                let (image, mut writer) = self.engine.applier_mut().begin_checkpoint()?;
-                for chunk in image {
-                    writer.write(&chunk)?;
-                }
-                let done = writer.commit()?;
-                self.engine.applier_mut().store().finish_checkpoint(done);
-            }
-            let syncing = self.engine.begin_sync()?;
-            let done = syncing.handle.sync()?;
-            self.engine.synced(done);
-            Ok(syncing.stored)
-        })();
-        match stopped {
+        match self.house.leave(&mut self.engine) {
             Ok(stored) => Some(stored),
             Err(fault) => {
                 let what = "leaving the store";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use member::{Front, FrontEffect, FrontInput, Proposal, RequestIds, Stored};
+use member::{Front, FrontEffect, FrontInput, LogWork, Proposal, RequestIds, Stored};
 use proto::raftpb::ConfChange;
 use types::Refusal;
 
@@ -83,10 +83,11 @@ impl Out<'_> {
         for effect in effects {
             match effect {
                 FrontEffect::Persist(persist) => {
-                    let _ = self.log.send(LogMessage::Persist(persist));
+                    let _ = self.log.send(LogMessage::Work(LogWork::Persist(persist)));
                 }
                 FrontEffect::Mark { index, term, conf_state } => {
-                    let _ = self.log.send(LogMessage::Mark { index, term, conf_state });
+                    let mark = LogWork::Mark { index, term, conf_state };
+                    let _ = self.log.send(LogMessage::Work(mark));
                 }
                 // A lone member has nobody to send to.
                 FrontEffect::Send(_) => {}

@@ -303,6 +303,13 @@ impl Node {
         self.shared.stopping.load(Ordering::Acquire)
     }
 
+    /// Notes how long a read took, for those that take too long.
+    pub fn read_took(&self, prefix: &'static str, took: Duration, what: &dyn Fn() -> String) {
+        if self.shared.report.took(prefix, took, what) {
+            self.shared.metrics.server.slow_applies.inc();
+        }
+    }
+
     /// Ends the process over a fault of the store that a reader found.
     pub fn fault(&self, what: &'static str, error: &dyn std::error::Error) {
         let error = crate::report::chain(error);

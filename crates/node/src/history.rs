@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use apply::ReadView;
-use types::{Revision, Row};
+use member::HistoryRead;
 
 use crate::Event;
 use crate::engine::EngineMessage;
@@ -14,9 +13,6 @@ use crate::shared::Shared;
 /// A stretch of history that the watch hub wants.
 #[derive(Debug)]
 pub(crate) struct HistoryJob(pub(crate) watch::HistoryRequest);
-
-/// Bytes of the log read at a time.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Runs until nobody can ask any more.
 pub(crate) fn run(inbox: &Receiver<HistoryJob>, shared: &Arc<Shared>) {
@@ -41,37 +37,10 @@ fn read(
     request: watch::HistoryRequest,
     shared: &Arc<Shared>,
 ) -> Result<watch::History, store::StoreError> {
-    let view = shared.view.load_full();
-    let to = request.to;
-    let mut scan = view.log.scan(Revision::first_of(request.from));
-    let mut reader = request.reader();
-    let mut ended = false;
-    'reading: loop {
-        let chunk = scan.next_chunk(CHUNK_BYTES)?;
-        if chunk.is_empty() {
-            ended = true;
-            break;
+    let mut read = HistoryRead::new(request, shared.view.load().as_ref().clone());
+    loop {
+        if let Some(history) = read.step(|| shared.view.load().index.compact_revision())? {
+            return Ok(history);
         }
-        for row in chunk {
-            if to < row.revision.main {
-                ended = true;
-                break 'reading;
-            }
-            if !reader.offer(row, |row| previous(&view, row))? {
-                break 'reading;
-            }
-        }
-    }
-    // Looked up after the rows were read: what was compacted meanwhile may have been missing.
-    let compacted = shared.view.load().index.compact_revision();
-    Ok(if ended { reader.ended(compacted) } else { reader.stopped(compacted) })
-}
-
-/// The key as it was just before a change; nothing if that is compacted.
-fn previous(view: &ReadView, row: &Row) -> Result<Option<Row>, store::StoreError> {
-    let before = row.revision.main - 1;
-    match view.index.get_at(row.key(), before) {
-        Ok(Some(at)) if 0 < before => view.log.read(at.revision).map(Some),
-        Ok(_) | Err(_) => Ok(None),
     }
 }

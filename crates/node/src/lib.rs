@@ -30,9 +30,9 @@ mod start;
 mod timed;
 mod upkeep;
 
-pub use boot::BootError;
 pub use config::Config;
 pub use handle::{KeepAliveAnswer, LeaseLeft, Node, WatchStream};
+pub use member::BootError;
 pub use report::{Event, Report};
 pub use shared::{ClusterView, Figures, HashSource};
 pub use start::{Running, start};

@@ -1,6 +1,7 @@
 //! What a member has to tell its operator. The shell words it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use consensus::Standing;
 use types::MemberId;
@@ -79,10 +80,36 @@ pub enum Event {
     },
 }
 
+/// A unary call and what it took.
+#[derive(Clone, Debug)]
+pub struct SlowCall {
+    /// `/package.Service/Method`.
+    pub method: &'static str,
+    /// Where it came from.
+    pub remote: String,
+    /// What was asked, without values.
+    pub request: String,
+    /// From the whole request to the answer.
+    pub took: Duration,
+    /// Bytes of the request.
+    pub request_bytes: usize,
+    /// Bytes of the answer; 0 for a refusal.
+    pub response_bytes: usize,
+}
+
 /// Whoever listens. [`Event::Fatal`] must not return.
 pub trait Report: Send + Sync + 'static {
     /// Takes an event.
     fn report(&self, event: Event);
+
+    /// Something was applied or read, in this time. True when that is too long, and was said: `what`
+    /// is asked only then.
+    fn took(&self, _prefix: &'static str, _took: Duration, _what: &dyn Fn() -> String) -> bool {
+        false
+    }
+
+    /// A call took longer than an operator wants.
+    fn slow_call(&self, _call: &SlowCall) {}
 }
 
 /// An error and all its causes in one line.

@@ -8,7 +8,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use member::{Engine, EngineOptions, Front, FrontOptions, RequestIds, Stored};
+use member::{
+    CHECKPOINT_REVISIONS_MIN, Engine, EngineOptions, Front, FrontOptions, House, LogWork,
+    LogWriter, Recovered, RequestIds, Stored,
+};
 use metrics::Metrics;
 use mvcc::CompactionHashes;
 use store::SyncHandle;
@@ -60,13 +63,13 @@ pub fn start(
     let (front_sender, front_inbox) = channel();
     let (engine_sender, engine_inbox) = channel();
     let shared = Arc::new(Shared {
-        member: booted.member,
-        cluster_id: booted.cluster_id,
+        member: booted.parts.member,
+        cluster_id: booted.parts.cluster_id,
         front: front_sender,
         engine: engine_sender,
         lanes: Lanes::new(),
-        view: ArcSwap::from_pointee(booted.applier.view()),
-        applied: AtomicU64::new(booted.applier.applied().0),
+        view: ArcSwap::from_pointee(booted.parts.applier.view()),
+        applied: AtomicU64::new(booted.parts.applier.applied().0),
         standing: PublishedStanding::default(),
         cluster: ArcSwap::from_pointee(ClusterView::default()),
         figures: Figures::default(),
@@ -92,11 +95,17 @@ fn threads(
     let (history_sender, history_inbox) = channel();
     let (upkeep_sender, upkeep_inbox) = channel();
     let (ticker, ticker_inbox) = channel();
-    let Booted { wal, consensus, applier, marked, term, lock, .. } = booted;
+    let Booted { parts, lock } = booted;
+    let Recovered { wal, consensus, applier, marked, term, .. } = parts;
 
     let lanes = shared.lanes.max();
     let applied = applier.applied().0;
-    let checkpoint_revision = applier.revision();
+    let house = House::new(applier.revision(), CHECKPOINT_REVISIONS_MIN);
+    let files_kept = match shared.config.wals_max {
+        0 => usize::MAX,
+        files => files,
+    };
+    let log_writer = LogWriter::new(wal, files_kept, !shared.config.unsafe_no_fsync);
     let front = Front::new(consensus, front_options(&shared.config), applied, marked);
     let engine = EngineThread {
         engine: Engine::new(applier, watch::Limits::default(), engine_options(&shared, term)),
@@ -106,10 +115,8 @@ fn threads(
         upkeep: upkeep_sender.clone(),
         streams: HashMap::new(),
         ids: RequestIds::new(shared.member, unix_ms(), lanes - 1, lanes),
-        cleaning: false,
+        house,
         defragmenting: Vec::new(),
-        checkpointing: false,
-        checkpoint_revision,
         timed: Timed::default(),
         per_entry: Duration::ZERO,
     };
@@ -123,7 +130,7 @@ fn threads(
     let (s, l) = (shared.clone(), log_sender.clone());
     spawn("front", Box::new(move || front::run(front, &front_inbox, &l, &s)));
     let s = shared.clone();
-    spawn("log", Box::new(move || log::run(wal, &log_inbox, &upkeep_sender, &s)));
+    spawn("log", Box::new(move || log::run(log_writer, &log_inbox, &upkeep_sender, &s)));
     spawn("engine", Box::new(move || engine.run(&engine_inbox)));
     let s = shared.clone();
     spawn("store-sync", Box::new(move || run_syncs(&sync_inbox, &s)));
@@ -212,7 +219,8 @@ impl Running {
         let (done, left) = channel();
         let _ = shared.engine.send(EngineMessage::Stop { done });
         if let Ok(Some(Stored { index, term, conf_state })) = left.recv() {
-            let _ = self.log.send(LogMessage::Mark { index, term, conf_state });
+            let mark = LogWork::Mark { index, term, conf_state };
+            let _ = self.log.send(LogMessage::Work(mark));
         }
         let _ = self.log.send(LogMessage::Stop);
         let names = ["front", "log", "engine", "ticker"];

@@ -1,11 +1,13 @@
 //! Durations by kind of request and success, with each histogram looked up once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::Histogram;
+use prost::Message as _;
 use proto::etcdserverpb as pb;
+use types::Entry;
 
 /// Histograms already found. Belongs to one thread.
 #[derive(Default)]
@@ -43,4 +45,16 @@ pub(crate) fn kind(request: &pb::InternalRaftRequest) -> &'static str {
         (request.cluster_member_attr_set.is_some(), "ClusterMemberAttrSet"),
     ];
     kinds.iter().find(|(is, _)| *is).map_or("unknown", |(_, kind)| kind)
+}
+
+/// A group of entries in a few words: the kinds of requests in it, and how many bytes.
+pub(crate) fn describe(entries: &[Entry]) -> String {
+    let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for entry in entries {
+        let request = pb::InternalRaftRequest::decode(entry.data.clone());
+        *kinds.entry(request.as_ref().map_or("unknown", kind)).or_default() += 1;
+    }
+    let bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
+    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind}:{count}")).collect();
+    format!("entries:{} {} size:{bytes}", entries.len(), kinds.join(" "))
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use apply::HashJob;
-use mvcc::{HashTriple, ImageWriter};
-use store::{CheckpointDone, CheckpointWriter, CleanProgress, Cleaning, StoreError};
-use types::Revision;
+use member::{CheckpointJob, HashRead};
+use mvcc::HashTriple;
+use store::{CheckpointDone, CleanProgress, Cleaning, StoreError};
 use wal::Preparation;
 
 use crate::Event;
@@ -20,7 +20,7 @@ use crate::shared::Shared;
 pub(crate) enum UpkeepJob {
     Clean(Box<Cleaning>),
     Hash(Box<HashJob>),
-    Checkpoint(Box<(ImageWriter, CheckpointWriter)>),
+    Checkpoint(Box<CheckpointJob>),
     PrepareLog(Preparation),
 }
 
@@ -67,28 +67,21 @@ fn hash(job: HashJob, shared: &Arc<Shared>) -> Option<HashTriple> {
 
 /// Feeds a hasher with all rows it wants.
 pub(crate) fn hash_rows(
-    mut hasher: mvcc::Hasher,
+    hasher: mvcc::Hasher,
     log: &store::LogView,
 ) -> Result<HashTriple, StoreError> {
-    let mut scan = log.scan(Revision::default());
+    let mut read = HashRead::new(hasher, log);
     loop {
-        let rows = scan.next_chunk(STEP_BYTES)?;
-        let last = hasher.revision();
-        let past = rows.last().is_none_or(|row| last < row.revision.main);
-        for row in rows.iter().filter(|row| row.revision.main <= last) {
-            hasher.row(row);
-        }
-        if past {
-            return Ok(hasher.finish());
+        if let Some(triple) = read.step(STEP_BYTES)? {
+            return Ok(triple);
         }
     }
 }
 
-fn checkpoint(
-    (image, mut writer): (ImageWriter, CheckpointWriter),
-) -> Result<CheckpointDone, StoreError> {
-    for chunk in image {
-        writer.write(&chunk)?;
+fn checkpoint(mut job: CheckpointJob) -> Result<CheckpointDone, StoreError> {
+    loop {
+        if let Some(done) = job.step()? {
+            return Ok(done);
+        }
     }
-    writer.commit()
 }

@@ -1,0 +1,166 @@
+//! The engine's housekeeping: when the store is cleaned, when its index is checkpointed, what becomes of it.
+//!
+//! Decided here, done elsewhere: a [`Chore`] may take minutes and is driven by whoever has the time, in steps;
+//! what came of it is handed back. One of each kind is under way at most.
+//!
+//! Not here: how cleaning works (see `store`), what is garbage (see `mvcc`).
+
+use apply::{Fault, ReadView};
+use store::{CheckpointDone, Cleaning, StoreError};
+
+use crate::engine::{Engine, Stored};
+use crate::jobs::CheckpointJob;
+
+/// Something to be done about the house.
+#[derive(Debug)]
+pub enum Chore {
+    /// Step it to its end and hand it to [`House::cleaned`].
+    Clean(Box<Cleaning>),
+    /// Step it to its end and hand the result to [`House::checkpointed`].
+    Checkpoint(Box<CheckpointJob>),
+    /// Show readers this view: the one they have holds files that were replaced.
+    Publish(Box<ReadView>),
+    /// The store is as clean as it gets: whoever asked for it may be told.
+    Defragmented,
+}
+
+/// What is under way.
+#[derive(Debug)]
+pub struct House {
+    cleaning: bool,
+    defragmenting: bool,
+    checkpointing: bool,
+    /// The revision of the newest checkpoint, or of the start.
+    checkpoint_revision: i64,
+    /// Revisions between two checkpoints, at least.
+    checkpoint_revisions_min: i64,
+}
+
+/// Revisions between two index checkpoints, at least: below that a restart reads all keys quickly enough.
+pub const CHECKPOINT_REVISIONS_MIN: i64 = 100_000;
+
+impl House {
+    /// The house of a member that starts at this revision.
+    pub fn new(revision: i64, checkpoint_revisions_min: i64) -> House {
+        House {
+            cleaning: false,
+            defragmenting: false,
+            checkpointing: false,
+            checkpoint_revision: revision,
+            checkpoint_revisions_min,
+        }
+    }
+
+    /// Time passed.
+    ///
+    /// # Errors
+    /// [`Fault`]: the store failed and the member must stop.
+    pub fn tick(&mut self, engine: &mut Engine) -> Result<Vec<Chore>, Fault> {
+        let mut chores = self.clean(engine)?;
+        chores.extend(self.checkpoint(engine)?);
+        Ok(chores)
+    }
+
+    /// Somebody wants the store to be cleaned completely.
+    ///
+    /// # Errors
+    /// [`Fault`]: the store failed and the member must stop.
+    pub fn defragment(&mut self, engine: &mut Engine) -> Result<Vec<Chore>, Fault> {
+        self.defragmenting = true;
+        self.clean(engine)
+    }
+
+    /// Begins a round of cleaning if one is worth while and none is under way.
+    fn clean(&mut self, engine: &mut Engine) -> Result<Vec<Chore>, Fault> {
+        if self.cleaning {
+            return Ok(Vec::new());
+        }
+        // Defragment waits for the pruning of the last compaction: what is not forgotten yet cannot be
+        // cleaned.
+        let all = self.defragmenting && !engine.applier().is_pruning();
+        let store = engine.applier_mut().store();
+        let begun = if all { store.begin_clean_all()? } else { store.begin_clean()? };
+        match begun {
+            Some(cleaning) => {
+                self.cleaning = true;
+                Ok(vec![Chore::Clean(Box::new(cleaning))])
+            }
+            None if all => {
+                self.defragmenting = false;
+                Ok(vec![Chore::Defragmented])
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// A round of cleaning has ended, well or not.
+    ///
+    /// # Errors
+    /// [`Fault`]: the store failed and the member must stop.
+    pub fn cleaned(
+        &mut self,
+        engine: &mut Engine,
+        cleaning: Cleaning,
+        succeeded: bool,
+    ) -> Result<Vec<Chore>, Fault> {
+        self.cleaning = false;
+        if !succeeded {
+            engine.applier_mut().store().abandon_clean(cleaning);
+            return Ok(Vec::new());
+        }
+        engine.applier_mut().store().finish_clean(cleaning);
+        engine.applier_mut().flush()?;
+        let mut chores = vec![Chore::Publish(Box::new(engine.applier().view()))];
+        chores.extend(self.clean(engine)?);
+        Ok(chores)
+    }
+
+    /// A checkpoint when about as much has changed as there is, so its cost stays in proportion.
+    fn checkpoint(&mut self, engine: &mut Engine) -> Result<Option<Chore>, Fault> {
+        let revision = engine.applier().revision();
+        if self.checkpointing || revision < self.checkpoint_revision + self.checkpoint_revisions_min
+        {
+            return Ok(None);
+        }
+        let keys = engine.applier().live_keys();
+        if revision < self.checkpoint_revision + i64::try_from(keys / 2).unwrap_or(i64::MAX) {
+            return Ok(None);
+        }
+        let (image, writer) = engine.applier_mut().begin_checkpoint()?;
+        self.checkpointing = true;
+        self.checkpoint_revision = revision;
+        Ok(Some(Chore::Checkpoint(Box::new(CheckpointJob::new(image, writer)))))
+    }
+
+    /// A checkpoint has ended, well or not.
+    pub fn checkpointed(
+        &mut self,
+        engine: &mut Engine,
+        done: Result<CheckpointDone, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.checkpointing = false;
+        engine.applier_mut().store().finish_checkpoint(done?);
+        Ok(())
+    }
+
+    /// Leaves a store that needs no replay. What fails here costs the next start some time.
+    ///
+    /// # Errors
+    /// [`Fault`]; everything acknowledged is in the raft log all the same.
+    pub fn leave(&mut self, engine: &mut Engine) -> Result<Stored, Fault> {
+        if !self.checkpointing {
+            let (image, writer) = engine.applier_mut().begin_checkpoint()?;
+            let mut job = CheckpointJob::new(image, writer);
+            let done = loop {
+                if let Some(done) = job.step()? {
+                    break done;
+                }
+            };
+            engine.applier_mut().store().finish_checkpoint(done);
+        }
+        let syncing = engine.begin_sync()?;
+        let done = syncing.handle.sync()?;
+        engine.synced(done);
+        Ok(syncing.stored)
+    }
+}

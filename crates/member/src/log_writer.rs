@@ -1,0 +1,132 @@
+//! What the log writer does with what gathered: append it all, sync once, and only then tell.
+//!
+//! Guarantee (acknowledge after the sync): [`LogWriter::finish`] tells of a group only when it is in the
+//! log, and synced if it asked for that. After any error nothing is told and the process ends: what the disk
+//! holds after a failed write or sync is anybody's guess, so none is ever tried again.
+//!
+//! Three calls for one round, so that whoever drives it can measure them, or cut the power in between.
+
+use consensus::{Message, Persist};
+use types::ConfState;
+use wal::{Marker, Preparation, Prepared, Wal, WriteError};
+
+/// Something for the log.
+#[derive(Debug)]
+pub enum LogWork {
+    /// A group of raft's.
+    Persist(Persist),
+    /// The store holds, synced, everything up to here.
+    Mark {
+        /// The last entry in the store.
+        index: u64,
+        /// Its term.
+        term: u64,
+        /// Who votes at that index.
+        conf_state: ConfState,
+    },
+}
+
+/// What may be told, and done, now that a round is durable.
+#[derive(Debug, Default)]
+pub struct LogDone {
+    /// For the front: the newest group that is in the log.
+    pub persisted: Option<u64>,
+    /// For the peers: what had to wait for the log.
+    pub messages: Vec<Message>,
+    /// The log is marked here and has let go of what lies before.
+    pub marked: Option<u64>,
+    /// To be run on another thread and handed back to [`LogWriter::prepared`].
+    pub preparation: Option<Preparation>,
+}
+
+/// The raft log and the round that is being written to it.
+#[derive(Debug)]
+pub struct LogWriter {
+    wal: Wal,
+    files_kept: usize,
+    syncs: bool,
+    must_sync: bool,
+    round: LogDone,
+}
+
+impl LogWriter {
+    /// A writer that keeps at least `files_kept` segments. With `syncs` off (`--unsafe-no-fsync`) nothing
+    /// is ever synced, and a power cut takes what it likes.
+    pub fn new(wal: Wal, files_kept: usize, syncs: bool) -> LogWriter {
+        LogWriter { wal, files_kept, syncs, must_sync: false, round: LogDone::default() }
+    }
+
+    /// Appends one piece of work to the round.
+    ///
+    /// # Errors
+    /// The log's; it is final.
+    pub fn take(&mut self, work: LogWork) -> Result<(), WriteError> {
+        match work {
+            LogWork::Persist(persist) => {
+                self.wal.append(persist.hard_state.as_ref(), &persist.entries)?;
+                self.must_sync |= persist.must_sync;
+                self.round.persisted = Some(persist.number);
+                self.round.messages.extend(persist.messages);
+            }
+            LogWork::Mark { index, term, conf_state } => {
+                let conf_state = Some(conf_state);
+                self.wal.append_marker(&Marker { index, term, conf_state })?;
+                self.must_sync = true;
+                self.round.marked = Some(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the round durable, if anything in it asked for that. Says whether it did.
+    ///
+    /// # Errors
+    /// The log's; it is final.
+    pub fn sync(&mut self) -> Result<bool, WriteError> {
+        let wanted = std::mem::take(&mut self.must_sync) && self.syncs;
+        if wanted {
+            self.wal.sync()?;
+        }
+        Ok(wanted)
+    }
+
+    /// Makes everything durable, at the end.
+    ///
+    /// # Errors
+    /// The log's; it is final.
+    pub fn sync_all(&mut self) -> Result<(), WriteError> {
+        self.must_sync = true;
+        self.sync().map(|_| ())
+    }
+
+    /// Ends the round: lets go of segments that nobody needs any more, and says what may be told.
+    ///
+    /// # Errors
+    /// The log's; it is final.
+    pub fn finish(&mut self) -> Result<LogDone, WriteError> {
+        assert!(!self.must_sync || !self.syncs, "a round is synced before it is told");
+        if let Some(index) = self.round.marked {
+            self.wal.release_to(index, self.files_kept)?;
+        }
+        let preparation = self.wal.preparation();
+        Ok(LogDone { preparation, ..std::mem::take(&mut self.round) })
+    }
+
+    /// Takes back a preparation. One that failed costs a wait at the next cut, nothing else.
+    ///
+    /// # Errors
+    /// Why it failed; the log can go on.
+    pub fn prepared(&mut self, prepared: Prepared) -> Result<(), WriteError> {
+        self.wal.prepared(prepared)
+    }
+
+    /// Bytes written since the log was opened.
+    pub fn bytes_written(&self) -> u64 {
+        self.wal.bytes_written()
+    }
+
+    /// The log, for its figures.
+    pub fn log(&self) -> &Wal {
+        &self.wal
+    }
+}
