@@ -23,7 +23,7 @@ enum Layer {
 }
 
 /// All our crates. A crate may use those above it.
-const ORDER: [(&str, Layer); 29] = [
+const ORDER: &[(&str, Layer)] = &[
     ("types", Layer::Pure),
     ("proto", Layer::Pure),
     ("vfs", Layer::Files),
@@ -50,6 +50,8 @@ const ORDER: [(&str, Layer); 29] = [
     ("etcdutl", Layer::Shell),
     ("history", Layer::Pure),
     ("sim", Layer::Pure),
+    ("proof", Layer::Pure),
+    ("fuzz", Layer::Shell),
     ("robust", Layer::Shell),
     ("bench", Layer::Shell),
 ];

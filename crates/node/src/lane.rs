@@ -126,7 +126,8 @@ thread_local! {
 }
 
 impl Lane {
-    /// This thread's lane. Must be called from a task of the thread's local runtime.
+    /// This thread's lane, which leads to one member and lives as long as the thread's local runtime: a
+    /// thread serves one member in its life. Must be called from a task of that runtime.
     pub(crate) fn here(shared: &Arc<Shared>) -> Rc<Lane> {
         LANE.with(|lane| lane.get_or_init(|| Lane::open(shared)).clone())
     }

@@ -1,0 +1,267 @@
+//! A whole member with its threads, on a disk that waits, fails or loses power when told to.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holdfast_node::BootError;
+use support::{GatedDisk, begin, block_on, config, get, path, put, put_when_led};
+use types::{Limits, Refusal};
+use vfs::{CrashPolicy, Disk, FaultKind, Faults, MemoryDisk};
+
+/// Long enough for an answer that nothing holds up.
+const AT_ONCE: Duration = Duration::from_secs(20);
+/// Long enough that an answer that was not held up would be there.
+const A_WHILE: Duration = Duration::from_millis(200);
+
+#[test]
+fn what_was_put_is_there_after_an_orderly_end_and_another_start() {
+    let disk = MemoryDisk::new();
+    let member = begin(config(), disk.clone()).expect("a new member");
+    let first = block_on(|| put_when_led(member.running.node(), "greeting", "hello"));
+    member.running.stop();
+
+    let member = begin(config(), disk).expect("the same member");
+    let node = member.running.node();
+    block_on(async || {
+        assert_eq!(get(node, "greeting").await.as_deref(), Some("hello"));
+        assert_eq!(put_when_led(node, "greeting", "again").await, first + 1);
+    });
+    member.running.stop();
+}
+
+#[test]
+fn an_answer_waits_for_the_sync_of_the_log() {
+    let disk = GatedDisk::default();
+    let member = begin(config(), disk.clone()).expect("a new member");
+    let node = member.running.node();
+    block_on(async || {
+        put_when_led(node, "before", "").await;
+        disk.gate.close();
+        let mut waiting = std::pin::pin!(put(node, "key", "value"));
+        let early = tokio::time::timeout(A_WHILE, &mut waiting).await;
+        assert!(early.is_err(), "answered before the sync: {early:?}");
+        let view = node.view();
+        assert_eq!(view.index.current_revision(), 2, "and nobody sees it before");
+        disk.gate.open();
+        let answer = tokio::time::timeout(AT_ONCE, waiting).await.expect("in time");
+        assert_eq!(answer, Ok(3));
+    });
+    member.running.stop();
+}
+
+#[test]
+fn a_request_waits_for_the_log_no_longer_than_it_may() {
+    let disk = GatedDisk::default();
+    let limits = Limits { request_timeout: A_WHILE, ..Limits::default() };
+    let member = begin(support_config(limits), disk.clone()).expect("a new member");
+    let node = member.running.node();
+    block_on(async || {
+        put_when_led(node, "before", "").await;
+        disk.gate.close();
+        assert_eq!(put(node, "key", "value").await, Err(Refusal::Timeout));
+        disk.gate.open();
+        assert_eq!(get(node, "key").await.as_deref(), Some("value"), "it was only late");
+    });
+    member.running.stop();
+}
+
+#[test]
+fn more_proposals_than_may_wait_are_refused() {
+    let disk = GatedDisk::default();
+    let limits = Limits { proposals_pending_max: 8, ..Limits::default() };
+    let member = begin(support_config(limits), disk.clone()).expect("a new member");
+    let node = member.running.node();
+    block_on(async || {
+        put_when_led(node, "before", "").await;
+        disk.gate.close();
+        let waiting: Vec<_> = (0..8)
+            .map(|number| {
+                let node = node.clone();
+                tokio::task::spawn_local(async move { put(&node, &number.to_string(), "").await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert_eq!(put(node, "one too many", "").await, Err(Refusal::RequestTooManyRequests));
+        disk.gate.open();
+        for answer in waiting {
+            assert!(answer.await.expect("it does not panic").is_ok());
+        }
+        assert!(put(node, "room again", "").await.is_ok());
+    });
+    member.running.stop();
+}
+
+#[test]
+fn a_failed_operation_of_the_disk_ends_the_member_and_is_not_tried_again() {
+    for kind in [FaultKind::Eio, FaultKind::Enospc, FaultKind::ShortWrite] {
+        // The next operations of a member at rest are a write and a sync of its log.
+        for later in 1..=2 {
+            let disk = MemoryDisk::new();
+            let limits = Limits { request_timeout: A_WHILE, ..Limits::default() };
+            let member = begin(support_config(limits), disk.clone()).expect("a new member");
+            let node = member.running.node();
+            block_on(async || {
+                put_when_led(node, "before", "").await;
+                tokio::time::sleep(A_WHILE).await;
+                let fail_at = Some((disk.operations() + later, kind));
+                disk.set_faults(Faults { fail_at, ..Faults::default() });
+                assert_eq!(put(node, "key", "value").await, Err(Refusal::Timeout), "{kind:?}");
+            });
+            let fault = member.faults.recv_timeout(AT_ONCE).expect("the process is told to end");
+            assert!(fault.starts_with("writing the raft log: "), "{fault}");
+            let operations = disk.operations();
+            std::thread::sleep(A_WHILE);
+            assert_eq!(disk.operations(), operations, "nothing is written after it");
+        }
+    }
+}
+
+/// What clients know: for each key the value acknowledged last, and the one they heard nothing of.
+type Known = BTreeMap<String, (Option<String>, Option<String>)>;
+
+#[test]
+fn power_cut_at_any_moment_costs_nothing_that_was_acknowledged() {
+    let mut disk = MemoryDisk::new();
+    let mut known = Known::new();
+    let limits = Limits { request_timeout: A_WHILE, ..Limits::default() };
+    for round in 0..24_u64 {
+        let member = begin(support_config(limits.clone()), disk.clone()).expect("it starts");
+        let node = member.running.node();
+        block_on(async || {
+            for (key, (acknowledged, attempted)) in &mut known {
+                let found = get(node, key).await;
+                let kept = found == *acknowledged || attempted.is_some() && found == *attempted;
+                assert!(kept, "round {round}: {key} is {found:?}, not {acknowledged:?}");
+                (*acknowledged, *attempted) = (found, None);
+            }
+            put_when_led(node, "led", &round.to_string()).await;
+            let stop_after = Some(disk.operations() + 7 + round * 13 % 97);
+            disk.set_faults(Faults { stop_after, ..Faults::default() });
+            write_until_the_end(node, round, &mut known).await;
+        });
+        let policy = match round % 4 {
+            0 => CrashPolicy::KeepAll,
+            1 => CrashPolicy::LoseUnsynced,
+            2 => CrashPolicy::Torn { seed: round },
+            _ => CrashPolicy::Reordered { seed: round },
+        };
+        disk = disk.crash(policy);
+    }
+    assert!(known.len() > 4);
+}
+
+/// Several writers, each with a key of its own, until the first hears nothing any more.
+async fn write_until_the_end(node: &holdfast_node::Node, round: u64, known: &mut Known) {
+    let writers: Vec<_> = (0..5)
+        .map(|writer| {
+            let (node, key) = (node.clone(), format!("writer {writer}"));
+            tokio::task::spawn_local(async move {
+                let mut acknowledged = None;
+                for number in 0..10_000 {
+                    let value = format!("{round} {number}");
+                    match put(&node, &key, &value).await {
+                        Ok(_) => acknowledged = Some(value),
+                        Err(_) => return (key, acknowledged, Some(value)),
+                    }
+                }
+                panic!("the power was never cut");
+            })
+        })
+        .collect();
+    for writer in writers {
+        let (key, acknowledged, attempted) = writer.await.expect("it does not panic");
+        let entry = known.entry(key).or_default();
+        entry.0 = acknowledged.or(entry.0.take());
+        entry.1 = attempted;
+    }
+}
+
+fn support_config(limits: Limits) -> holdfast_node::Config {
+    holdfast_node::Config { limits, ..config() }
+}
+
+/// A disk with a member of some history, at rest.
+fn disk_with_history() -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    let member = begin(config(), disk.clone()).expect("a new member");
+    block_on(async || {
+        for number in 0..60 {
+            put_when_led(member.running.node(), "key", &number.to_string()).await;
+        }
+    });
+    member.running.stop();
+    disk
+}
+
+fn remove_all(disk: &MemoryDisk, dir: &str) {
+    for name in disk.list(&path(dir)).expect("it is there") {
+        disk.remove(&path(dir).join(name)).expect("it is there");
+    }
+}
+
+fn refusal(disk: MemoryDisk) -> BootError {
+    match begin(config(), disk) {
+        Ok(_) => panic!("it was served"),
+        Err(refusal) => refusal,
+    }
+}
+
+#[test]
+fn a_store_without_its_log_is_refused_naming_both() {
+    let disk = disk_with_history();
+    remove_all(&disk, "member/wal");
+    let refusal = refusal(disk);
+    assert!(matches!(refusal, BootError::LogTooShort { .. }), "{refusal}");
+    let said = refusal.to_string();
+    assert!(said.contains("member/wal") && said.contains("member/store"), "{said}");
+}
+
+#[test]
+fn a_lost_store_is_made_again_from_a_log_that_has_everything() {
+    let disk = MemoryDisk::new();
+    let small = holdfast_node::Config { snapshot_count: 5, ..config() };
+    let member = begin(small.clone(), disk.clone()).expect("a new member");
+    block_on(async || {
+        for number in 0..30 {
+            put_when_led(member.running.node(), "key", &number.to_string()).await;
+        }
+    });
+    member.running.stop();
+    remove_all(&disk, "member/store");
+    // The log still begins at its first entry: all of it is applied again.
+    let member = begin(small, disk).expect("the log has everything");
+    assert_eq!(block_on(|| get(member.running.node(), "key")).as_deref(), Some("29"));
+    member.running.stop();
+}
+
+#[test]
+fn the_database_of_a_go_etcd_is_refused_by_name() {
+    let disk = MemoryDisk::new();
+    disk.create_dir_all(&path("member/snap")).expect("an empty disk");
+    disk.create(&path("member/snap/db")).expect("an empty disk");
+    let said = refusal(disk).to_string();
+    assert!(said.starts_with("/member.etcd/member/snap/db is the database of a Go etcd"), "{said}");
+}
+
+#[test]
+fn a_log_whose_beginning_is_released_is_refused_without_its_store() {
+    let disk = MemoryDisk::new();
+    let config = holdfast_node::Config { snapshot_count: 10, wals_max: 1, ..config() };
+    let member = begin(config.clone(), disk.clone()).expect("a new member");
+    block_on(async || {
+        let value = "v".repeat(1 << 20);
+        for _ in 0..140 {
+            put_when_led(member.running.node(), "key", &value).await;
+        }
+    });
+    member.running.stop();
+    let logs = disk.list(&path("member/wal")).expect("it is there");
+    assert!(!logs.iter().any(|name| name.starts_with("0000000000000000-")), "{logs:?}");
+    remove_all(&disk, "member/store");
+    let refusal = refusal(disk);
+    assert!(matches!(refusal, BootError::StoreTooShort { .. }), "{refusal}");
+    let said = refusal.to_string();
+    assert!(said.contains("member/wal") && said.contains("member/store"), "{said}");
+}
