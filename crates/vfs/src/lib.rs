@@ -12,6 +12,7 @@
 //! An error of `sync_data` is final for its file: the kernel may have dropped the pages, so trying
 //! again can succeed without the bytes being there. Callers stop the process.
 
+mod bulk;
 mod memory;
 mod os;
 
@@ -20,6 +21,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use bulk::BulkDisk;
 pub use memory::{CrashPolicy, FaultKind, Faults, MemoryDisk};
 pub use os::OsDisk;
 

@@ -1,0 +1,255 @@
+//! A disk for files of gigabytes that are written once, from front to back, and not read soon: a restore.
+//!
+//! What is appended is gathered in blocks that go to the disk past the page cache (`O_DIRECT`): copying
+//! everything into memory that nobody will look at takes most of the time otherwise, and pushes out what
+//! others had there. Everything else (a header written last, a cut, a read) goes the ordinary way, after
+//! what was gathered. A file system that knows no such writes gets ordinary ones.
+//!
+//! Durable is what it always is: what was synced.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::libc;
+
+use crate::{Disk, File, Lock, OsDisk, Space};
+
+/// What goes to the disk at once.
+const BLOCK_BYTES: usize = 1 << 20;
+/// What the place in the file and in memory must be a multiple of, for any disk there is.
+const ALIGNED_BYTES: u64 = 4096;
+
+/// [`OsDisk`], whose new files expect to be written from front to back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BulkDisk;
+
+impl Disk for BulkDisk {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let plain = OsDisk.create(path)?;
+        let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path);
+        Ok(match direct {
+            Ok(direct) => Arc::new(BulkFile { plain, gathered: Mutex::new(Gathered::new(direct)) }),
+            Err(_) => plain,
+        })
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.create_dir_all(dir)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        OsDisk.open(path)
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        OsDisk.open_read(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.sync_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        OsDisk.list(dir)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        OsDisk.exists(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        OsDisk.lock(path)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        OsDisk.space(dir)
+    }
+}
+
+#[derive(Debug)]
+struct BulkFile {
+    plain: Arc<dyn File>,
+    gathered: Mutex<Gathered>,
+}
+
+/// The bytes of the block that is being filled.
+#[derive(Debug)]
+struct Gathered {
+    /// `None` once the file is written the ordinary way only.
+    direct: Option<fs::File>,
+    /// A block, and room to let it begin at an aligned place. Empty before the first byte.
+    memory: Vec<u8>,
+    start: usize,
+    /// Where in the file the block begins; aligned.
+    offset: u64,
+    used_bytes: usize,
+    /// How many of them the ordinary file has already.
+    flushed_bytes: usize,
+}
+
+impl Gathered {
+    fn new(direct: fs::File) -> Gathered {
+        Gathered {
+            direct: Some(direct),
+            memory: Vec::new(),
+            start: 0,
+            offset: 0,
+            used_bytes: 0,
+            flushed_bytes: 0,
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.offset + self.used_bytes as u64
+    }
+
+    fn block(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.used_bytes]
+    }
+
+    /// Whether bytes at `offset` continue what was gathered.
+    fn takes(&mut self, offset: u64) -> bool {
+        if self.direct.is_none() {
+            return false;
+        }
+        if self.memory.is_empty() && offset.is_multiple_of(ALIGNED_BYTES) {
+            self.memory = vec![0; BLOCK_BYTES + ALIGNED_BYTES as usize];
+            self.start = self.memory.as_ptr().align_offset(ALIGNED_BYTES as usize);
+            self.offset = offset;
+        }
+        !self.memory.is_empty() && offset == self.end()
+    }
+
+    fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.used_bytes));
+            let at = self.start + self.used_bytes;
+            self.memory[at..at + now.len()].copy_from_slice(now);
+            self.used_bytes += now.len();
+            bytes = later;
+            if self.used_bytes == BLOCK_BYTES {
+                let direct = self.direct.as_ref().expect("only such a file gathers");
+                direct.write_all_at(self.block(), self.offset)?;
+                self.offset += BLOCK_BYTES as u64;
+                self.used_bytes = 0;
+                self.flushed_bytes = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the ordinary file what it does not have yet. The block stays: once full it is written again.
+    fn flush(&mut self, plain: &dyn File) -> io::Result<()> {
+        let fresh = &self.block()[self.flushed_bytes..];
+        if !fresh.is_empty() {
+            plain.write_all_at(fresh, self.offset + self.flushed_bytes as u64)?;
+            self.flushed_bytes = self.used_bytes;
+        }
+        Ok(())
+    }
+}
+
+impl BulkFile {
+    fn gathered(&self) -> std::sync::MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ordinary file, with everything in it.
+    fn flushed(&self) -> io::Result<&dyn File> {
+        self.gathered().flush(&*self.plain)?;
+        Ok(&*self.plain)
+    }
+
+    /// The ordinary file, for whatever does not fit front to back; from now on it is all there is.
+    fn ordinary(&self) -> io::Result<&dyn File> {
+        let mut gathered = self.gathered();
+        gathered.flush(&*self.plain)?;
+        gathered.direct = None;
+        (gathered.memory, gathered.start) = (Vec::new(), 0);
+        (gathered.used_bytes, gathered.flushed_bytes) = (0, 0);
+        Ok(&*self.plain)
+    }
+}
+
+impl File for BulkFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.flushed()?.read_at(buffer, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut gathered = self.gathered();
+        if gathered.takes(offset) {
+            return gathered.append(bytes);
+        }
+        let before_block = offset + bytes.len() as u64 <= gathered.offset;
+        drop(gathered);
+        // A header that is written last leaves the block alone.
+        let plain = if before_block { &*self.plain } else { self.ordinary()? };
+        plain.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.flushed()?.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.flushed()?.len()
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.ordinary()?.set_len(bytes)
+    }
+
+    fn zero_fill(&self, from: u64, to: u64) -> io::Result<()> {
+        self.ordinary()?.zero_fill(from, to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that tell where they belong.
+    fn bytes(from: usize, count: usize) -> Vec<u8> {
+        (from..from + count).map(|at| (at / 3 ^ at >> 11) as u8).collect()
+    }
+
+    #[test]
+    fn a_file_written_from_front_to_back_is_the_same_whichever_way_its_bytes_went() {
+        // In the build's own folder: a temporary one may lie in memory, where no such writes exist.
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+        for (number, first) in [0usize, 8192, 100].into_iter().enumerate() {
+            let path = folder.path().join(format!("f{number}"));
+            let file = BulkDisk.create(&path).expect("a new file");
+            let mut at = first;
+            for step in [1usize, 4095, 70_000, 3 << 20, 17, 900_000, 2 << 20] {
+                file.write_all_at(&bytes(at, step), at as u64).expect("room");
+                at += step;
+                let mut found = vec![0; step];
+                file.read_exact_at(&mut found, (at - step) as u64).expect("it was written");
+                assert!(found == bytes(at - step, step), "{first} {at}");
+                assert_eq!(file.len().expect("it has one"), at as u64);
+            }
+            file.write_all_at(&bytes(0, first), 0).expect("room");
+            // In the middle of what is there, and then on at the end.
+            file.write_all_at(&bytes(at - 9, 9), at as u64 - 9).expect("room");
+            file.write_all_at(&bytes(at, 5000), at as u64).expect("room");
+            file.sync_data().expect("a disk");
+            assert!(fs::read(&path).expect("it is there") == bytes(0, at + 5000));
+            file.set_len(4).expect("it can be cut");
+            file.write_all_at(&bytes(4, 9000), 4).expect("room");
+            assert!(fs::read(&path).expect("it is there") == bytes(0, 9004));
+        }
+    }
+}
