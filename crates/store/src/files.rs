@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use vfs::{Disk, File, replace_durably};
 
@@ -165,11 +165,33 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 pub(crate) struct Dir {
     disk: Arc<dyn Disk>,
     path: Arc<Path>,
+    /// The first file, or the directory, that could not be synced. Nothing is ever synced after that:
+    /// the next try might succeed without the bytes being there.
+    unsyncable: Arc<OnceLock<String>>,
 }
 
 impl Dir {
     pub(crate) fn new(disk: Arc<dyn Disk>, path: &Path) -> Dir {
-        Dir { disk, path: path.into() }
+        Dir { disk, path: path.into(), unsyncable: Arc::default() }
+    }
+
+    /// Refuses to go on after a failed sync, whoever it failed for.
+    pub(crate) fn check_going_on(&self) -> Result<(), StoreError> {
+        match self.unsyncable.get() {
+            None => Ok(()),
+            Some(file) => Err(StoreError::Stopped { action: "sync", file: file.clone() }),
+        }
+    }
+
+    /// Syncs a file that the store cannot do without.
+    pub(crate) fn sync_file(&self, file: &Named) -> Result<(), StoreError> {
+        self.check_going_on()?;
+        file.sync().inspect_err(|_| self.note_unsyncable(file.name()))
+    }
+
+    fn note_unsyncable(&self, file: &str) {
+        // The first is the one to be told.
+        let _ = self.unsyncable.set(file.to_owned());
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -220,12 +242,17 @@ impl Dir {
     }
 
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        let done = self.disk.sync_dir(&self.path);
-        done.map_err(|source| StoreError::io("sync", &self.path.display().to_string(), source))
+        self.check_going_on()?;
+        let name = self.path.display().to_string();
+        let done = self.disk.sync_dir(&self.path).inspect_err(|_| self.note_unsyncable(&name));
+        done.map_err(|source| StoreError::io("sync", &name, source))
     }
 
     pub(crate) fn replace(&self, from: &str, to: &str) -> Result<(), StoreError> {
+        self.check_going_on()?;
         let done = replace_durably(&*self.disk, &self.at(from), &self.at(to));
+        // Nobody knows which of the two is there now.
+        let done = done.inspect_err(|_| self.note_unsyncable(to));
         done.map_err(|source| StoreError::io("replace", to, source))
     }
 }

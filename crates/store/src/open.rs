@@ -405,7 +405,7 @@ impl Opening {
     ) -> Result<(Store, Restored), OpenError> {
         let position = Position { log: last.log, offset: last.end.offset };
         let synced = Synced { index: last.end.index, position };
-        self.shared.record.write(synced)?;
+        self.shared.record.write(&self.shared.dir, synced)?;
         let id = FileId::new(Kind::Log, last.log);
         let segment = Segment { id, file: last.file, table: last.rebuilt.table };
         let mut active = Active::reopen(Arc::new(segment), last.rebuilt.footer, last.end);

@@ -160,8 +160,10 @@ impl Store {
     /// Writes what was appended to the file: one write, no sync. A full segment is sealed and the next begun.
     ///
     /// # Errors
-    /// When the disk refuses, a full one included. The store takes nothing more after that.
+    /// When the disk refuses, a full one included, or has refused a sync. The store takes nothing more after
+    /// that.
     pub fn flush(&mut self) -> Result<(), StoreError> {
+        self.shared.dir.check_going_on()?;
         match std::mem::take(&mut self.failure) {
             Failure::None => {
                 let done = self.write_tail();

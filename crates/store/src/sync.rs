@@ -57,18 +57,21 @@ impl SyncHandle {
     /// damage.
     ///
     /// # Errors
-    /// When a sync fails. That is final: the process stops.
+    /// When a sync fails. That is final: the store syncs and takes nothing more, whoever it failed for (a
+    /// cleaning and an index image sync the log too), and the process stops.
     pub fn sync(self) -> Result<Synced, StoreError> {
+        let dir = &self.shared.dir;
+        dir.check_going_on()?;
         for unsynced in &self.files {
             if let Some((offset, footer)) = &unsynced.footer {
                 unsynced.file.write(footer, *offset)?;
             }
-            unsynced.file.sync()?;
+            dir.sync_file(&unsynced.file)?;
         }
         if self.dir_changed {
-            self.shared.dir.sync()?;
+            dir.sync()?;
         }
-        self.shared.record.write(self.target)?;
+        self.shared.record.write(dir, self.target)?;
         Ok(self.target)
     }
 }
@@ -125,14 +128,14 @@ impl SyncRecord {
     }
 
     /// Records a position, unless a later one is recorded already: two handles may finish in any order.
-    pub(crate) fn write(&self, synced: Synced) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, dir: &Dir, synced: Synced) -> Result<(), StoreError> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if synced.position <= newest.synced.position {
             return Ok(());
         }
         let count = newest.count + 1;
         self.file.write(&encode(count, synced), count % 2 * PLACE_BYTES)?;
-        self.file.sync()?;
+        dir.sync_file(&self.file)?;
         *newest = Newest { count, synced };
         Ok(())
     }

@@ -222,7 +222,7 @@ mod tests {
 
     /// Bytes that tell where they belong.
     fn bytes(from: usize, count: usize) -> Vec<u8> {
-        (from..from + count).map(|at| (at / 3 ^ at >> 11) as u8).collect()
+        (from..from + count).map(|at| ((at / 3) ^ (at >> 11)) as u8).collect()
     }
 
     #[test]

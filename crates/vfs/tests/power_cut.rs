@@ -199,7 +199,9 @@ fn a_sync_that_failed_has_lost_its_writes_even_if_the_next_one_works() {
     let fail_at = Some((disk.operations() + 1, FaultKind::Eio));
     disk.set_faults(Faults { fail_at, ..Faults::default() });
     assert!(file.sync_data().is_err());
+    assert_eq!(disk.syncs_after_failure(), 0);
     file.sync_data().expect("only one sync fails");
+    assert_eq!(disk.syncs_after_failure(), 1);
     let crashed = disk.crash(CrashPolicy::LoseUnsynced);
     assert_eq!(read_all(&crashed, path("/d/f")).expect("it is there")[..4], [0; 4]);
 }

@@ -65,6 +65,9 @@ struct State {
     files: BTreeMap<NodeId, Content>,
     nodes: NodeId,
     locked: BTreeSet<NodeId>,
+    /// Files of which a sync failed, and how many syncs of them were tried after.
+    sync_failed: BTreeSet<NodeId>,
+    syncs_after_failure: u64,
     /// How many open handles a file has: one without a name lives on while it has any.
     opened: BTreeMap<NodeId, usize>,
 }
@@ -109,6 +112,12 @@ impl MemoryDisk {
     /// [`CrashPolicy::First`], [`CrashPolicy::AllBut`] and [`CrashPolicy::Only`] choose from.
     pub fn unsynced(&self) -> usize {
         self.state().pieces().len()
+    }
+
+    /// How often a file was synced again after a sync of it had failed: never, in a program that may be
+    /// trusted.
+    pub fn syncs_after_failure(&self) -> u64 {
+        self.state().syncs_after_failure
     }
 
     /// The disk the next boot would find if power were cut now. Without faults, operations from 0.
@@ -221,10 +230,14 @@ impl State {
         let piece = |place: usize| self.pieces().get(place).copied();
         match policy {
             CrashPolicy::First { pieces } => {
-                Some(Choice::Before(piece(pieces).unwrap_or((u64::MAX, 0))))
+                Some(piece(pieces).map_or(Choice::Before((u64::MAX, 0)), Choice::Before))
             }
-            CrashPolicy::AllBut { piece: lost } => piece(lost).map(Choice::AllBut),
-            CrashPolicy::Only { piece: kept } => piece(kept).map(Choice::Only),
+            CrashPolicy::AllBut { piece: lost } => {
+                Some(piece(lost).map_or(Choice::Before((u64::MAX, 0)), Choice::AllBut))
+            }
+            CrashPolicy::Only { piece: kept } => {
+                Some(piece(kept).map_or(Choice::Before((0, 0)), Choice::Only))
+            }
             _ => None,
         }
     }
@@ -464,7 +477,11 @@ impl File for MemoryFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         let allowed = state.whole_operation();
+        if !state.stopped && state.sync_failed.contains(&self.node) {
+            state.syncs_after_failure += 1;
+        }
         if allowed.is_err() && !state.stopped {
+            state.sync_failed.insert(self.node);
             state.file(self.node).fail_sync();
         }
         allowed?;
