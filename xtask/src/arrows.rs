@@ -24,6 +24,7 @@ enum Layer {
 
 /// All our crates. A crate may use those above it.
 const ORDER: &[(&str, Layer)] = &[
+    ("planted", Layer::Pure),
     ("types", Layer::Pure),
     ("proto", Layer::Pure),
     ("vfs", Layer::Files),
