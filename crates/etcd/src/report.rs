@@ -2,10 +2,11 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
 
 use consensus::{Role, Standing};
 use logging::{Logger, error, fatal, info, warn};
-use node::{Event, Report};
+use node::{Event, Report, SlowCall};
 use options::Config;
 use types::MemberId;
 
@@ -15,7 +16,8 @@ pub struct LogReport {
     raft: Logger,
     name: String,
     client_urls: Vec<String>,
-    publish_timeout: std::time::Duration,
+    publish_timeout: Duration,
+    warn_apply: Option<Duration>,
     /// Member and cluster, once known.
     ids: OnceLock<(MemberId, u64)>,
     /// The cluster has just begun and has no version yet.
@@ -34,6 +36,7 @@ impl LogReport {
             name: config.name.clone(),
             client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
             publish_timeout: config.limits.request_timeout,
+            warn_apply: config.timers.warn_apply,
             ids: OnceLock::new(),
             is_new: AtomicBool::new(false),
             last_term: AtomicU64::new(0),
@@ -153,5 +156,36 @@ impl Report for LogReport {
                 std::process::exit(1);
             }
         }
+    }
+
+    fn took(&self, prefix: &'static str, took: Duration, what: &dyn Fn() -> String) -> bool {
+        let Some(expected) = self.warn_apply.filter(|expected| took > *expected) else {
+            return false;
+        };
+        warn!(
+            self.log,
+            "apply request took too long",
+            "took" => took,
+            "expected-duration" => expected,
+            "prefix" => prefix,
+            "request" => what(),
+            "response" => ""
+        );
+        true
+    }
+
+    fn slow_call(&self, call: &SlowCall) {
+        let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        warn!(
+            self.log,
+            "request stats",
+            "start time" => SystemTime::now() - call.took,
+            "time spent" => call.took,
+            "remote" => &call.remote,
+            "response type" => call.method,
+            "request size" => bytes(call.request_bytes),
+            "response size" => bytes(call.response_bytes),
+            "request content" => &call.request
+        );
     }
 }

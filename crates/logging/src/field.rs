@@ -3,9 +3,12 @@
 use std::error::Error;
 use std::fmt::{Display, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use jiff::tz::TimeZone;
 use options::{GoDuration, Url};
+
+use crate::clock::stamp;
 
 /// A value that can be written into a line.
 pub trait Field {
@@ -64,6 +67,13 @@ impl Field for Duration {
     /// As Go prints it: `1.5s`.
     fn write_json(&self, out: &mut String) {
         Shown(GoDuration::from(*self)).write_json(out);
+    }
+}
+
+impl Field for SystemTime {
+    /// As the line's own time.
+    fn write_json(&self, out: &mut String) {
+        stamp(*self, &TimeZone::system()).write_json(out);
     }
 }
 

@@ -33,6 +33,6 @@ mod upkeep;
 pub use config::Config;
 pub use handle::{KeepAliveAnswer, LeaseLeft, Node, WatchStream};
 pub use member::BootError;
-pub use report::{Event, Report};
+pub use report::{Event, Report, SlowCall};
 pub use shared::{ClusterView, Figures, HashSource};
 pub use start::{Running, start};

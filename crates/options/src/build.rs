@@ -12,6 +12,7 @@ use crate::config::{
     Timers,
 };
 use crate::flag::{Does, Kind};
+use crate::gates::GATES;
 use crate::go::duration::{GoDuration, quote};
 use crate::go::url::Url;
 use crate::log::{Format, Level, LogOptions, Output, Rotation};
@@ -92,7 +93,6 @@ pub fn build(
             client_http: addresses.listen_client_http,
             metrics: addresses.listen_metrics,
             reuse_port: values.truth("socket-reuse-port"),
-            reuse_address: values.truth("socket-reuse-address"),
         },
         advertise_peer_urls: addresses.advertise_peer,
         advertise_client_urls: addresses.advertise_client,
@@ -238,6 +238,15 @@ fn remark_on_fading_flags(values: &Values, notes: &mut Vec<Note>) {
             Does::Its | Does::Refused(_) | Does::RenamedTo(_) | Does::IsGate(_) => {}
         }
     }
+    let gates = values.gates("feature-gates");
+    for gate in
+        GATES.iter().filter(|gate| gates.said(gate.name).is_some_and(|on| on != gate.default))
+    {
+        if let Some(why) = gate.idle {
+            let note = Note::info("feature gate has no effect");
+            notes.push(note.with("feature-gate", gate.name).with("reason", why));
+        }
+    }
     for name in ["raft-read-timeout", "raft-write-timeout"] {
         if values.duration(name) < GoDuration::from_millis(5000) {
             notes.push(Note::info(format!("{name} increased to minimum value: 5s")));
@@ -309,13 +318,8 @@ fn limits(values: &Values, notes: &mut Vec<Note>) -> Limits {
 }
 
 fn storage(values: &Values) -> Storage {
-    let batch_limit = usize::try_from(values.signed("backend-batch-limit")).unwrap_or(0);
     Storage {
-        batch_interval: values.duration_or("backend-batch-interval", Duration::from_millis(100)),
-        batch_limit: if batch_limit == 0 { 10_000 } else { batch_limit },
         wals_max: Some(values.size("max-wals")).filter(|count| *count > 0),
-        compaction_pause: values
-            .duration_or("compaction-sleep-interval", Duration::from_millis(10)),
         unsafe_no_fsync: values.truth("unsafe-no-fsync"),
     }
 }

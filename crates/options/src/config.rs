@@ -65,8 +65,6 @@ pub struct Listen {
     pub metrics: Vec<Url>,
     /// Set SO_REUSEPORT.
     pub reuse_port: bool,
-    /// Set SO_REUSEADDR.
-    pub reuse_address: bool,
 }
 
 /// How the cluster begins.
@@ -131,14 +129,8 @@ impl Raft {
 /// How the store writes.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    /// Longest time between two flushes.
-    pub batch_interval: Duration,
-    /// Most changes between two flushes.
-    pub batch_limit: usize,
     /// Raft log files kept beyond those needed; `None` keeps all.
     pub wals_max: Option<usize>,
-    /// Pause between two steps of a compaction.
-    pub compaction_pause: Duration,
     /// Never sync: data will be lost.
     pub unsafe_no_fsync: bool,
 }

@@ -30,30 +30,53 @@ pub struct Gate {
     pub stage: Stage,
     /// Whether it is on if nobody says anything.
     pub default: bool,
-    /// What it changes here.
+    /// What it changes.
     pub help: &'static str,
+    /// Why it changes nothing here, where that is so.
+    pub idle: Option<&'static str>,
 }
 
 const fn gate(name: &'static str, stage: Stage, default: bool, help: &'static str) -> Gate {
-    Gate { name, stage, default, help }
+    Gate { name, stage, default, help, idle: None }
 }
+
+const fn idle(
+    name: &'static str,
+    stage: Stage,
+    default: bool,
+    help: &'static str,
+    why: &'static str,
+) -> Gate {
+    Gate { name, stage, default, help, idle: Some(why) }
+}
+
+/// Why gates about other members do nothing.
+const NO_OTHERS: &str = "Matters only with other members, which are not built yet.";
 
 /// All gates, in alphabetical order.
 pub const GATES: &[Gate] = &[
     gate("AllAlpha", Stage::Alpha, false, "Switches all alpha gates."),
     gate("AllBeta", Stage::Beta, false, "Switches all beta gates."),
-    gate("CompactHashCheck", Stage::Alpha, false, "The leader compares compaction hashes."),
-    gate(
+    idle(
+        "CompactHashCheck",
+        Stage::Alpha,
+        false,
+        "The leader compares compaction hashes.",
+        NO_OTHERS,
+    ),
+    idle(
         "FastLeaseKeepAlive",
         Stage::Beta,
         true,
         "A leader renews leases without a round of reads.",
+        "Leases are always renewed so.",
     ),
-    gate(
+    idle(
         "InitialCorruptCheck",
         Stage::Alpha,
         false,
         "Compares data with the peers before serving.",
+        NO_OTHERS,
     ),
     gate("LeaseCheckpoint", Stage::Alpha, false, "Remaining times of leases survive a new leader."),
     gate(
@@ -62,19 +85,33 @@ pub const GATES: &[Gate] = &[
         false,
         "Remaining times of leases are stored too.",
     ),
-    gate("PriorityRequest", Stage::Alpha, false, "Requests that keep the cluster alive go first."),
-    gate("SetMemberLocalAddr", Stage::Alpha, false, "Dials peers from an advertised address."),
-    gate(
+    idle(
+        "PriorityRequest",
+        Stage::Alpha,
+        false,
+        "Requests that keep the cluster alive go first.",
+        NO_OTHERS,
+    ),
+    idle(
+        "SetMemberLocalAddr",
+        Stage::Alpha,
+        false,
+        "Dials peers from an advertised address.",
+        NO_OTHERS,
+    ),
+    idle(
         "StopGRPCServiceOnDefrag",
         Stage::Alpha,
         false,
-        "Nothing: defragmenting never blocks here.",
+        "Serves nobody while it defragments.",
+        "Defragmenting never blocks here.",
     ),
-    gate(
+    idle(
         "TxnModeWriteWithSharedBuffer",
         Stage::Beta,
         true,
-        "Nothing: reads never copy a buffer here.",
+        "Transactions read from a shared buffer.",
+        "Reads never copy a buffer here.",
     ),
 ];
 

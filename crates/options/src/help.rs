@@ -95,7 +95,11 @@ pub fn documentation() -> String {
     out.push_str("\n## Feature gates\n\n| gate | stage | default | meaning |\n|---|---|---|---|\n");
     for gate in GATES {
         let (stage, default) = (gate.stage.name().to_lowercase(), gate.default);
-        push(&mut out, format_args!("| `{}` | {stage} | {default} | {} |\n", gate.name, gate.help));
+        let remark = gate.idle.map(|why| format!(" No effect: {why}")).unwrap_or_default();
+        push(
+            &mut out,
+            format_args!("| `{}` | {stage} | {default} | {}{remark} |\n", gate.name, gate.help),
+        );
     }
     out
 }

@@ -21,7 +21,7 @@ use proto::etcdserverpb::{
 
 /// The server under test when it is holdfast: real etcd would not survive.
 #[track_caller]
-fn holdfast(name: &str) -> Option<std::path::PathBuf> {
+pub(crate) fn holdfast(name: &str) -> Option<std::path::PathBuf> {
     let subject = foreign::subject(name)?;
     let version = Command::new(&subject).arg("--version").output().expect("it starts");
     let ours = String::from_utf8_lossy(&version.stdout).to_lowercase().contains("holdfast");

@@ -2,6 +2,7 @@
 
 mod clients;
 mod corners;
+mod flags;
 mod kill;
 mod oracle;
 mod runbooks;

@@ -23,7 +23,7 @@ use crate::router::{Handler, Route};
 use crate::server::{Phase, Shared, reached};
 use crate::stream::{Gone, Inbound, Outlet, Sink, Source};
 use crate::wire::Wire;
-use crate::{LocalFuture, Method, Peer, status};
+use crate::{Ended, LocalFuture, Method, Peer, status};
 
 /// What the calls of one connection share.
 pub(crate) struct Hub {
@@ -76,7 +76,7 @@ pub(crate) async fn answer(
         peer: hub.peer.clone(),
         deadline: admitted.deadline(),
     };
-    let mut record = Record { hub: &hub, method: &route.method, began: None };
+    let mut record = Record::new(&hub, &route.method);
     // Nobody is left to be told when the answer cannot be sent.
     let _ = match &route.handler {
         Handler::Unary(_) => unary(&mut record, route, call, requests, answer, admitted).await,
@@ -106,17 +106,29 @@ struct Record<'a> {
     hub: &'a Hub,
     method: &'a Method,
     began: Option<Instant>,
+    /// Of a unary call.
+    request: Option<Bytes>,
+    response_bytes: usize,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    fn new(hub: &'a Hub, method: &'a Method) -> Record<'a> {
+        Record { hub, method, began: None, request: None, response_bytes: 0 }
+    }
+
     fn started(&mut self) {
         self.hub.shared.observer.started(self.method);
         self.began = Some(Instant::now());
     }
 
     fn handled(&mut self, code: Code) {
-        if let Some(began) = self.began.take() {
-            self.hub.shared.observer.handled(self.method, code, began.elapsed());
+        let Some(began) = self.began.take() else { return };
+        let (observer, took) = (&self.hub.shared.observer, began.elapsed());
+        observer.handled(self.method, code, took);
+        if let Some(request) = &self.request.take() {
+            let (method, peer) = (self.method, &*self.hub.peer);
+            let response_bytes = self.response_bytes;
+            observer.ended(&Ended { method, peer, request, response_bytes, took });
         }
     }
 }
@@ -178,6 +190,7 @@ async fn unary(
         };
         record.started();
         record.hub.shared.observer.received(&route.method, message.len());
+        record.request = Some(message.clone());
         handler(call, message).await
     };
     let outcome = attend(pin!(work), |cx| answer.poll_gone(cx), deadline, None).await?;
@@ -185,7 +198,8 @@ async fn unary(
     let headers = headers(admitted.content_type, admitted.encoding);
     match outcome {
         Ok(frame) => {
-            record.hub.shared.observer.sent(&route.method, frame.len() - PREFIX_BYTES);
+            record.response_bytes = frame.len() - PREFIX_BYTES;
+            record.hub.shared.observer.sent(&route.method, record.response_bytes);
             record.handled(Code::Ok);
             answer.start(headers)?;
             let frame = admitted.encoding.of(frame);

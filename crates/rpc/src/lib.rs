@@ -57,7 +57,7 @@ pub use http1::{HttpBody, HttpHandler, whole};
 pub use limits::Limits;
 pub use listen::{Handshake, Listener, Protocols, Socket, SocketOptions, Stream, Tls};
 pub use local::{Answers, Caller};
-pub use observer::{NoObserver, Observer};
+pub use observer::{Ended, NoObserver, Observer};
 pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
 pub use reply::{Reply, decode, decode_streamed};
 pub use router::{Kind, Method, Router};

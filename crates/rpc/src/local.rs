@@ -18,7 +18,7 @@ use crate::reply::PREFIX_BYTES;
 use crate::router::Handler;
 use crate::server::{Phase, Shared, reached};
 use crate::stream::{Gone, Inbound, Outlet, Sink, Source};
-use crate::{Call, LocalFuture, Method, Observer, Router};
+use crate::{Call, Ended, LocalFuture, Method, Observer, Router};
 
 /// Calls the methods of a server from inside its process, on one of its own threads.
 #[derive(Clone)]
@@ -52,6 +52,7 @@ impl Caller {
         let mut record = Record::start(&self.observer, method);
         self.observer.received(&method, message.len());
         let deadline = call.deadline;
+        let (peer, request, began) = (call.peer.clone(), message.clone(), Instant::now());
         let work = handler(call, message);
         let outcome = match deadline {
             None => work.await,
@@ -60,6 +61,9 @@ impl Caller {
                 .unwrap_or_else(|_| Err(deadline_exceeded())),
         };
         record.handled(outcome.as_ref().err().map_or(Code::Ok, Refusal::code));
+        let response_bytes = outcome.as_ref().map_or(0, |frame| frame.len() - PREFIX_BYTES);
+        let (peer, request, took) = (&*peer, &request, began.elapsed());
+        self.observer.ended(&Ended { method: &method, peer, request, response_bytes, took });
         let mut frame = outcome?;
         frame.advance(PREFIX_BYTES);
         self.observer.sent(&method, frame.len());

@@ -2,9 +2,25 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use types::Code;
 
 use crate::{Method, Peer};
+
+/// A unary call that has ended.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// What was called.
+    pub method: &'a Method,
+    /// Who called.
+    pub peer: &'a Peer,
+    /// The request, as it came.
+    pub request: &'a Bytes,
+    /// Length of the answer without its prefix; 0 for a refusal.
+    pub response_bytes: usize,
+    /// From the whole request to the answer.
+    pub took: Duration,
+}
 
 /// Is told what happens. Called on the connections' own threads, so it must be quick and never
 /// wait; [`Method::index`] serves as an index into a table of counters.
@@ -20,6 +36,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// The call ended with `code`, so long after it began.
     fn handled(&self, _method: &Method, _code: Code, _took: Duration) {}
+
+    /// A unary call ended, however it ended.
+    fn ended(&self, _call: &Ended<'_>) {}
 
     /// A connection was accepted.
     fn connected(&self, _peer: &Peer) {}

@@ -1,24 +1,35 @@
-//! Counts every call for the metrics.
+//! Counts every call for the metrics, and tells of unary calls that took too long.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use metrics::{MethodMetrics, Metrics};
-use rpc::{Method, Observer};
+use node::{Report, SlowCall};
+use proto::etcdserverpb as pb;
+use rpc::{Ended, Method, Observer};
 use types::Code;
 
 /// Feeds `grpc_server_*` and the byte counters. The counters of a method are looked up once.
 pub(crate) struct Counting {
     metrics: Arc<Metrics>,
     positions: Vec<OnceLock<Option<usize>>>,
+    /// What a call may take before an operator is told; `None` for as long as it likes.
+    warn_unary: Option<Duration>,
+    report: Arc<dyn Report>,
 }
 
 impl Counting {
     /// For a router of so many methods.
-    pub(crate) fn new(metrics: Arc<Metrics>, methods: usize) -> Counting {
+    pub(crate) fn new(
+        metrics: Arc<Metrics>,
+        methods: usize,
+        warn_unary: Option<Duration>,
+        report: Arc<dyn Report>,
+    ) -> Counting {
         let positions = std::iter::repeat_with(OnceLock::new).take(methods).collect();
-        Counting { metrics, positions }
+        Counting { metrics, positions, warn_unary, report }
     }
 
     fn of(&self, method: &Method) -> Option<&MethodMetrics> {
@@ -53,5 +64,61 @@ impl Observer for Counting {
         if let Some(counters) = self.of(method) {
             counters.ended(code, took.as_secs_f64());
         }
+    }
+
+    fn ended(&self, call: &Ended<'_>) {
+        if self.warn_unary.is_none_or(|most| call.took <= most) {
+            return;
+        }
+        self.report.slow_call(&SlowCall {
+            method: call.method.path,
+            remote: call.peer.address.to_string(),
+            request: described(call.method.path, call.request),
+            took: call.took,
+            request_bytes: call.request.len(),
+            response_bytes: call.response_bytes,
+        });
+    }
+}
+
+/// What was asked, for the log: keys, never values.
+fn described(method: &str, request: &Bytes) -> String {
+    fn read<M: prost::Message + Default>(request: &Bytes, show: impl Fn(M) -> String) -> String {
+        M::decode(request.clone()).map(show).unwrap_or_default()
+    }
+    match method.rsplit('/').next() {
+        Some("Put") => read(request, |put: pb::PutRequest| {
+            format!("key:{:?} value_size:{} lease:{}", put.key, put.value.len(), put.lease)
+        }),
+        Some("Range") => read(request, |range: pb::RangeRequest| described_range(&range)),
+        Some("DeleteRange") => read(request, |delete: pb::DeleteRangeRequest| {
+            format!("key:{:?} range_end:{:?}", delete.key, delete.range_end)
+        }),
+        Some("Txn") => read(request, |txn: pb::TxnRequest| {
+            let (success, failure) = (txn.success.len(), txn.failure.len());
+            format!("compare:{} success:{success} failure:{failure}", txn.compare.len())
+        }),
+        _ => String::new(),
+    }
+}
+
+/// A range in a line of the log.
+pub(crate) fn described_range(range: &pb::RangeRequest) -> String {
+    let (key, end, limit) = (&range.key, &range.range_end, range.limit);
+    format!("key:{key:?} range_end:{end:?} limit:{limit} revision:{}", range.revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn a_slow_request_is_described_without_its_value() {
+        let put = pb::PutRequest { key: "a".into(), value: "secret".into(), ..Default::default() };
+        let said = described("/etcdserverpb.KV/Put", &put.encode_to_vec().into());
+        assert_eq!(said, "key:b\"a\" value_size:6 lease:0");
+        assert_eq!(described("/etcdserverpb.KV/Put", &Bytes::from_static(b"\xff")), "");
     }
 }

@@ -75,7 +75,7 @@ pub fn start(
     let node = member.node().clone();
     describe(&node, config, &metrics);
     let router = Arc::new(services::router(&node));
-    let (ports, clients) = listeners.serve(config, &node, &router, &metrics)?;
+    let (ports, clients) = listeners.serve(config, &node, &router, &metrics, &report)?;
     let (stop_duties, stop) = watch::channel(false);
     let (published_sender, published) = watch::channel(false);
     let retention = match config.auto_compaction {
@@ -170,6 +170,7 @@ impl Listeners {
         node: &Node,
         router: &Arc<Router>,
         metrics: &Arc<Metrics>,
+        report: &Arc<dyn Report>,
     ) -> Result<Ports, ServeError> {
         let limits = rpc_limits(config);
         let site = |serves: Serves, gateway: Option<Gateway>| -> Arc<dyn HttpHandler> {
@@ -189,7 +190,8 @@ impl Listeners {
             .chain(http(self.client_http))
             .map(|(socket, protocols)| Listener::new(socket, protocols))
             .collect();
-        let counting = Counting::new(metrics.clone(), router.methods().count());
+        let (methods, warn_unary) = (router.methods().count(), config.timers.warn_unary);
+        let counting = Counting::new(metrics.clone(), methods, warn_unary, report.clone());
         let server = rpc::Server::new(router.clone(), limits.clone()).observer(Arc::new(counting));
         let bytes_max = limits.message_bytes_max;
         let gateway = config.http.gateway.then(|| Gateway::new(server.caller(), bytes_max));

@@ -31,7 +31,7 @@ pub(super) const CLUSTERING: &[Flag] = &[
     flag("discovery-cacert", Text, "", "3.6+", Nothing("Matters only with discovery, which is not built yet and refused."), "Authority that signed the certificate of the discovery service."),
     flag("discovery-user", Text, "", "3.6+", Nothing("Matters only with discovery, which is not built yet and refused."), "User at the discovery service: name or name:password."),
     flag("discovery-password", Text, "", "3.6+", Nothing("Matters only with discovery, which is not built yet and refused."), "Password at the discovery service."),
-    flag("strict-reconfig-check", Bool, "true", "all", Its, "Refuses changes of membership that would lose the quorum."),
+    flag("strict-reconfig-check", Bool, "true", "all", Nothing("Matters only with other members, which are not built yet."), "Refuses changes of membership that would lose the quorum."),
     flag("pre-vote", Bool, "true", "all", Its, "Asks before standing for election, so that a member that was cut off disturbs nobody."),
     flag("auto-compaction-retention", Text, "0", "all", Its, "How much history to keep; 0 keeps all. A bare number means hours or revisions."),
     flag("auto-compaction-mode", Text, "periodic", "all", Its, "What the retention counts: periodic (time) or revision."),

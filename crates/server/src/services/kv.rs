@@ -11,6 +11,7 @@ use rpc::{Call, Router, Sink};
 use types::{Code, Refusal};
 
 use crate::door;
+use crate::observer::described_range;
 use crate::quota;
 use crate::reply::{DeleteReply, PutReply, RangeReply, RangeStreamReply, TxnReply};
 
@@ -58,7 +59,8 @@ pub(crate) async fn read_range(
     let view = node.view();
     node.metrics().mvcc.ranges.inc();
     let answer = if is_long(&view, &request) {
-        let read = move || apply::read_range(&view.index, &view.rows(), &request);
+        let asked = request.clone();
+        let read = move || apply::read_range(&view.index, &view.rows(), &asked);
         match tokio::task::spawn_blocking(read).await {
             Ok(answer) => answer,
             Err(_) => return Err(Refusal::Stopped),
@@ -67,7 +69,9 @@ pub(crate) async fn read_range(
         apply::read_range(&view.index, &view.rows(), &request)
     };
     let success = if answer.is_ok() { "true" } else { "false" };
-    node.metrics().server.range_duration.with(&[success]).observe_duration(began.elapsed());
+    let took = began.elapsed();
+    node.metrics().server.range_duration.with(&[success]).observe_duration(took);
+    node.read_took("read-only range ", took, &|| described_range(&request));
     answer.map_err(|error| refused(node, error))
 }
 
