@@ -1,0 +1,285 @@
+//! The revision as witness of the order.
+//!
+//! etcd tells every client the revision its answer stands on. So the order of a whole run need not be searched
+//! for, only checked, in one pass each:
+//!
+//! - each answer is what the keyspace at its revision gives (of a write: the revision before), field by field;
+//! - each revision was made by one request, acknowledged or of unknown outcome, or by a lease that ended;
+//! - what was answered before something was asked has a lower revision (a read: not a higher one). With this the
+//!   revision never goes back, acknowledged writes stay, and every run that passes is linearizable.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::keyspace::{Change, Keyspace};
+use crate::record::{Action, Operation, Outcome, Request, Time};
+use crate::{Violation, ensure};
+
+/// Judges a run.
+///
+/// `keys` holds all changes as they were published; `revoked` says which revisions were made by ending a
+/// lease, and of which keys it may have been.
+///
+/// # Errors
+/// The first [`Violation`].
+pub fn judge(
+    operations: &[Operation],
+    keys: &Keyspace,
+    revoked: &BTreeSet<i64>,
+) -> Result<(), Violation> {
+    let mut makers: BTreeMap<i64, usize> = BTreeMap::new();
+    for (number, operation) in operations.iter().enumerate() {
+        answered_as_the_keyspace_does(operation, keys)?;
+        if operation.wrote() {
+            let revision =
+                operation.revision().expect("only what was told is known to have written");
+            let other = makers.insert(revision, number);
+            ensure(other.is_none(), || {
+                let other = other.map(|other| &operations[other]);
+                format!("two requests made revision {revision}: {operation:?} and {other:?}")
+            })?;
+        }
+    }
+    every_revision_has_a_maker(operations, keys, revoked, &mut makers)?;
+    order_fits_the_clock(operations, &makers)?;
+    compactions(operations)
+}
+
+fn answered_as_the_keyspace_does(operation: &Operation, keys: &Keyspace) -> Result<(), Violation> {
+    let Outcome::Done { revision, held, answers } = &operation.outcome else { return Ok(()) };
+    if matches!(operation.request, Request::Compact { .. }) {
+        return Ok(());
+    }
+    ensure(*revision <= keys.revision(), || {
+        format!("nobody published revision {revision}, which was told to {operation:?}")
+    })?;
+    let wrote = operation.wrote();
+    let stands_on = if wrote { revision - 1 } else { *revision };
+    let expected = keys.effect(&operation.request, stands_on);
+    ensure(expected.held == *held && expected.answers == *answers, || {
+        format!("{operation:?}\n  on revision {stands_on} should have been {expected:?}")
+    })?;
+    let made = keys.changes().get(revision).map_or(&[][..], Vec::as_slice);
+    ensure(!wrote || made == expected.changes, || {
+        format!("{operation:?}\n  should have made {:?}\n  but there is {made:?}", expected.changes)
+    })?;
+    ensure(wrote || expected.changes.is_empty(), || {
+        format!("{operation:?}\n  should have changed {:?}", expected.changes)
+    })
+}
+
+fn every_revision_has_a_maker(
+    operations: &[Operation],
+    keys: &Keyspace,
+    revoked: &BTreeSet<i64>,
+    makers: &mut BTreeMap<i64, usize>,
+) -> Result<(), Violation> {
+    let unknown = |operation: &Operation| operation.outcome == Outcome::Unknown;
+    let mut unknown: Vec<usize> =
+        (0..operations.len()).filter(|number| unknown(&operations[*number])).collect();
+    // Whoever ends first has the fewest revisions to choose from.
+    unknown.sort_by_key(|number| operations[*number].returned);
+    let mut expected = 2;
+    for (revision, made) in keys.changes() {
+        ensure(*revision == expected, || {
+            format!("revision {revision} was published, but {expected} never was")
+        })?;
+        expected += 1;
+        if makers.contains_key(revision) {
+            continue;
+        }
+        if revoked.contains(revision) && made.iter().all(|change| change.after.is_none()) {
+            continue;
+        }
+        let maker = unknown.iter().position(|number| {
+            fits(&operations[*number].request, made)
+                && keys.effect(&operations[*number].request, revision - 1).changes == *made
+        });
+        let Some(maker) = maker else {
+            return Err(Violation(format!("nobody asked for revision {revision}: {made:?}")));
+        };
+        makers.insert(*revision, unknown.remove(maker));
+    }
+    Ok(())
+}
+
+/// A quick look before the long one: a put has its own value.
+fn fits(request: &Request, made: &[Change]) -> bool {
+    match request {
+        Request::One(Action::Put { key, value, .. }) => {
+            let after = made.first().and_then(|change| change.after.as_ref());
+            after.is_some_and(|after| after.key == *key && after.value == *value)
+        }
+        Request::Serializable(_) | Request::Compact { .. } => false,
+        Request::One(_) | Request::Txn { .. } => true,
+    }
+}
+
+fn order_fits_the_clock(
+    operations: &[Operation],
+    makers: &BTreeMap<i64, usize>,
+) -> Result<(), Violation> {
+    let made: BTreeMap<usize, i64> = makers.iter().map(|(revision, by)| (*by, *revision)).collect();
+    let mut by_return: Vec<usize> = (0..operations.len()).collect();
+    by_return.sort_by_key(|number| operations[*number].returned);
+    let mut by_call = by_return.clone();
+    by_call.sort_by_key(|number| operations[*number].invoked);
+    let mut floor: (i64, Option<usize>) = (0, None);
+    let mut returned = by_return.into_iter().peekable();
+    for number in by_call {
+        let operation = &operations[number];
+        while let Some(before) =
+            returned.next_if(|before| operations[*before].returned < operation.invoked)
+        {
+            // An old state that was asked for, or allowed, tells nothing about the present.
+            if let Some(revision) = operations[before].revision().filter(|r| floor.0 < *r) {
+                floor = (revision, Some(before));
+            }
+        }
+        let (writes, revision) = match (made.get(&number), operation.revision()) {
+            (Some(made), _) => (true, *made),
+            (None, Some(told)) => (false, told),
+            (None, None) => continue,
+        };
+        let may_be_stale = matches!(operation.request, Request::Serializable(_));
+        let fits = if writes { floor.0 < revision } else { may_be_stale || floor.0 <= revision };
+        ensure(fits, || {
+            let before = floor.1.map(|before| &operations[before]);
+            format!("revision {revision} of {operation:?}\n  is too old: before it came {before:?}")
+        })?;
+    }
+    Ok(())
+}
+
+/// What was compacted is refused from then on, and nothing else is.
+fn compactions(operations: &[Operation]) -> Result<(), Violation> {
+    let compactions: Vec<(Time, Time, bool, i64)> = operations
+        .iter()
+        .filter_map(|operation| match (&operation.request, &operation.outcome) {
+            (Request::Compact { revision }, Outcome::Done { .. }) => {
+                Some((operation.invoked, operation.returned, true, *revision))
+            }
+            (Request::Compact { revision }, Outcome::Unknown) => {
+                Some((operation.invoked, operation.returned, false, *revision))
+            }
+            _ => None,
+        })
+        .collect();
+    for operation in operations {
+        let (Request::One(action) | Request::Serializable(action)) = &operation.request else {
+            continue;
+        };
+        let Action::Range { revision, .. } = action else { continue };
+        if *revision == 0 {
+            continue;
+        }
+        match &operation.outcome {
+            Outcome::Done { .. } => {
+                let gone = compactions.iter().find(|(_, returned, sure, at)| {
+                    *sure && revision < at && *returned < operation.invoked
+                });
+                let stale = matches!(operation.request, Request::Serializable(_));
+                ensure(stale || gone.is_none(), || {
+                    format!("{operation:?}\n  was answered although it had been compacted")
+                })?;
+            }
+            Outcome::Refused(text) if text.contains("compacted") => {
+                let gone = compactions
+                    .iter()
+                    .any(|(invoked, _, _, at)| revision < at && *invoked < operation.returned);
+                ensure(gone, || format!("{operation:?}\n  was refused, but nobody compacted it"))?;
+            }
+            Outcome::Refused(_) | Outcome::Unknown => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Answer, Span};
+
+    fn put(invoked: Time, value: &'static str, revision: i64) -> Operation {
+        let (key, value) = ("k".into(), value.into());
+        let action = Action::Put { key, value, lease: 0, previous: false };
+        let answers = vec![Answer::Put(None)];
+        let outcome = Outcome::Done { revision, held: true, answers };
+        let request = Request::One(action);
+        Operation { client: 0, invoked, returned: invoked + 2, request, outcome }
+    }
+
+    fn read(invoked: Time, keys: &Keyspace, revision: i64) -> Operation {
+        let span = Span::one(&"k".into());
+        let request = Request::One(Action::Range { span, revision: 0, limit: 0 });
+        let answers = keys.effect(&request, revision).answers;
+        let outcome = Outcome::Done { revision, held: true, answers };
+        Operation { client: 1, invoked, returned: invoked + 2, request, outcome }
+    }
+
+    fn keyspace(operations: &[Operation]) -> Keyspace {
+        let mut keys = Keyspace::default();
+        for operation in operations {
+            let revision = keys.revision();
+            let changes = keys.effect(&operation.request, revision).changes;
+            keys.push(revision + 1, changes);
+        }
+        keys
+    }
+
+    #[track_caller]
+    fn check(operations: &[Operation], keys: &Keyspace, complaint: Option<&str>) {
+        let judged = judge(operations, keys, &BTreeSet::new());
+        match complaint {
+            None => assert_eq!(judged, Ok(())),
+            Some(words) => {
+                let said = judged.expect_err("something is wrong").0;
+                assert!(said.contains(words), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_in_order_passes_and_a_stale_read_does_not() {
+        let mut run = vec![put(0, "1", 2), put(10, "2", 3)];
+        let keys = keyspace(&run);
+        run.push(read(20, &keys, 3));
+        check(&run, &keys, None);
+        run.push(read(30, &keys, 2));
+        check(&run, &keys, Some("too old"));
+    }
+
+    #[test]
+    fn a_read_beside_a_write_may_see_either_state() {
+        let mut run = vec![put(0, "1", 2), put(10, "2", 3)];
+        let keys = keyspace(&run);
+        run.push(read(11, &keys, 2));
+        check(&run, &keys, None);
+    }
+
+    #[test]
+    fn an_acknowledged_write_that_is_gone_is_missed() {
+        let run = vec![put(0, "1", 2), put(10, "2", 3)];
+        check(&run, &keyspace(&run[..1]), Some("nobody published revision 3"));
+    }
+
+    #[test]
+    fn a_wrong_value_is_seen() {
+        let run = vec![put(0, "1", 2)];
+        check(&[put(0, "other", 2)], &keyspace(&run), Some("should have made"));
+    }
+
+    #[test]
+    fn a_revision_that_nobody_asked_for_is_seen_and_an_unknown_outcome_may_have_made_one() {
+        let mut run = vec![put(0, "1", 2), put(10, "2", 3)];
+        let keys = keyspace(&run);
+        check(&run[..1], &keys, Some("nobody asked for revision 3"));
+        run[1].outcome = Outcome::Unknown;
+        check(&run, &keys, None);
+    }
+
+    #[test]
+    fn one_revision_is_made_once() {
+        let run = vec![put(0, "1", 2), put(0, "1", 2)];
+        check(&run, &keyspace(&run[..1]), Some("two requests made revision 2"));
+    }
+}
