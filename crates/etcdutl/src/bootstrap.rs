@@ -158,6 +158,10 @@ fn difference(advertised: &[String], own: &[String]) -> String {
 fn resolved(urls: &[String]) -> Option<Vec<String>> {
     let resolve = |url: &String| {
         let (scheme, address) = url.split_once("://")?;
+        // As etcd: this name stands for itself, whatever it resolves to.
+        if address.starts_with("localhost:") {
+            return Some(url.clone());
+        }
         let address = address.to_socket_addrs().ok()?.next()?;
         Some(format!("{scheme}://{address}"))
     };
@@ -211,6 +215,13 @@ mod tests {
             "--initial-cluster has default=http://localhost:2380 but missing from \
              --initial-advertise-peer-urls=http://1.2.3.4:2380 \
              (resolved urls: \"http://1.2.3.4:2380\" != \"http://localhost:2380\")",
+        );
+        check(
+            "default=http://localhost:2380",
+            "http://127.0.0.1:2380",
+            "--initial-cluster has default=http://localhost:2380 but missing from \
+             --initial-advertise-peer-urls=http://127.0.0.1:2380 \
+             (resolved urls: \"http://127.0.0.1:2380\" != \"http://localhost:2380\")",
         );
         check(
             "default=http://localhost:2380,default=http://h:1",

@@ -23,8 +23,8 @@ pub fn database(data_dir: &str) -> PathBuf {
 }
 
 /// The log within a data directory, of any etcd.
-pub fn log_dir(data_dir: &str) -> PathBuf {
-    Path::new(data_dir).join("member").join("wal")
+pub fn log_dir(data_dir: impl AsRef<Path>) -> PathBuf {
+    data_dir.as_ref().join("member").join("wal")
 }
 
 /// The store within a data directory of our own server.
@@ -35,7 +35,12 @@ pub fn store_dir(data_dir: &str) -> PathBuf {
 /// Opens a file for reading in the words of `stat`.
 pub fn open(path: &Path) -> Result<Arc<dyn vfs::File>, Failure> {
     let opened = OsDisk.open_read(path);
-    opened.map_err(|error| Failure::new(format!("stat {}: {}", path.display(), go::system(&error))))
+    let file = opened
+        .map_err(|error| Failure::new(format!("stat {}: {}", path.display(), go::system(&error))))?;
+    // A directory can be opened, and then not be read.
+    let first = file.read_at(&mut [0], 0);
+    first.map_err(|error| Failure::new(format!("read {}: {}", path.display(), go::system(&error))))?;
+    Ok(file)
 }
 
 /// Opens a database and waits until no server has it. Zero waits for ever.

@@ -3,13 +3,13 @@
 //! Every member is restored from the same file with the same `--initial-cluster` and token: their ids,
 //! their logs' first entries and so the cluster come out the same on each.
 //!
-//! The snapshot is checked before anything is written, the log is written last and appears at once:
-//! a directory without one counts as new. What a failed attempt has written is removed again.
+//! Everything is built beside its place and gets its name at the end ([`Staging`]). What a failed attempt
+//! has written is removed again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bolt::{Backend, Digest, digest, names};
+use bolt::{Backend, Digest, digest, image_bytes, names};
 use prost::Message;
 use proto::{raftpb, v2pb};
 use serde_json::{Value, json};
@@ -19,6 +19,10 @@ use wal::{Marker, Wal};
 
 use crate::bootstrap::{Cluster, Said};
 use crate::cli::{Failure, Matches};
+use crate::progress::Progress;
+use crate::reading::Reading;
+use crate::rewrite::File;
+use crate::staging::Staging;
 use crate::target::{Content, TERM, TargetFormat};
 use crate::{files, go, log};
 
@@ -48,17 +52,49 @@ pub fn run(matches: &Matches) -> Result<(), Failure> {
     let places = places(matches, snapshot);
     check_free(&places)?;
     log::info("restoring snapshot", &places.fields(matches));
-    let backend = open_snapshot(&places.snapshot, matches.truth("skip-hash-check"))?;
-    let bumped_to = if mark { Some(bumped(&backend, bump)?) } else { None };
-    let content = Content { backend, cluster, bumped_to };
-    let written = write(&content, format, &places);
-    if written.is_err() {
-        remove_leftovers(&places.data_dir.join("member"));
-        remove_leftovers(&places.wal_dir.with_extension("restoring"));
-    }
-    written?;
+    let bump = mark.then_some(bump);
+    restore(&places, cluster, format, bump, matches.truth("skip-hash-check"))?;
     log::info("restored snapshot", &places.fields(matches));
     Ok(())
+}
+
+/// Compares the file with its digest and restores it, both at once: each takes a walk through gigabytes.
+/// Nothing has its final name before both have ended well.
+fn restore(
+    places: &Places,
+    cluster: Cluster,
+    format: TargetFormat,
+    bump: Option<u64>,
+    skip_hash_check: bool,
+) -> Result<(), Failure> {
+    let file = open_snapshot(&places.snapshot)?;
+    let file_bytes = file.len().map_err(|error| unreadable(&places.snapshot, &error))?;
+    if !skip_hash_check && image_bytes(file_bytes) == file_bytes {
+        return Err(Failure::new("snapshot missing hash but --skip-hash-check=false"));
+    }
+    let walks = if skip_hash_check { 1 } else { 2 };
+    let progress = Arc::new(Progress::new("restoring", file_bytes * walks));
+    let reading = || Reading::of(&file, &progress);
+    let (staging, written) = std::thread::scope(|scope| {
+        let checked = (!skip_hash_check).then(|| scope.spawn(|| check_digest(&reading(), places)));
+        let staging = Staging::begin(&places.data_dir)?;
+        let written = write(places, &staging, reading(), cluster, format, bump);
+        // Whatever else may be wrong with a file that is not as it was saved, that comes first.
+        if let Some(checked) = checked {
+            checked.join().expect("it does not panic")?;
+        }
+        Ok::<_, Failure>((staging, written))
+    })?;
+    drop(progress);
+    written?;
+    if places.wal_dir != files::log_dir(&places.data_dir) {
+        let beside = unfinished_log(places, &staging);
+        let named = replace_durably(&OsDisk, &beside, &places.wal_dir);
+        named.map_err(|error| {
+            Failure::new(format!("rename {}: {}", places.wal_dir.display(), go::system(&error)))
+        })?;
+    }
+    staging.finish()
 }
 
 impl Places {
@@ -88,46 +124,45 @@ fn places(matches: &Matches, snapshot: &str) -> Places {
 }
 
 fn check_free(places: &Places) -> Result<(), Failure> {
-    let exists = |path: &Path| {
-        let failure = |error| Failure::new(format!("{}: {}", path.display(), go::system(&error)));
-        OsDisk.exists(path).map_err(failure)
-    };
     let quoted = |path: &Path| go::quoted(&path.display().to_string());
-    if exists(&places.data_dir)? && !is_empty(&places.data_dir) {
+    if !Staging::is_free(&places.data_dir) {
         let dir = quoted(&places.data_dir);
         return Err(Failure::new(format!("data-dir {dir} not empty or could not be read")));
     }
-    if exists(&places.wal_dir)? {
+    let exists = OsDisk.exists(&places.wal_dir);
+    if exists.map_err(|error| {
+        Failure::new(format!("stat {}: {}", places.wal_dir.display(), go::system(&error)))
+    })? {
         return Err(Failure::new(format!("wal-dir {} exists", quoted(&places.wal_dir))));
     }
     Ok(())
 }
 
-/// Opens the snapshot and compares it with its digest.
-fn open_snapshot(
-    path: &Path,
-    skip_hash_check: bool,
-) -> Result<Backend<Arc<dyn vfs::File>>, Failure> {
-    let shown = path.display();
+fn open_snapshot(path: &Path) -> Result<File, Failure> {
     let opened = OsDisk.open_read(path);
-    let file =
-        opened.map_err(|error| Failure::new(format!("open {shown}: {}", go::system(&error))))?;
-    if !skip_hash_check {
-        let found = digest(&file);
-        let found =
-            found.map_err(|error| Failure::new(format!("read {shown}: {}", go::system(&error))))?;
-        match found {
-            Digest::Matches => {}
-            Digest::Missing => {
-                return Err(Failure::new("snapshot missing hash but --skip-hash-check=false"));
-            }
-            Digest::Differs { expected, found } => {
-                let (expected, found) = (numbers(&expected), numbers(&found));
-                return Err(Failure::new(format!("expected sha256 {expected}, got {found}")));
-            }
+    let file = opened.map_err(|error| {
+        Failure::new(format!("open {}: {}", path.display(), go::system(&error)))
+    })?;
+    // A directory can be opened, and then not be read.
+    file.read_at(&mut [0], 0).map_err(|error| unreadable(path, &error))?;
+    Ok(file)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("read {}: {}", path.display(), go::system(error)))
+}
+
+fn check_digest(file: &File, places: &Places) -> Result<(), Failure> {
+    match digest(file).map_err(|error| unreadable(&places.snapshot, &error))? {
+        Digest::Matches => Ok(()),
+        Digest::Missing => {
+            Err(Failure::new("snapshot missing hash but --skip-hash-check=false"))
+        }
+        Digest::Differs { expected, found } => {
+            let (expected, found) = (numbers(&expected), numbers(&found));
+            Err(Failure::new(format!("expected sha256 {expected}, got {found}")))
         }
     }
-    Backend::open(file).map_err(|error| Failure::new(format!("{shown}: {}", go::chain(&error))))
 }
 
 /// Bytes as Go prints a list of them.
@@ -137,7 +172,7 @@ fn numbers(bytes: &[u8]) -> String {
 }
 
 /// The revision that all earlier ones are to look compacted at.
-fn bumped(backend: &Backend<Arc<dyn vfs::File>>, by: u64) -> Result<i64, Failure> {
+fn bumped(backend: &Backend<File>, by: u64) -> Result<i64, Failure> {
     let failure = |error| Failure::new(go::chain(&error));
     let bucket = backend.bolt().bucket(names::KEY).map_err(failure)?;
     let last = bucket.map_or(Ok(None), |bucket| bucket.last()).map_err(failure)?;
@@ -159,12 +194,21 @@ fn bumped(backend: &Backend<Arc<dyn vfs::File>>, by: u64) -> Result<i64, Failure
     Ok(bumped)
 }
 
-fn write(content: &Content, format: TargetFormat, places: &Places) -> Result<(), Failure> {
-    let member_dir = places.data_dir.join("member");
-    let failure =
-        |error| Failure::new(format!("{}: {}", places.data_dir.display(), go::system(&error)));
-    OsDisk.create_dir_all(&member_dir).map_err(failure)?;
-    format.write_store(content, &member_dir)?;
+fn write(
+    places: &Places,
+    staging: &Staging,
+    file: File,
+    cluster: Cluster,
+    format: TargetFormat,
+    bump: Option<u64>,
+) -> Result<(), Failure> {
+    let backend = Backend::open(file).map_err(|error| {
+        Failure::new(format!("{}: {}", places.snapshot.display(), go::chain(&error)))
+    })?;
+    let bumped_to = bump.map(|bump| bumped(&backend, bump)).transpose()?;
+    let content = Content { backend, cluster, bumped_to };
+    log::info("Trimming membership information from the backend...", &[]);
+    format.write_store(&content, &staging.dir())?;
     for member in &content.cluster.members {
         log::info(
             "added member",
@@ -175,20 +219,34 @@ fn write(content: &Content, format: TargetFormat, places: &Places) -> Result<(),
             ],
         );
     }
-    write_log(content, &places.wal_dir)
+    let log = unfinished_log(places, staging);
+    let written = write_log(&content, &log);
+    if written.is_err() {
+        let _ = std::fs::remove_dir_all(&log);
+    }
+    written
 }
 
-/// Writes the log a new cluster begins with, beside its place, and moves it there.
+/// Where the log is built: with everything else, or beside its own place.
+fn unfinished_log(places: &Places, staging: &Staging) -> PathBuf {
+    if places.wal_dir == files::log_dir(&places.data_dir) {
+        return staging.dir().join("wal");
+    }
+    let mut name = places.wal_dir.clone().into_os_string();
+    name.push(".restoring");
+    name.into()
+}
+
+/// Writes the log a new cluster begins with.
 fn write_log(content: &Content, dir: &Path) -> Result<(), Failure> {
     let failure = |error: &dyn std::error::Error| Failure::new(go::chain(error));
-    let beside = dir.with_extension("restoring");
     let metadata = v2pb::Metadata {
         node_id: Some(content.cluster.local),
         cluster_id: Some(content.cluster.id),
     };
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     disk.create_dir_all(vfs::parent(dir)).map_err(|error| failure(&error))?;
-    let log = Wal::create(disk, &beside, &metadata.encode_to_vec());
+    let log = Wal::create(disk, dir, &metadata.encode_to_vec());
     let mut log = log.map_err(|error| failure(&error))?;
     let hard_state =
         HardState { term: TERM, vote: content.cluster.members[0].id, commit: content.index() };
@@ -198,8 +256,7 @@ fn write_log(content: &Content, dir: &Path) -> Result<(), Failure> {
         .and_then(|()| log.append_marker(&marker))
         .and_then(|()| log.sync())
         .map_err(|error| failure(&error))?;
-    drop(log);
-    replace_durably(&OsDisk, &beside, dir).map_err(|error| failure(&error))
+    Ok(())
 }
 
 /// One entry for each member: that it was added.
@@ -216,20 +273,4 @@ fn entries(cluster: &Cluster) -> Vec<Entry> {
         Entry { term: TERM, index, kind: EntryKind::ConfChange, data }
     };
     (1..).zip(&cluster.members).map(entry).collect()
-}
-
-/// Whether a directory holds nothing, or only directories that hold nothing: what a failed attempt
-/// leaves behind.
-fn is_empty(dir: &Path) -> bool {
-    OsDisk.list(dir).is_ok_and(|names| names.iter().all(|name| is_empty(&dir.join(name))))
-}
-
-/// Removes the files a failed attempt wrote. The directory was empty before, so all of it is ours.
-fn remove_leftovers(dir: &Path) {
-    for name in OsDisk.list(dir).unwrap_or_default() {
-        let path = dir.join(name);
-        if OsDisk.remove(&path).is_err() {
-            remove_leftovers(&path);
-        }
-    }
 }

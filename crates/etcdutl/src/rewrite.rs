@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bolt::{Backend, Layout, ReadAt, Rows, Source, SourceError, write_file};
 use bytes::Bytes;
-use vfs::{Disk, OsDisk, replace_durably};
+use vfs::{BulkDisk, Disk, OsDisk, replace_durably};
 
 use crate::cli::Failure;
 use crate::go;
@@ -111,7 +111,7 @@ pub fn write(source: &dyn Source, path: &Path) -> Result<(), Failure> {
     let failure = |error: &dyn std::error::Error| {
         Failure::new(format!("{}: {}", path.display(), go::chain(error)))
     };
-    let file = OsDisk.create(path).map_err(|error| failure(&error))?;
+    let file = BulkDisk.create(path).map_err(|error| failure(&error))?;
     write_file(&*file, source, Layout::default()).map_err(|error| failure(&error))?;
     Ok(())
 }

@@ -1,12 +1,15 @@
 //! `snapshot status`: what a snapshot holds, once all of it has been checked.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bolt::{Backend, Status, StatusError};
 use serde::Serialize;
 
 use crate::cli::{Failure, Matches};
 use crate::output::{Format, Shown};
+use crate::progress::Progress;
+use crate::reading::Reading;
 use crate::{files, go};
 
 #[derive(Serialize)]
@@ -47,9 +50,13 @@ pub fn run(matches: &Matches) -> Result<(), Failure> {
     };
     let file = files::open(Path::new(path))?;
     let format = Format::of(matches)?;
-    let status = Backend::open(file).map_err(|error| StatusError::Rows(error.into()));
+    let file_bytes = file.len().unwrap_or(0);
+    // Once through the pages, once through the rows.
+    let progress = Arc::new(Progress::new("checking", file_bytes * 2));
+    let status = Backend::open(Reading::of(&file, &progress)).map_err(|error| StatusError::Rows(error.into()));
     let status = status.and_then(|backend| bolt::status(&backend));
     let Status { hash, revision, total_key, total_size, version } = status.map_err(failure)?;
+    drop(progress);
     format.show(&Shape { hash, revision, total_key, total_size, version });
     Ok(())
 }

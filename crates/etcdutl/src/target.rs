@@ -13,7 +13,7 @@ use prost::Message;
 use proto::{raftpb, snappb};
 use store::{Batch, Bucket, StateChange, Store};
 use types::{ConfState, Revision, Row};
-use vfs::{Disk, OsDisk};
+use vfs::{BulkDisk, Disk, OsDisk};
 
 use crate::bootstrap::Cluster;
 use crate::cli::Failure;
@@ -23,7 +23,9 @@ use crate::{go, v2json};
 /// What `--target-format` takes.
 pub const TARGET_FORMATS: &[&str] = &["holdfast", "go"];
 /// Bytes of rows that go into our store at a time.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
+const BATCH_BYTES: usize = 1024 * 1024;
+/// After so many the store is synced, which lets it forget what it keeps for the next sync.
+const SYNC_BYTES: usize = 64 * 1024 * 1024;
 /// The term a restored cluster begins in.
 pub const TERM: u64 = 1;
 
@@ -135,12 +137,12 @@ fn snap_file(content: &Content) -> Vec<u8> {
 
 fn write_holdfast(content: &Content, dir: &Path) -> Result<(), Failure> {
     let failure = |error: &dyn std::error::Error| Failure::new(go::chain(error));
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-    let options = store::Options::default();
+    let disk: Arc<dyn Disk> = Arc::new(BulkDisk);
+    let options = store::Options { recent_bytes_max: 0, ..Default::default() };
     let (mut store, _) = Store::open(disk, dir, options).map_err(|error| failure(&error))?;
     let source = content.rewrite();
     let mut batch = content.empty_batch();
-    let mut batch_bytes = 0;
+    let (mut batch_bytes, mut unsynced_bytes) = (0, 0);
     for bucket in bolt::Source::buckets(&source).map_err(|error| failure(&*error))? {
         for row in bolt::Source::rows(&source, &bucket) {
             let (key, value) = row.map_err(|error| failure(&*error))?;
@@ -149,13 +151,21 @@ fn write_holdfast(content: &Content, dir: &Path) -> Result<(), Failure> {
             if batch_bytes >= BATCH_BYTES {
                 store.append(&std::mem::replace(&mut batch, content.empty_batch()));
                 store.flush().map_err(|error| failure(&error))?;
-                batch_bytes = 0;
+                unsynced_bytes += std::mem::take(&mut batch_bytes);
+            }
+            if unsynced_bytes >= SYNC_BYTES {
+                sync(&mut store)?;
+                unsynced_bytes = 0;
             }
         }
     }
     store.append(&batch);
     store.flush().map_err(|error| failure(&error))?;
-    let synced = store.sync_handle().sync().map_err(|error| failure(&error))?;
+    sync(&mut store)
+}
+
+fn sync(store: &mut Store) -> Result<(), Failure> {
+    let synced = store.sync_handle().sync().map_err(|error| Failure::new(go::chain(&error)))?;
     store.synced(synced);
     Ok(())
 }

@@ -1,0 +1,37 @@
+//! `etcdutl`: works on files, with no server running. Looks at snapshots and data directories, restores
+//! them, prepares them for another version.
+//!
+//! Same commands, flags, output and exit codes as etcd's own (`reference/etcdutl.md`). Commands and
+//! flags are a table (`commands`); help, completion, parsing and `docs/etcdutl.md` follow from it (`cli`).
+//!
+//! Unlike etcd's own, it never changes a file it only reads, and never leaves a half restored directory.
+//!
+//! A library, because `etcdctl snapshot status`, `snapshot restore` and `defrag --data-dir` are the same
+//! work under their former names.
+
+mod bootstrap;
+mod cli;
+mod commands;
+mod defrag;
+mod files;
+mod go;
+mod hashkv;
+mod log;
+mod migrate;
+mod output;
+mod progress;
+mod reading;
+mod restore;
+mod rewrite;
+mod staging;
+mod status;
+mod target;
+mod v2json;
+mod version;
+
+use std::process::ExitCode;
+
+/// Does what the words after `etcdutl` say, and returns what the process ends with.
+pub fn run(words: &[String]) -> ExitCode {
+    cli::run(&commands::ROOT, words)
+}
