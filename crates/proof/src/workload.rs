@@ -149,11 +149,7 @@ fn attributes(chance: &mut Chance) -> membershippb::ClusterMemberAttrSetRequest 
     let member_id = member::bootstrap_member_id(&["http://127.0.0.1:2380".into()], "proof");
     let url = format!("http://127.0.0.1:{}", 2000 + chance.below(9));
     let attributes = membershippb::Attributes { name: "lone".into(), client_urls: vec![url] };
-    membershippb::ClusterMemberAttrSetRequest {
-        member_id,
-        member_attributes: Some(attributes),
-        ..Default::default()
-    }
+    membershippb::ClusterMemberAttrSetRequest { member_id, member_attributes: Some(attributes) }
 }
 
 /// The next request. What it refers to depends on the state only, so it is the same in every run.

@@ -7,7 +7,8 @@
 //! continuation, in order. No power cut makes a directory that is refused.
 //!
 //! `cargo xtask crash` does all of it. By itself (in CI) each test takes every so-manieth operation, which it
-//! prints: `HOLDFAST_STRIDE=1` takes all, `HOLDFAST_SEED=n` lives another life.
+//! prints: `HOLDFAST_STRIDE=1` takes all, `HOLDFAST_RECOVERY_STRIDE` is that of the cuts during recovery, and
+//! `HOLDFAST_SEED=n` lives another life.
 
 use std::collections::BTreeMap;
 
@@ -25,8 +26,7 @@ fn seed() -> u64 {
 }
 
 /// Which operations a test takes: all, or every so-manieth.
-fn chosen(operations: u64, stride_in_ci: u64) -> impl Iterator<Item = u64> {
-    let stride = number("HOLDFAST_STRIDE", stride_in_ci);
+fn chosen(operations: u64, stride: u64) -> impl Iterator<Item = u64> {
     println!("seed {}: {operations} operations, every {stride}. of them", seed());
     (0..=operations).step_by(stride as usize)
 }
@@ -138,7 +138,7 @@ fn cut_after(last: u64) -> (MemoryDisk, Ledger) {
 fn whatever_operation_of_either_log_is_the_last_nothing_committed_is_lost() {
     let reference = Reference::new();
     let mut recoveries = 0;
-    for last in chosen(reference.operations, 6) {
+    for last in chosen(reference.operations, number("HOLDFAST_STRIDE", 5)) {
         let (disk, ledger) = cut_after(last);
         for (place, policy) in all_policies(&disk).into_iter().enumerate() {
             let story = format!("power cut after operation {last}, {policy:?}");
@@ -157,7 +157,7 @@ fn whatever_operation_of_either_log_is_the_last_nothing_committed_is_lost() {
 fn a_power_cut_during_recovery_is_recovered_from_by_both_logs() {
     let reference = Reference::new();
     let mut recoveries = 0;
-    for last in chosen(reference.operations, 60) {
+    for last in chosen(reference.operations, number("HOLDFAST_RECOVERY_STRIDE", 97)) {
         let (disk, ledger) = cut_after(last);
         let unsynced = disk.unsynced();
         let halves = [0, unsynced / 2, unsynced].map(|pieces| CrashPolicy::First { pieces });
@@ -190,7 +190,7 @@ fn a_power_cut_during_recovery_is_recovered_from_by_both_logs() {
 fn whatever_operation_fails_nothing_committed_is_lost_and_no_failed_sync_is_tried_again() {
     let reference = Reference::new();
     let (mut ended, mut gone_on) = (0, 0);
-    for number in chosen(reference.operations, 12) {
+    for number in chosen(reference.operations, number("HOLDFAST_STRIDE", 13)) {
         for kind in [FaultKind::Eio, FaultKind::Enospc, FaultKind::ShortWrite] {
             let story = format!("{kind:?} at operation {number}");
             let fail_at = Some((number, kind));

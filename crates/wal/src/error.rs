@@ -119,6 +119,20 @@ pub enum Damage {
         /// As the record says.
         expected: u32,
     },
+    /// A segment begins with another checksum than the one before it ended with.
+    #[error(
+        "it goes on from checksum {expected:08x}, but {before} ends at byte {end} with {found:08x}"
+    )]
+    Chain {
+        /// The name of the segment before.
+        before: String,
+        /// Where that one ends, as read.
+        end: u64,
+        /// The checksum it ends with.
+        found: u32,
+        /// The one this segment begins with.
+        expected: u32,
+    },
     /// A length field that no writer makes, or not with this record.
     #[error("the length field {field:016x} does not fit the record")]
     Length {

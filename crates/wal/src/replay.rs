@@ -57,7 +57,11 @@ pub(crate) fn replay(
             source,
         })?;
         let mut reader = SegmentReader::new(path, file, last)?;
-        replay.segment(&mut reader, &mut running, start)?;
+        let read = replay.segment(&mut reader, &mut running, start);
+        read.map_err(|error| match place.checked_sub(1) {
+            Some(before) => name_both(error, segments[before], replay.end),
+            None => error,
+        })?;
     }
     replay.checksum = running.unwrap_or(0);
     match start {
@@ -67,6 +71,18 @@ pub(crate) fn replay(
             term: start.term,
         }),
         _ => Ok(replay),
+    }
+}
+
+/// A segment that does not go on where the one before it ended: it is the other that may have lost its
+/// end, so the error names both.
+fn name_both(error: OpenError, before: SegmentName, end: u64) -> OpenError {
+    match error {
+        OpenError::Damaged { file, offset: 0, damage: Damage::Checksum { found, expected } } => {
+            let damage = Damage::Chain { before: before.to_string(), end, found, expected };
+            OpenError::Damaged { file, offset: 0, damage }
+        }
+        other => other,
     }
 }
 
