@@ -7,7 +7,7 @@
 //!   envelope (see [`envelope`]);
 //! - raft-rs draws its election jitter from the thread's dice; it is overwritten after every step with
 //!   a number that follows from the seed, the term and the role, so a run can be replayed;
-//! - messages that would make the library panic are refused before they reach it (see [`guard`]).
+//! - messages that would make the library panic are refused before they reach it (see `guard.rs`).
 //!
 //! Not here: what entries mean (see `apply`), where they are written (see `wal`), who asked (see
 //! `member`).
