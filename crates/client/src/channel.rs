@@ -86,9 +86,9 @@ impl Channel {
         self.0.slots.len()
     }
 
-    /// The host and port of the first endpoint, by which the channel is known.
-    pub fn authority(&self) -> &str {
-        self.0.slots.first().map_or("", |slot| slot.endpoint.authority())
+    /// The address of the first endpoint, by which the channel is known.
+    pub fn target(&self) -> &str {
+        self.0.slots.first().map_or("", |slot| slot.endpoint.target())
     }
 
     /// Why the last dial failed, in grpc-go's words.

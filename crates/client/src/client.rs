@@ -112,8 +112,7 @@ impl Client {
             )));
         }
         if config.endpoints.is_empty() {
-            let text = "at least one Endpoint is required in client config";
-            return Err(Error::Misuse(text.to_owned()));
+            return Err(Error::Misuse("etcdclient: no available endpoints".to_owned()));
         }
         let upkeep =
             Upkeep { ping_interval: config.keepalive_time, ping_timeout: config.keepalive_timeout };
@@ -321,7 +320,7 @@ impl Client {
             Error::DeadlineExceeded => Status::new(Code::DeadlineExceeded, deadline()).text(),
             other => other.to_string(),
         };
-        let target = channel.authority();
+        let target = channel.target();
         self.shared.remarks.say(&Remark::AttemptFailed { target, peer, method, attempt, error });
     }
 }

@@ -30,7 +30,10 @@ pub async fn dial(
     tls: Option<&(Arc<ClientConfig>, String)>,
 ) -> Result<(Wire, Peer), String> {
     let dialing = |error: io::Error| {
-        let (place, why) = (endpoint.go_address(), go_text(&error));
+        let (place, mut why) = (endpoint.go_address(), go_text(&error));
+        if matches!(endpoint.address, Address::Unix(_)) && !why.starts_with("connect: ") {
+            why = format!("connect: {why}");
+        }
         format!("connection error: desc = \"transport: Error while dialing: dial {place}: {why}\"")
     };
     let peer = |remote: String, local: String| Peer { remote, local, encrypted: tls.is_some() };

@@ -75,6 +75,13 @@ impl Endpoint {
         }
     }
 
+    /// How etcd's client names the address in its log: a socket with its whole path.
+    pub fn target(&self) -> &str {
+        match &self.address {
+            Address::Tcp(place) | Address::Unix(place) => place,
+        }
+    }
+
     /// How Go's errors name the address.
     pub fn go_address(&self) -> String {
         match &self.address {

@@ -67,6 +67,9 @@ pub enum Error {
     /// The client was asked for something it cannot do.
     #[error("{0}")]
     Misuse(String),
+    /// What the server gave as its reason to cancel, word for word.
+    #[error("{0}")]
+    Canceled(String),
     /// A lock or an election was lost with its session.
     #[error("{0}")]
     Session(&'static str),

@@ -69,6 +69,10 @@ impl Notice {
         match (self.canceled, self.cancel_reason.as_str()) {
             (false, _) => None,
             (true, "") => refused(Code::OutOfRange, Refusal::FutureRev.message()),
+            // A status that the server has already written out.
+            (true, reason) if reason.starts_with("rpc error: ") => {
+                Some(Error::Canceled(reason.to_owned()))
+            }
             (true, reason) => refused(Code::FailedPrecondition, reason),
         }
     }

@@ -7,7 +7,7 @@ use crate::spec::{Command, Does, Flag, GLOBAL, Group};
 
 /// The last line of every help.
 const OPTIONS_LINE: &str = "Use \"etcdctl options\" for a list of global command-line options (applies to all commands).\n";
-/// Names of commands are padded to this.
+/// Names of commands are padded to this at least.
 const NAME_WIDTH: usize = 11;
 
 /// What `--help` prints.
@@ -61,6 +61,12 @@ pub fn usage(path: &[&'static Command]) -> String {
     out
 }
 
+/// What a line of a transaction gets that has a wrong flag.
+pub fn usage_of_line(command: &'static Command) -> String {
+    let flags = flag_lines(&own_flags(command), command.name());
+    format!("Usage:\n   {} [flags]\n\nFlags:\n{flags}\n", command.usage)
+}
+
 /// A command's flags with `--help`, in order.
 pub fn own_flags(command: &'static Command) -> Vec<&'static Flag> {
     let mut own: Vec<&Flag> = command.flags.iter().chain(command.persistent).collect();
@@ -69,9 +75,11 @@ pub fn own_flags(command: &'static Command) -> Vec<&'static Flag> {
     own
 }
 
-fn list<'a>(out: &mut String, commands: impl Iterator<Item = &'a Command>) {
+fn list<'a>(out: &mut String, commands: impl Iterator<Item = &'a Command> + Clone) {
+    let longest = commands.clone().map(|command| command.name().len()).max().unwrap_or(0);
+    let width = longest.max(NAME_WIDTH);
     for command in commands {
-        let _ = writeln!(out, "  {:NAME_WIDTH$} {}", command.name(), command.short);
+        let _ = writeln!(out, "  {:width$} {}", command.name(), command.short);
     }
 }
 

@@ -10,10 +10,10 @@ pub fn secret(question: &str) -> io::Result<String> {
     match OpenOptions::new().read(true).write(true).open("/dev/tty") {
         Ok(terminal) => on_terminal(terminal, question),
         Err(_) => {
-            crate::output::complain(question);
-            let answer = line(&mut io::stdin().lock())?;
-            crate::output::complain("\n");
-            Ok(answer)
+            crate::output::print(question.as_bytes());
+            let answer = line(&mut io::stdin().lock());
+            crate::output::print(b"\n");
+            answer
         }
     }
 }
@@ -32,9 +32,8 @@ fn on_terminal(mut terminal: File, question: &str) -> io::Result<String> {
 
 fn line(from: &mut impl BufRead) -> io::Result<String> {
     let mut answer = String::new();
-    if from.read_line(&mut answer)? == 0 {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "EOF"));
-    }
+    // Nothing at all is an empty password, which is refused where it matters.
+    from.read_line(&mut answer)?;
     Ok(answer.trim_end_matches(['\n', '\r']).to_owned())
 }
 

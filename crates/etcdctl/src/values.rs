@@ -28,6 +28,7 @@ pub fn read(flag: &Flag, typed: &str) -> Result<Value, String> {
     match flag.kind {
         Kind::Bool => number::truth(typed).map(Value::Bool),
         Kind::Text => Ok(Value::Text(typed.to_owned())),
+        Kind::Texts if typed.is_empty() => Ok(Value::Texts(Vec::new())),
         Kind::Texts => Ok(Value::Texts(typed.split(',').map(str::to_owned).collect())),
         Kind::Int | Kind::GoInt => number::signed(typed, 0).map(Value::Int),
         Kind::Uint => number::unsigned(typed, 0).map(Value::Uint),

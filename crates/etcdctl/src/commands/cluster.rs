@@ -96,6 +96,12 @@ fn member_id(call: &Call) -> Result<u64, Failure> {
     number::unsigned(&call.text(0), 16).map_err(refused)
 }
 
+/// Refuses what is no list of URLs before the server is asked, as etcd's client does.
+fn must_be_urls(texts: &[String]) -> Result<(), Failure> {
+    let refused = |why| Failure::new(ERROR, why);
+    texts.iter().try_for_each(|text| options::Url::parse(text).map(|_| ()).map_err(refused))
+}
+
 fn peer_urls(call: &Call) -> Result<Vec<String>, Failure> {
     match call.values.text("peer-urls") {
         "" => Err(Failure::bad_args("member peer urls not provided")),
@@ -121,6 +127,7 @@ pub async fn member_add(mut call: Call) -> Result<(), Failure> {
     let peer_ur_ls = peer_urls(&call)?;
     let is_learner = call.values.truth("learner");
     let session = connect(&mut call).await?;
+    must_be_urls(&peer_ur_ls)?;
     let request = pb::MemberAddRequest { peer_ur_ls, is_learner };
     let answer = session.call(methods::MEMBER_ADD, request).await?;
     session.printer.member_added(&answer)?;
@@ -156,6 +163,7 @@ pub async fn member_update(mut call: Call) -> Result<(), Failure> {
     let id = member_id(&call)?;
     let peer_ur_ls = peer_urls(&call)?;
     let session = connect(&mut call).await?;
+    must_be_urls(&peer_ur_ls)?;
     let request = pb::MemberUpdateRequest { id, peer_ur_ls };
     let answer = session.call(methods::MEMBER_UPDATE, request).await?;
     session.printer.member_updated(id, &answer)

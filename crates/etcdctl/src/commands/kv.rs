@@ -166,8 +166,12 @@ async fn stream(
     client.in_time(reading).await.map_err(|error| session.failure(ERROR, &error))
 }
 
-/// The request of a `put`, typed or in a transaction.
-pub fn put_request(args: &[Bytes], values: &Values) -> Result<pb::PutRequest, Failure> {
+/// The request of a `put`, typed or in a transaction; without a value it is read from `input`.
+pub fn put_request(
+    args: &[Bytes],
+    values: &Values,
+    mut input: impl Read,
+) -> Result<pb::PutRequest, Failure> {
     let Some(key) = args.first() else { return Err(Failure::bad_args(PUT_ARGS)) };
     let ignore_value = values.truth("ignore-value");
     if ignore_value && args.len() > 1 {
@@ -179,12 +183,12 @@ pub fn put_request(args: &[Bytes], values: &Values) -> Result<pb::PutRequest, Fa
         _ if ignore_value => Bytes::new(),
         Some(value) => value.clone(),
         None => {
-            let mut input = Vec::new();
-            let read = std::io::stdin().lock().read_to_end(&mut input);
-            if read.is_err() || input.is_empty() {
+            let mut value = Vec::new();
+            let read = input.read_to_end(&mut value);
+            if read.is_err() || value.is_empty() {
                 return Err(Failure::bad_args(PUT_ARGS));
             }
-            input.into()
+            value.into()
         }
     };
     let lease = number::signed(values.text("lease"), 16);
@@ -202,7 +206,7 @@ pub fn put_request(args: &[Bytes], values: &Values) -> Result<pb::PutRequest, Fa
 
 /// `put`.
 pub async fn put(mut call: Call) -> Result<(), Failure> {
-    let request = put_request(&call.args, &call.values)?;
+    let request = put_request(&call.args, &call.values, std::io::stdin().lock())?;
     let session = connect(&mut call).await?;
     session.printer.put(&session.call(methods::PUT, request).await?)
 }

@@ -21,7 +21,7 @@ use crate::spec::Does;
 use crate::{completion, help, output};
 
 /// The release whose behaviour this is.
-const VERSION: &str = "3.7.3";
+const VERSION: &str = "3.7.1";
 const API_VERSION: &str = "3.7";
 
 /// Runs a command to its end.

@@ -86,6 +86,7 @@ impl Saving {
         let lost = |error: client::Error| failed(error.to_string());
         let request = pb::SnapshotRequest {};
         let mut pieces = session.patient.server_stream(SNAPSHOT, &request).await.map_err(lost)?;
+        of_client("opened snapshot stream; downloading");
         log("fetching snapshot", &[("endpoint", Text::Quoted(endpoint))]);
         let mut progress = Progress::new("saving", None, size);
         let mut checked = Checked::default();
@@ -93,7 +94,7 @@ impl Saving {
         while let Some(piece) = pieces
             .message::<pb::SnapshotResponse>()
             .await
-            .map_err(|status| failed(status.to_string()))?
+            .map_err(|status| failed(status.text()))?
         {
             checked.take(&piece.blob);
             self.file.write_all(&piece.blob).map_err(|error| self.broken("write", &error))?;
@@ -104,6 +105,7 @@ impl Saving {
             progress.set(checked.bytes);
         }
         drop(progress);
+        of_client("completed snapshot read; closing");
         let bytes = checked.bytes;
         checked.verify().map_err(failed)?;
         self.file.sync_all().map_err(|error| self.broken("sync", &error))?;
@@ -121,7 +123,8 @@ impl Saving {
 
     fn name_it(&self) -> Result<(), Failure> {
         fs::rename(&self.part, &self.path).map_err(|error| {
-            let (part, path, why) = (self.part.display(), self.path.display(), io_text(&error));
+            let (part, path) = (self.part.display(), self.path.display());
+            let why = if self.path.is_dir() { "file exists" } else { &io_text(&error) };
             failed(format!("could not rename {part} to {path} (rename {part} {path}: {why})"))
         })?;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -143,6 +146,11 @@ fn private_file(path: &Path) -> io::Result<File> {
 
 fn log(message: &str, fields: &[(&str, Text<'_>)]) {
     line("info", "", "etcdctl/snapshot.rs", message, fields);
+}
+
+/// What etcd's client says of the stream.
+fn of_client(message: &str) {
+    line("info", "client", "etcdctl/snapshot.rs", message, &[]);
 }
 
 /// Bytes that end with the SHA-256 of those before.

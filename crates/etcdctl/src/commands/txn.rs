@@ -13,9 +13,9 @@ use crate::args::{Call, read_flags};
 use crate::exit::{ERROR, Failure, INVALID_INPUT};
 use crate::go::number;
 use crate::go::quote::{quote, unquote};
-use crate::output;
 use crate::spec::{Command, Does, Flag, ROOT};
 use crate::values::Values;
+use crate::{help, output};
 
 /// `txn`.
 pub async fn txn(mut call: Call) -> Result<(), Failure> {
@@ -151,10 +151,14 @@ fn operation(line: &str) -> Result<pb::RequestOp, Failure> {
     let command: &Command = command.ok_or_else(|| refused("txn request"))?;
     let flags: Vec<&'static Flag> = command.flags.iter().collect();
     let mut values = Values::of(command.flags);
-    let args = read_flags(rest, &flags, &mut values).map_err(|_| refused("txn request"))?;
+    let args = read_flags(rest, &flags, &mut values).map_err(|_| {
+        output::complain(&help::usage_of_line(command));
+        refused("txn request")
+    })?;
     let request = match command.does {
+        // The lines that follow are the transaction's, not a value.
         Some(Does::Get) => Request::RequestRange(kv::get_request(&args, &values)?),
-        Some(Does::Put) => Request::RequestPut(kv::put_request(&args, &values)?),
+        Some(Does::Put) => Request::RequestPut(kv::put_request(&args, &values, std::io::empty())?),
         _ => Request::RequestDeleteRange(kv::del_request(&args, &values)?),
     };
     Ok(pb::RequestOp { request: Some(request) })
