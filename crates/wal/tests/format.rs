@@ -290,7 +290,7 @@ fn two_segments_of_different_members_are_refused() {
     file.write_all_at(&foreign, 0).expect("no fault");
     assert!(matches!(
         read(&disk, &marker(0, 0)),
-        Err(OpenError::Damaged { damage: Damage::Checksum { .. } | Damage::MetadataConflict, .. })
+        Err(OpenError::Damaged { damage: Damage::Chain { .. }, .. })
     ));
 }
 
