@@ -1,0 +1,194 @@
+//! One member's computer: its disk, its clocks, and the process on it when there is one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use member::{
+    BootError, Engine, EngineOptions, Front, House, LogWriter, Notice, Recovered, RequestIds,
+};
+use types::MemberId;
+use vfs::{CrashPolicy, Disk, FaultKind, Faults, Lock, MemoryDisk};
+
+use crate::chance::Chance;
+use crate::plan::{HEARTBEAT_MS, Plan};
+use crate::running::{Pace, Running, ToEngine};
+
+/// What was done to the disk, so that what follows from it is no surprise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Armed {
+    /// Power goes at some operation.
+    Power,
+    /// Some operation fails.
+    Fails,
+    /// There is no room.
+    Full,
+}
+
+/// How a process ended, as far as its disk is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The whole machine lost power.
+    Power(CrashPolicy),
+    /// The process alone: what it wrote is still in the kernel's hands, and not synced.
+    Killed,
+}
+
+/// A member's computer.
+pub(crate) struct Machine {
+    pub(crate) name: String,
+    pub(crate) member: MemberId,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) running: Option<Running>,
+    lock: Option<Box<dyn Lock>>,
+    pub(crate) armed: Option<Armed>,
+    /// When the next boot is tried.
+    pub(crate) boot_at: u64,
+    pub(crate) boots: u64,
+    booted_at: u64,
+    /// How much of the world's time its clock counts, in thousandths: a clock may be slow.
+    drift: u64,
+    front_due: u64,
+    engine_due: u64,
+    /// The calendar, which may be set back.
+    calendar_ms: u64,
+    /// The newest term known to be durable.
+    pub(crate) term_durable: u64,
+}
+
+impl Machine {
+    pub(crate) fn new(name: &str) -> Machine {
+        Machine {
+            name: name.to_owned(),
+            member: 0,
+            disk: MemoryDisk::new(),
+            running: None,
+            lock: None,
+            armed: None,
+            boot_at: 0,
+            boots: 0,
+            booted_at: 0,
+            drift: 1000,
+            front_due: 0,
+            engine_due: 0,
+            calendar_ms: 1_700_000_000_000,
+            term_durable: 0,
+        }
+    }
+
+    pub(crate) fn pace(&self, plan: &Plan, now_ms: u64) -> Pace {
+        Pace {
+            now_ms,
+            own_ms: (now_ms - self.booted_at) * self.drift / 1000,
+            batch_max: plan.batch_max,
+            compaction_batch: plan.compaction_batch,
+            sync_ms_max: plan.sync_ms_max,
+        }
+    }
+
+    /// Starts the process: recovery, then the machines. Fails as production would refuse to start.
+    pub(crate) fn boot(
+        &mut self,
+        plan: &Plan,
+        seed: u64,
+        clients: usize,
+        now_ms: u64,
+        chance: &mut Chance,
+        notice: &mut dyn FnMut(Notice),
+    ) -> Result<u64, BootError> {
+        self.boots += 1;
+        // The calendar jumps both ways, or stands still.
+        self.calendar_ms = match chance.below(4) {
+            0 => self.calendar_ms,
+            1 => self.calendar_ms - chance.between(0, 20_000),
+            _ => self.calendar_ms + chance.between(0, 20_000),
+        };
+        self.drift = chance.pick(&[1000, 1000, 900, 990]);
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let dir = Path::new("data/member");
+        let io = |action, source| BootError::Io { action, path: dir.to_owned(), source };
+        disk.create_dir_all(dir).map_err(|source| io("creating", source))?;
+        let lock = disk.lock(&dir.join("lock")).map_err(|source| io("locking", source))?;
+        assert!(lock.is_some(), "the last process is gone, and its lock with it");
+        let options = plan.recover_options(&self.name, seed);
+        let parts = member::recover(&disk, &options, notice)?;
+        let Recovered { member, wal, consensus, applier, marked, term, .. } = parts;
+        self.member = member;
+        let applied = applier.applied().0;
+        let house = House::new(applier.revision(), plan.checkpoint_revisions_min);
+        let engine_options = EngineOptions {
+            member,
+            election_ms: plan.election_ms(),
+            cluster_version: "3.7.0",
+            term_before: term,
+        };
+        let front = Front::new(consensus, plan.front_options(), applied, marked);
+        let engine = Engine::new(applier, plan.watch.clone(), engine_options);
+        let log = LogWriter::new(wal, chance.pick(&[1, 2, 5]), true);
+        let ids = RequestIds::new(member, self.calendar_ms, 0, 16);
+        let client_ids = (1..=clients).map(|lane| self.ids(lane)).collect();
+        let mut running = Running::new(front, engine, house, log, ids, client_ids);
+        running.start();
+        self.running = Some(running);
+        self.lock = lock;
+        (self.booted_at, self.front_due, self.engine_due) = (now_ms, now_ms, now_ms);
+        Ok(term)
+    }
+
+    /// Generators of ids for clients of this boot.
+    fn ids(&self, lane: usize) -> RequestIds {
+        RequestIds::new(self.member, self.calendar_ms, lane, 16)
+    }
+
+    /// As production's ticker: a process that was stopped for long does not make up for what it missed.
+    pub(crate) fn tick(&mut self, now_ms: u64) {
+        let Some(running) = &mut self.running else { return };
+        if self.front_due <= now_ms {
+            self.front_due = (self.front_due + HEARTBEAT_MS).max(now_ms);
+            running.to_front.push_back(member::FrontInput::Ticked);
+        }
+        if self.engine_due <= now_ms {
+            self.engine_due = now_ms + 100;
+            running.to_engine.push_back(ToEngine::Tick);
+        }
+    }
+
+    /// The process is gone; what is left is the disk.
+    pub(crate) fn end(&mut self, end: End) {
+        self.running = None;
+        self.lock = None;
+        self.armed = None;
+        self.disk.set_faults(Faults::default());
+        if let End::Power(policy) = end {
+            self.disk = self.disk.crash(policy);
+        }
+    }
+
+    /// Power will go at an operation soon.
+    pub(crate) fn arm_power(&mut self, operations: u64) {
+        let stop_after = Some(self.disk.operations() + operations);
+        self.disk.set_faults(Faults { stop_after, ..Faults::default() });
+        self.armed = Some(Armed::Power);
+    }
+
+    /// An operation soon will fail.
+    pub(crate) fn arm_failure(&mut self, operations: u64, kind: FaultKind) {
+        let fail_at = Some((self.disk.operations() + operations, kind));
+        self.disk.set_faults(Faults { fail_at, ..Faults::default() });
+        self.armed = Some(Armed::Fails);
+    }
+
+    /// The disk has this much room and no more.
+    pub(crate) fn arm_full(&mut self, bytes: u64) {
+        let space = self.disk.space(Path::new("data"));
+        let Ok(space) = space else { return };
+        let capacity_bytes = Some(space.total_bytes - space.available_bytes + bytes);
+        self.disk.set_faults(Faults { capacity_bytes, ..Faults::default() });
+        self.armed = Some(Armed::Full);
+    }
+
+    /// The disk is well again.
+    pub(crate) fn disarm(&mut self) {
+        self.disk.set_faults(Faults::default());
+        self.armed = None;
+    }
+}

@@ -1,0 +1,135 @@
+//! What one seed decides before anything happens: sizes, limits, and what may go wrong.
+//!
+//! Everything is small, so that a few hundred requests roll segments, take checkpoints, clean, and make
+//! watchers wait. Each size is drawn anew for each seed: bugs like odd borders.
+
+use std::path::PathBuf;
+
+use member::{FrontOptions, RecoverOptions};
+
+use crate::chance::Chance;
+
+/// One tick of raft's clock.
+pub(crate) const HEARTBEAT_MS: u64 = 100;
+const ELECTION_TICKS: usize = 10;
+
+/// A seed's world.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) clients: usize,
+    pub(crate) watchers: usize,
+    /// Requests to be made.
+    pub(crate) operations: usize,
+    pub(crate) wal: wal::Options,
+    pub(crate) store: store::Options,
+    pub(crate) watch: watch::Limits,
+    pub(crate) snapshot_count: u64,
+    pub(crate) checkpoint_revisions_min: i64,
+    pub(crate) log_bytes_max: usize,
+    pub(crate) quota_bytes: Option<u64>,
+    pub(crate) lease_checkpoints: bool,
+    pub(crate) compaction_batch: usize,
+    /// A sync takes up to so long.
+    pub(crate) sync_ms_max: u64,
+    /// Something goes wrong once in about so many steps.
+    pub(crate) fault_one_in: u64,
+    /// Messages an actor takes in one turn, at most.
+    pub(crate) batch_max: usize,
+    /// Largest values, in bytes.
+    pub(crate) value_bytes_max: u64,
+    /// Keys of each kind.
+    pub(crate) keys: u64,
+}
+
+impl Plan {
+    pub(crate) fn draw(chance: &mut Chance) -> Plan {
+        let wal_bytes = chance.pick(&[2048, 4096, 8192, 32_768]);
+        Plan {
+            clients: chance.between(1, 5) as usize,
+            watchers: chance.between(1, 3) as usize,
+            operations: chance.between(60, 260) as usize,
+            wal: wal::Options {
+                segment_bytes: wal_bytes,
+                tail_step_bytes: chance.pick(&[512, 1024, 4096]),
+                tail_ahead_bytes: chance.pick(&[0, 1024, 8192]),
+                spare_step_bytes: chance.pick(&[512, 2048, 65_536]),
+            },
+            store: store::Options {
+                segment_bytes: chance.pick(&[512, 1024, 2048, 4096, 16_384]),
+                clean_live_percent: chance.pick(&[50, 70, 90]),
+                clean_garbage_bytes_min: chance.pick(&[1, 128, 1024]),
+                tail_bytes_max: chance.pick(&[64, 512, 8192]),
+                recent_bytes_max: chance.pick(&[0, 256, 4096]),
+            },
+            watch: watch_limits(chance),
+            snapshot_count: chance.pick(&[1, 3, 10, 40]),
+            checkpoint_revisions_min: chance.pick(&[5, 20, 60, 100_000]),
+            log_bytes_max: chance.pick(&[512, 4096, 1 << 20]),
+            quota_bytes: chance.one_in(8).then(|| chance.pick(&[6000, 12_000, 30_000])),
+            lease_checkpoints: chance.one_in(2),
+            compaction_batch: chance.pick(&[1, 5, 1000]),
+            sync_ms_max: chance.pick(&[0, 0, 1, 20, 300]),
+            fault_one_in: chance.pick(&[100, 300, 800, 2000]),
+            batch_max: chance.pick(&[1, 3, 10, 100]),
+            value_bytes_max: chance.pick(&[4, 40, 400]),
+            keys: chance.pick(&[2, 5, 12]),
+        }
+    }
+
+    pub(crate) fn recover_options(&self, name: &str, seed: u64) -> RecoverOptions {
+        let ttl_min = lease::Options::ttl_seconds_min(ELECTION_TICKS as u64, HEARTBEAT_MS);
+        RecoverOptions {
+            wal_dir: PathBuf::from("data/member/wal"),
+            store_dir: PathBuf::from("data/member/store"),
+            wal: self.wal,
+            store: self.store.clone(),
+            name: name.to_owned(),
+            peer_urls: vec![format!("http://{name}:2380")],
+            cluster_token: "sim".to_owned(),
+            election_ticks: ELECTION_TICKS,
+            pre_vote: true,
+            quota_bytes: self.quota_bytes,
+            learners_max: 1,
+            leases: lease::Options {
+                checkpoints: self.lease_checkpoints,
+                checkpoint_interval_ms: 1500,
+                revoke_retry_ms: 1000,
+                ..lease::Options::new(ttl_min)
+            },
+            persist_checkpoints: self.lease_checkpoints,
+            seed,
+        }
+    }
+
+    pub(crate) fn front_options(&self) -> FrontOptions {
+        FrontOptions {
+            proposals_pending_max: 64,
+            committed_applied_gap_max: 200,
+            read_retry_ticks: 5,
+            leader_wait_ticks: 50,
+            snapshot_count: self.snapshot_count,
+            catchup_entries: 5,
+            log_bytes_max: self.log_bytes_max,
+        }
+    }
+
+    pub(crate) fn election_ms(&self) -> u64 {
+        ELECTION_TICKS as u64 * HEARTBEAT_MS
+    }
+}
+
+fn watch_limits(chance: &mut Chance) -> watch::Limits {
+    watch::Limits {
+        stream_bytes_max: chance.pick(&[200, 2000, 100_000]),
+        stream_responses_max: chance.pick(&[1, 4, 100]),
+        pending_bytes_max: chance.pick(&[500, 100_000]),
+        recent_bytes_max: chance.pick(&[0, 500, 10_000]),
+        recent_revisions_max: chance.pick(&[1, 5, 100]),
+        response_bytes_max: chance.pick(&[1, 300, 10_000]),
+        history_bytes_max: chance.pick(&[1, 500, 10_000]),
+        scan_bytes_max: chance.pick(&[1, 1000, 100_000]),
+        watchers_per_read_max: chance.pick(&[1, 4]),
+        fragment_bytes: chance.pick(&[100, 1000]),
+        watches_max: 100,
+    }
+}

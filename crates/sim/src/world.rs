@@ -1,0 +1,384 @@
+//! The world: machines, clients, watchers, network and clock, and whose turn it is.
+//!
+//! One step is one turn of one actor, one thing a client does, a leap of the clock, or a mishap. After each step
+//! what must always hold is looked at; at the end everything settles, power goes once more, and the judges read
+//! the record.
+
+use std::collections::BTreeMap;
+
+use history::{Operation, Violation};
+use member::FrontInput;
+
+use crate::chance::Chance;
+use crate::client::{Client, Knowledge, Waits};
+use crate::machine::Machine;
+use crate::network::Network;
+use crate::plan::Plan;
+use crate::record::Record;
+use crate::running::{Actor, Death, Out, ToEngine};
+use crate::trace::Trace;
+use crate::watcher::Watcher;
+
+/// A run that takes longer is stuck.
+const STEPS_MAX: u64 = 400_000;
+
+/// A world in one thread.
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) chance: Chance,
+    pub(crate) plan: Plan,
+    pub(crate) trace: Trace,
+    pub(crate) steps: u64,
+    pub(crate) now_ms: u64,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) network: Network,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) watchers: Vec<Watcher>,
+    pub(crate) knows: Knowledge,
+    pub(crate) record: Record,
+    /// Requests whose clients gave up: they may still be decided.
+    pub(crate) abandoned: BTreeMap<u64, Operation>,
+    /// Reads, streams and generators of ids get their numbers here.
+    pub(crate) numbers: u64,
+    /// Requests made.
+    pub(crate) asked: usize,
+    /// Requests made since all clients last held their breath.
+    pub(crate) asked_in_one_breath: usize,
+    /// Nothing new is asked for and nothing goes wrong any more.
+    pub(crate) settling: bool,
+    /// The newest revision published since each machine's boot.
+    pub(crate) published: Vec<i64>,
+    /// Whether each machine has applied what it had before its last end.
+    pub(crate) caught_up: Vec<bool>,
+    pub(crate) ends: usize,
+}
+
+/// What happens in a step.
+#[derive(Clone, Copy, Debug)]
+enum Doing {
+    Advance,
+    Turn(usize, Actor),
+    Client(usize),
+    Watcher(usize),
+    Boot(usize),
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> World {
+        let mut chance = Chance::new(seed);
+        let plan = Plan::draw(&mut chance);
+        let machines = vec![Machine::new("m0")];
+        World {
+            seed,
+            trace: Trace::new(),
+            steps: 0,
+            now_ms: 0,
+            network: Network::default(),
+            clients: (0..plan.clients).map(|_| Client::default()).collect(),
+            watchers: (0..plan.watchers).map(|_| Watcher::default()).collect(),
+            knows: Knowledge::default(),
+            record: Record::default(),
+            abandoned: BTreeMap::new(),
+            numbers: 0,
+            asked: 0,
+            asked_in_one_breath: 0,
+            settling: false,
+            published: vec![1; machines.len()],
+            caught_up: vec![false; machines.len()],
+            ends: 0,
+            machines,
+            chance,
+            plan,
+        }
+    }
+
+    pub(crate) fn note(&mut self, text: &str) {
+        self.trace.note(self.steps, self.now_ms, text);
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// The whole life of a world.
+    pub(crate) fn run(&mut self) -> Result<(), Violation> {
+        let plan = format!("{:?}", self.plan);
+        self.note(&plan);
+        while self.asked < self.plan.operations {
+            self.step()?;
+        }
+        self.finish()
+    }
+
+    pub(crate) fn step(&mut self) -> Result<(), Violation> {
+        self.steps += 1;
+        if STEPS_MAX < self.steps {
+            return Err(Violation("the world is stuck: too many steps".to_owned()));
+        }
+        for (to, message) in self.network.arrived(self.now_ms) {
+            let machine = self.machines.iter_mut().find(|machine| machine.member == to);
+            if let Some(running) = machine.and_then(|machine| machine.running.as_mut()) {
+                running.to_front.push_back(FrontInput::Received(Box::new(message)));
+            }
+        }
+        if !self.settling && self.chance.one_in(self.plan.fault_one_in) {
+            return self.mishap();
+        }
+        match self.choose() {
+            Doing::Advance => self.advance(),
+            Doing::Turn(place, actor) => self.turn(place, actor),
+            Doing::Client(place) => self.client(place),
+            Doing::Watcher(place) => self.watcher(place),
+            Doing::Boot(place) => self.boot(place),
+        }
+    }
+
+    /// Everybody who could do something, the busier ones more often.
+    fn choose(&mut self) -> Doing {
+        let mut could = Vec::new();
+        for (place, machine) in self.machines.iter().enumerate() {
+            match &machine.running {
+                Some(running) => {
+                    let ready = running.ready(self.now_ms);
+                    could.extend(ready.into_iter().map(|actor| (4, Doing::Turn(place, actor))));
+                }
+                None if machine.boot_at <= self.now_ms => could.push((4, Doing::Boot(place))),
+                None => {}
+            }
+        }
+        let clients = (0..self.clients.len()).filter(|place| self.client_could_act(*place));
+        could.extend(clients.map(|place| (3, Doing::Client(place))));
+        let watchers = 0..self.watchers.len();
+        could.extend(watchers.map(|place| (1, Doing::Watcher(place))));
+        let idle = could.iter().all(|(weight, _)| *weight == 1);
+        if !self.settling || idle {
+            could.push((2, Doing::Advance));
+        }
+        let total: usize = could.iter().map(|(weight, _)| weight).sum();
+        let mut left = self.chance.below(total);
+        for (weight, doing) in could {
+            if left < weight {
+                return doing;
+            }
+            left -= weight;
+        }
+        Doing::Advance
+    }
+
+    fn advance(&mut self) -> Result<(), Violation> {
+        let most = if self.settling { 100 } else { 40 };
+        self.now_ms += self.chance.between(1, most);
+        let now_ms = self.now_ms;
+        for machine in &mut self.machines {
+            machine.tick(now_ms);
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, place: usize, actor: Actor) -> Result<(), Violation> {
+        let machine = &mut self.machines[place];
+        let pace = machine.pace(&self.plan, self.now_ms);
+        let Some(running) = &mut machine.running else { return Ok(()) };
+        let done = running.turn(actor, pace, &mut self.chance);
+        let out = running.take_out();
+        let operations = machine.disk.operations();
+        self.note(&format!("m{place} {actor:?} (disk operation {operations})"));
+        for out in out {
+            self.out(place, out)?;
+        }
+        match done {
+            Ok(()) => self.invariants(place),
+            Err(Death(why)) => self.died(place, &why),
+        }
+    }
+
+    /// What came out of a turn.
+    pub(crate) fn out(&mut self, place: usize, out: Out) -> Result<(), Violation> {
+        match out {
+            Out::Decided { id, result } => self.decided(id, result),
+            Out::ReadReady { tickets, index } => {
+                for client in &mut self.clients {
+                    if let Some(waits) = &mut client.waits
+                        && tickets.contains(&waits.id)
+                    {
+                        waits.read_index = Some(index);
+                    }
+                }
+            }
+            Out::Published => return self.published(place),
+            Out::Applied(entries) => {
+                let last = entries.last().map_or(0, |entry| entry.index);
+                self.note(&format!("m{place} applied up to {last}"));
+                self.record.entries(&entries, self.now_ms)?;
+                return self.look_whether_caught_up(place);
+            }
+            Out::Response { stream, response } => {
+                let found = self.watchers.iter_mut().find(|w| w.open && w.stream == stream);
+                if let Some(watcher) = found {
+                    watcher.sent(response);
+                }
+            }
+            Out::Send(messages) => self.network.send(messages, self.now_ms, &mut self.chance),
+            Out::Kept { client, kept } => self.kept(client, kept),
+            Out::TermDurable(term) => {
+                let durable = &mut self.machines[place].term_durable;
+                *durable = term.max(*durable);
+            }
+            Out::Standing(standing) => self.note(&format!("m{place} stands {standing:?}")),
+            Out::UpkeepFailed(why) => {
+                self.note(&format!("m{place} upkeep failed: {why}"));
+                if self.machines[place].armed.is_none() && !why.contains("stopped after") {
+                    return Err(Violation(format!("housekeeping failed on a good disk: {why}")));
+                }
+            }
+            Out::Defragmented => self.note(&format!("m{place} is clean")),
+        }
+        Ok(())
+    }
+
+    fn published(&mut self, place: usize) -> Result<(), Violation> {
+        let Some(running) = &self.machines[place].running else { return Ok(()) };
+        let view = &running.view;
+        let (revision, before) = (view.index.current_revision(), self.published[place]);
+        if revision < before {
+            let what = format!("the published revision went back from {before} to {revision}");
+            return Err(Violation(what));
+        }
+        self.record.published(view, before)?;
+        self.published[place] = revision;
+        self.knows.revision = self.knows.revision.max(revision);
+        self.knows.compacted = self.knows.compacted.max(view.index.compact_revision());
+        if self.chance.one_in(40) && self.caught_up[place] {
+            let oldest = view.index.compact_revision().max(1) as u64;
+            let at = self.chance.between(oldest, revision as u64) as i64;
+            self.record.state_at(view, at)?;
+        }
+        Ok(())
+    }
+
+    fn look_whether_caught_up(&mut self, place: usize) -> Result<(), Violation> {
+        let Some(running) = &mut self.machines[place].running else { return Ok(()) };
+        if self.caught_up[place] || running.view.applied_index < self.record.applied() {
+            return Ok(());
+        }
+        self.caught_up[place] = true;
+        self.check_state(place)
+    }
+
+    /// All revisions that can be read give what they gave before.
+    pub(crate) fn check_state(&mut self, place: usize) -> Result<(), Violation> {
+        let Some(running) = &mut self.machines[place].running else { return Ok(()) };
+        self.record.caught_up(&running.view)?;
+        let oldest = running.view.index.compact_revision().max(1);
+        let newest = running.view.index.current_revision();
+        for at in [oldest, (oldest + newest) / 2, newest - 1, newest] {
+            if oldest <= at {
+                self.record.state_at(&running.view, at)?;
+            }
+        }
+        let there = running.engine.leases();
+        for lease in 1001..=1000 + self.knows.leases_made {
+            let there = there.contains(&lease);
+            self.record.leases.push(history::lease::LeaseEvent::Seen { lease, there });
+        }
+        // Looked at now, while the trace still shows where it came from.
+        history::lease::judge(&self.record.leases)
+    }
+
+    /// Memory and queues are bounded, and nothing claims to be further than what it stands on.
+    fn invariants(&mut self, place: usize) -> Result<(), Violation> {
+        let machine = &self.machines[place];
+        let Some(running) = &machine.running else { return Ok(()) };
+        let fail = |what: String| Err(Violation(what));
+        let store = running.engine.applier().stored();
+        let (applied, _) = running.engine.applier().applied();
+        if store.applied_index() != applied {
+            return fail(format!("applied {applied}, but the store {}", store.applied_index()));
+        }
+        if applied < store.synced_index() {
+            return fail(format!("synced {} of {applied}", store.synced_index()));
+        }
+        if applied < running.view.applied_index {
+            return fail(format!("shown {} of {applied}", running.view.applied_index));
+        }
+        let log_last = running.log.log().last_index();
+        if log_last < applied {
+            return fail(format!("applied {applied}, but the log ends at {log_last}"));
+        }
+        let pending = running.engine.watch_sizes().pending_bytes;
+        let limits = &self.plan.watch;
+        if limits.pending_bytes_max + 200_000 < pending {
+            return fail(format!("{pending} bytes wait for watching clients"));
+        }
+        let log_bytes = running.front.log_bytes();
+        if self.plan.log_bytes_max + 400_000 < log_bytes {
+            return fail(format!("{log_bytes} bytes of log are kept in memory"));
+        }
+        let inboxes = running.to_front.len() + running.to_engine.len();
+        if 5000 < inboxes {
+            return fail(format!("{inboxes} messages wait for the machines"));
+        }
+        self.watchers.iter().try_for_each(|watcher| watcher.check(limits))
+    }
+
+    fn watcher(&mut self, place: usize) -> Result<(), Violation> {
+        let Some(running) = &mut self.machines[0].running else { return Ok(()) };
+        let watcher = &mut self.watchers[place];
+        if !watcher.open {
+            self.numbers += 1;
+            (watcher.stream, watcher.open) = (self.numbers, true);
+            let stream = watcher.stream;
+            let opened = watch::Input::StreamOpened { stream, progress_interval_ms: 1000 };
+            running.to_engine.push_back(ToEngine::Watch(opened));
+        }
+        let compacted = running.view.index.compact_revision();
+        let chance = &mut self.chance;
+        let stream = watcher.stream;
+        let input = match chance.below(12) {
+            0 if !self.settling => watcher.create(&self.knows, chance),
+            1 if !self.settling && chance.one_in(4) => {
+                let canceled = watcher.cancel(chance);
+                canceled.map(|(input, watch)| {
+                    self.record.watches.push(watch);
+                    input
+                })
+            }
+            2 if chance.one_in(3) => Some(watch::Input::ProgressRequested { stream }),
+            _ if 0 < watcher.queued() => {
+                let count = chance.pick(&[1, 2, 100]);
+                let (input, ended) = watcher.read(count, compacted);
+                self.record.watches.extend(ended);
+                Some(input)
+            }
+            _ => None,
+        };
+        if let Some(input) = input {
+            let text = format!("w{place} {input:?}");
+            running.to_engine.push_back(ToEngine::Watch(input));
+            self.note(&text);
+        }
+        Ok(())
+    }
+
+    /// Whether everything that was asked for is answered and nobody has anything to do.
+    pub(crate) fn is_settled(&self) -> bool {
+        let busy = |machine: &Machine| match &machine.running {
+            Some(running) => !running.is_idle() || 0 < running.engine.watch_sizes().unsynced,
+            None => true,
+        };
+        let waits = |client: &Client| client.waits.is_some();
+        !self.machines.iter().any(busy)
+            && !self.clients.iter().any(waits)
+            && self.abandoned.is_empty()
+            && self.watchers.iter().all(|watcher| watcher.queued() == 0)
+            && self.caught_up.iter().all(|caught_up| *caught_up)
+    }
+
+    /// Takes a request's number to whoever waits for it.
+    pub(crate) fn waiting(&mut self, id: u64) -> Option<Waits> {
+        let waits = |client: &Client| client.waits.as_ref().is_some_and(|waits| waits.id == id);
+        let client = self.clients.iter_mut().find(|client| waits(client))?;
+        client.waits.take()
+    }
+}
