@@ -3,7 +3,7 @@
 use crate::cli::complete::{SHELLS, script};
 use crate::cli::{Arguments, Command, Completes, Failure, Flag, Kind, Matches, print};
 use crate::target::TARGET_FORMATS;
-use crate::{defrag, hashkv, migrate, output, restore, status, version};
+use crate::{defrag, hashkv, inspect, migrate, output, restore, status, version};
 
 const TEXT: Flag = Flag {
     name: "",
@@ -83,6 +83,19 @@ pub static ROOT: Command = Command {
             }],
             arguments: Arguments::One,
             run: Some(hashkv::run),
+            ..COMMAND
+        },
+        Command {
+            name: "inspect",
+            usage: "inspect <data-dir> [flags]",
+            short: "Shows what a data directory holds and checks all of it",
+            flags: &[Flag {
+                name: "wal-dir",
+                help: "Path to the WAL directory (below the data directory if none given)",
+                ..DIRECTORY
+            }],
+            arguments: Arguments::One,
+            run: Some(inspect::run),
             ..COMMAND
         },
         MIGRATE,

@@ -16,9 +16,12 @@ mod defrag;
 mod files;
 mod go;
 mod hashkv;
+mod inspect;
 mod log;
 mod migrate;
 mod output;
+mod overlay;
+mod page;
 mod progress;
 mod reading;
 mod restore;
@@ -30,6 +33,8 @@ mod v2json;
 mod version;
 
 use std::process::ExitCode;
+
+pub use page::page;
 
 /// Does what the words after `etcdutl` say, and returns what the process ends with.
 pub fn run(words: &[String]) -> ExitCode {

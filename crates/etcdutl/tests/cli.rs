@@ -1,8 +1,6 @@
 //! The command line as a user meets it: what is printed, and what the process ends with.
 
-mod support;
-
-use support::{Sandbox, snapshot_file};
+use crate::support::{Sandbox, snapshot_file};
 
 #[test]
 fn a_real_snapshot_is_shown_in_each_format() {

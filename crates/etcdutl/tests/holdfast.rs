@@ -1,12 +1,10 @@
 //! A restore for our own server holds what the snapshot held.
 
-mod support;
-
 use std::sync::Arc;
 
 use apply::Applier;
 use store::{Bucket, Store};
-use support::{Sandbox, snapshot_of};
+use crate::support::{Sandbox, snapshot_of};
 use vfs::{Disk, OsDisk};
 use wal::Wal;
 

@@ -1,24 +1,24 @@
 //! Real etcd on what `etcdutl` made: it starts from our restores, and its own `etcdutl` agrees with
-//! ours on the rest. Programs are found by `HOLDFAST_ORACLE_ETCD`, `_ETCDUTL`, `_ETCDCTL`; without them
-//! these tests are skipped and say so, unless `HOLDFAST_ORACLE_REQUIRED` is set.
-
-mod support;
+//! ours on the rest. Without the programs these tests are skipped and say so (see `robust::foreign`).
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Sandbox, snapshot_file, snapshot_of};
+use robust::foreign::{self, Part};
 
+use crate::support::{Sandbox, snapshot_file, snapshot_of};
+
+/// The newest real etcd's programs.
 fn find(name: &str) -> Option<PathBuf> {
-    let variable = format!("HOLDFAST_ORACLE_{}", name.to_uppercase());
-    let found = std::env::var_os(&variable).map(PathBuf::from);
-    if found.is_none() {
-        assert!(std::env::var_os("HOLDFAST_ORACLE_REQUIRED").is_none(), "{variable} is not set");
-        eprintln!("SKIPPED: no real {name}; name one in {variable}");
-    }
-    found
+    let part = match name {
+        "etcd" => Part::EtcdNew,
+        "etcdctl" => Part::EtcdctlNew,
+        "etcdutl" => Part::EtcdutlNew,
+        other => panic!("{other} is none of etcd's programs"),
+    };
+    foreign::need("etcdutl's oracle", part)
 }
 
 fn command(program: &Path) -> Command {

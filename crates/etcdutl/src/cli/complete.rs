@@ -49,6 +49,9 @@ pub fn candidates(root: &'static Command, words: &[String]) -> Vec<String> {
             Arguments::Any | Arguments::One if command.usage.contains("<filename>") => {
                 offered(Completes::Files)
             }
+            Arguments::Any | Arguments::One if command.usage.contains("<data-dir>") => {
+                offered(Completes::Directories)
+            }
             Arguments::Any | Arguments::One => Vec::new(),
         },
         None => Vec::new(),

@@ -1,0 +1,10 @@
+//! All tests of the program, in one binary because linking is dear.
+
+mod bad_input;
+mod cli;
+mod docs;
+mod holdfast;
+mod inspect;
+mod matrix;
+mod oracle;
+mod support;
