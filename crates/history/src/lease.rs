@@ -51,6 +51,7 @@ pub enum LeaseEvent {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
+    granted: bool,
     ends_not_before: Millis,
     may_be_revoked: bool,
     ended: bool,
@@ -65,18 +66,20 @@ pub fn judge(events: &[LeaseEvent]) -> Result<(), Violation> {
     for event in events {
         match *event {
             LeaseEvent::Granted { lease, asked, ttl } => {
-                leases.insert(lease, Known { ends_not_before: asked + ttl, ..Known::default() });
+                let known = leases.entry(lease).or_default();
+                (known.granted, known.ends_not_before) = (true, asked + ttl);
             }
             LeaseEvent::KeptAlive { lease, asked, ttl } => {
                 let known = leases.entry(lease).or_default();
-                ensure(!known.ended, || format!("lease {lease:x} was kept alive after its end"))?;
+                let gone = known.ended && !known.may_be_revoked;
+                ensure(!gone, || format!("lease {lease:x} was kept alive after its end"))?;
                 known.ends_not_before = known.ends_not_before.max(asked + ttl);
             }
             LeaseEvent::RevokeAsked { lease } => {
                 leases.entry(lease).or_default().may_be_revoked = true;
             }
             LeaseEvent::Ended { lease, at } => {
-                let Some(known) = leases.get_mut(&lease) else { continue };
+                let known = leases.entry(lease).or_default();
                 let early = at < known.ends_not_before && !known.may_be_revoked;
                 ensure(!early, || {
                     let due = known.ends_not_before;
@@ -87,7 +90,7 @@ pub fn judge(events: &[LeaseEvent]) -> Result<(), Violation> {
             LeaseEvent::Seen { lease, there } => {
                 let known = leases.get(&lease).copied().unwrap_or_default();
                 ensure(!(there && known.ended), || format!("lease {lease:x} came back"))?;
-                let expected = leases.contains_key(&lease) && !known.ended && !known.may_be_revoked;
+                let expected = known.granted && !known.ended && !known.may_be_revoked;
                 ensure(there || !expected, || format!("lease {lease:x} is gone without an end"))?;
             }
         }

@@ -157,9 +157,13 @@ impl Machine {
         self.running = None;
         self.lock = None;
         self.armed = None;
+        // Power may have gone at an operation whose failure mattered to nobody.
+        let dark = self.disk.exists(Path::new("data")).is_err();
         self.disk.set_faults(Faults::default());
-        if let End::Power(policy) = end {
-            self.disk = self.disk.crash(policy);
+        match end {
+            End::Power(policy) => self.disk = self.disk.crash(policy),
+            End::Killed if dark => self.disk = self.disk.crash(CrashPolicy::LoseUnsynced),
+            End::Killed => {}
         }
     }
 
@@ -188,6 +192,9 @@ impl Machine {
 
     /// The disk is well again.
     pub(crate) fn disarm(&mut self) {
+        if self.disk.exists(Path::new("data")).is_err() {
+            return;
+        }
         self.disk.set_faults(Faults::default());
         self.armed = None;
     }

@@ -24,7 +24,7 @@ const UNKNOWN_MAX: usize = 8;
 pub(crate) struct Record {
     /// Every change that was ever published.
     pub(crate) keys: Keyspace,
-    /// Every entry that was ever applied.
+    /// Every entry that was ever committed.
     entries: BTreeMap<u64, Entry>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) watches: Vec<Watch>,
@@ -40,12 +40,12 @@ fn violation<T>(text: String) -> Result<T, Violation> {
 }
 
 impl Record {
-    /// The last entry that was ever applied.
-    pub(crate) fn applied(&self) -> u64 {
+    /// The last entry that was ever committed.
+    pub(crate) fn committed(&self) -> u64 {
         self.entries.last_key_value().map_or(0, |(index, _)| *index)
     }
 
-    /// Entries were applied: each index has one entry for ever, whatever crashes.
+    /// Entries were committed: each index has one entry for ever, whatever crashes.
     pub(crate) fn entries(&mut self, entries: &[Entry], now_ms: u64) -> Result<(), Violation> {
         for entry in entries {
             if let Some(known) = self.entries.get(&entry.index) {
@@ -57,7 +57,6 @@ impl Record {
                 }
                 continue;
             }
-            // The first boot's entries may be in the store already when a later boot begins.
             self.entries.insert(entry.index, entry.clone());
             if entry.kind == EntryKind::Normal
                 && let Ok(request) = pb::InternalRaftRequest::decode(entry.data.clone())
@@ -182,7 +181,10 @@ impl Record {
             if SEARCHED_MAX < window.len() || UNKNOWN_MAX < unknown {
                 return Ok(());
             }
-            states = history::linear::search(&PlainKeys, &window, &states)?;
+            match history::linear::search(&PlainKeys, &window, &states)? {
+                Some(ends) => states = ends,
+                None => return Ok(()),
+            }
         }
         Ok(())
     }

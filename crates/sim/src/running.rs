@@ -71,8 +71,10 @@ pub(crate) enum Out {
     ReadReady { tickets: Vec<u64>, index: u64 },
     /// Readers see another state now.
     Published,
-    /// These entries were applied and published.
-    Applied(Vec<Entry>),
+    /// These entries are committed.
+    Committed(Vec<Entry>),
+    /// Everything up to this entry was applied and published.
+    Applied(u64),
     /// For a watch stream.
     Response { stream: watch::StreamId, response: watch::Response },
     /// For other members.
@@ -254,7 +256,10 @@ impl Running {
                     self.to_log.push_back(ToLog::Work(mark));
                 }
                 FrontEffect::Send(messages) => self.out.push(Out::Send(messages)),
-                FrontEffect::Apply(entries) => self.to_engine.push_back(ToEngine::Apply(entries)),
+                FrontEffect::Apply(entries) => {
+                    self.out.push(Out::Committed(entries.clone()));
+                    self.to_engine.push_back(ToEngine::Apply(entries));
+                }
                 FrontEffect::SyncStore => self.to_engine.push_back(ToEngine::SyncStore),
                 FrontEffect::ReadReady { tickets, index } => {
                     self.out.push(Out::ReadReady { tickets, index });
@@ -333,7 +338,7 @@ impl Running {
             }
         }
         let effects = self.engine.apply(&entries, pace.own_ms).map_err(fatal)?;
-        self.engine_effects(effects, Some(entries));
+        self.engine_effects(effects);
         Ok(())
     }
 
@@ -348,11 +353,11 @@ impl Running {
             ToEngine::Standing(standing) => self.engine.stands(standing),
             ToEngine::Watch(input) => {
                 let effects = self.engine.watch(input);
-                self.engine_effects(effects, None);
+                self.engine_effects(effects);
             }
             ToEngine::KeepAlive { client, lease } => {
                 let (kept, effects) = self.engine.keep_alive(lease, pace.own_ms);
-                self.engine_effects(effects, None);
+                self.engine_effects(effects);
                 self.out.push(Out::Kept { client, kept });
             }
             ToEngine::SyncStore => {
@@ -381,7 +386,7 @@ impl Running {
             }
             ToEngine::Tick => {
                 let effects = self.engine.ticked(pace.own_ms);
-                self.engine_effects(effects, None);
+                self.engine_effects(effects);
                 let chores = self.house.tick(&mut self.engine)?;
                 self.chores(chores);
             }
@@ -389,14 +394,10 @@ impl Running {
         Ok(())
     }
 
-    fn engine_effects(&mut self, effects: Vec<EngineEffect>, entries: Option<Vec<Entry>>) {
-        let mut entries = entries;
+    fn engine_effects(&mut self, effects: Vec<EngineEffect>) {
         for effect in effects {
             match effect {
-                EngineEffect::Publish(view) => {
-                    self.publish(*view);
-                    self.out.extend(entries.take().map(Out::Applied));
-                }
+                EngineEffect::Publish(view) => self.publish(*view),
                 EngineEffect::Reply { id, result, .. } => {
                     self.out.push(Out::Decided { id, result })
                 }
@@ -409,6 +410,7 @@ impl Running {
                 }
                 EngineEffect::Propose(request) => self.propose(*request),
                 EngineEffect::Applied { index, changes } => {
+                    self.out.push(Out::Applied(index));
                     self.to_front.push_back(FrontInput::Applied { index, changes });
                 }
                 EngineEffect::Cluster => {}

@@ -207,10 +207,9 @@ impl World {
                 }
             }
             Out::Published => return self.published(place),
-            Out::Applied(entries) => {
-                let last = entries.last().map_or(0, |entry| entry.index);
-                self.note(&format!("m{place} applied up to {last}"));
-                self.record.entries(&entries, self.now_ms)?;
+            Out::Committed(entries) => return self.record.entries(&entries, self.now_ms),
+            Out::Applied(index) => {
+                self.note(&format!("m{place} applied up to {index}"));
                 return self.look_whether_caught_up(place);
             }
             Out::Response { stream, response } => {
@@ -259,7 +258,7 @@ impl World {
 
     fn look_whether_caught_up(&mut self, place: usize) -> Result<(), Violation> {
         let Some(running) = &mut self.machines[place].running else { return Ok(()) };
-        if self.caught_up[place] || running.view.applied_index < self.record.applied() {
+        if self.caught_up[place] || running.view.applied_index < self.record.committed() {
             return Ok(());
         }
         self.caught_up[place] = true;
