@@ -39,8 +39,8 @@ fn tool(program: &Path, words: &[&str]) {
 }
 
 #[track_caller]
-fn save(etcdctl: &Path, server: &Server, home: &Home) -> String {
-    let file = home.folder().join("saved.db").display().to_string();
+fn save(etcdctl: &Path, server: &Server, folder: &Sandbox) -> String {
+    let file = folder.path(&format!("{}.db", server.pid())).display().to_string();
     tool(etcdctl, &["--endpoints", &server.address(), "snapshot", "save", &file]);
     file
 }
@@ -179,6 +179,7 @@ fn check_round_trip((save_with, _, server): (Part, Part, Part), keys: usize) {
     ) else {
         return;
     };
+    let folder = Sandbox::new();
     let go = Home::new(&theirs, &[]).start();
     let connection = go.connect();
     fill(&connection, keys);
@@ -186,7 +187,7 @@ fn check_round_trip((save_with, _, server): (Part, Part, Part), keys: usize) {
     let (before, users_before) = (look(&connection), users(&connection));
     assert!(before.keys as usize > keys / 2, "{before:?}");
     assert!(before.leases.iter().all(|(_, _, keys)| *keys > 0), "{before:?}");
-    let file = save(&etcdctl, &go, go.home());
+    let file = save(&etcdctl, &go, &folder);
 
     let home = Home::new(&subject, &[]);
     restore(&file, &home, &[]);
@@ -195,7 +196,7 @@ fn check_round_trip((save_with, _, server): (Part, Part, Part), keys: usize) {
     // Once more after a restart, from what the member wrote itself.
     let ours = ours.kill_and_restart();
     assert_eq!(look(&ours.connect()), before, "{server:?} -> us, restarted");
-    let file = save(&etcdctl_new, &ours, ours.home());
+    let file = save(&etcdctl_new, &ours, &folder);
     drop((go, ours));
 
     for with_ours in [true, false] {
@@ -235,10 +236,11 @@ fn our_data_goes_to_every_etcd_by_our_own_tool() {
     let name = "the snapshot matrix";
     let Some(subject) = foreign::subject(name) else { return };
     let Some(etcdctl) = foreign::need(name, Part::EtcdctlNew) else { return };
+    let folder = Sandbox::new();
     let ours = Home::new(&subject, &[]).start();
     fill(&ours.connect(), 2_000);
     let before = look(&ours.connect());
-    let file = save(&etcdctl, &ours, ours.home());
+    let file = save(&etcdctl, &ours, &folder);
     for (_, _, server) in VERSIONS {
         let Some(theirs) = foreign::need(name, server) else { continue };
         let home = Home::new(&theirs, &[]);
@@ -259,9 +261,10 @@ fn a_bumped_restore_hashes_the_same_with_us_and_with_etcd() {
     ) else {
         return;
     };
+    let folder = Sandbox::new();
     let go = Home::new(&newest, &[]).start();
     fill(&go.connect(), 200);
-    let file = save(&etcdctl, &go, go.home());
+    let file = save(&etcdctl, &go, &folder);
     let bump = ["--bump-revision", "1000000", "--mark-compacted"];
     let hash = |home: Home| {
         let server = home.start();
