@@ -84,6 +84,10 @@ pub fn parse(typed: Vec<OsString>) -> Outcome {
         Err(stderr) => return Outcome::Say { stdout: String::new(), stderr, code: 1 },
     };
     let command = *path.last().expect("the root at least");
+    if let Some(what) = handed_on(&path, &rest) {
+        let call = Call { path, args: Vec::new(), raw, values: Values::default() };
+        return Outcome::Run(Does::HandOn(what), call);
+    }
     let refused = |text: String| {
         let usage = help::usage(&path);
         let stderr = format!("Error: {text}\n{usage}\n");
@@ -111,6 +115,17 @@ pub fn parse(typed: Vec<OsString>) -> Outcome {
             None => Outcome::Run(Does::Completion, Call { path, args, raw, values }),
         },
         Some(does) => Outcome::Run(does, Call { path, args, raw, values }),
+    }
+}
+
+/// The name under which etcdutl does what was etcdctl's up to 3.5.
+fn handed_on(path: &[&'static Command], rest: &[Bytes]) -> Option<&'static str> {
+    let data_dir = |arg: &Bytes| arg.as_ref() == b"--data-dir" || arg.starts_with(b"--data-dir=");
+    match (path.get(1)?.name(), first_word(rest, path).map(|at| rest[at].as_ref())) {
+        ("snapshot", Some(b"status")) => Some("snapshot status"),
+        ("snapshot", Some(b"restore")) => Some("snapshot restore"),
+        ("defrag", _) if rest.iter().any(data_dir) => Some("defrag"),
+        _ => None,
     }
 }
 
@@ -389,6 +404,16 @@ mod tests {
             first_complaint("get -w x --rev=y"),
             "Error: invalid argument \"y\" for \"--rev\" flag: strconv.ParseInt: parsing \"y\": invalid syntax"
         );
+    }
+
+    #[test]
+    fn what_is_etcdutls_now_is_handed_on_to_it() {
+        let (does, call) = run("-w table snapshot status a.db");
+        assert_eq!(does, Does::HandOn("snapshot status"));
+        assert_eq!(call.raw, ["-w", "table", "snapshot", "status", "a.db"]);
+        assert_eq!(run("snapshot restore a --data-dir b").0, Does::HandOn("snapshot restore"));
+        assert_eq!(run("defrag --data-dir b").0, Does::HandOn("defrag"));
+        assert_eq!(run("defrag").0, Does::Defrag);
     }
 
     #[test]

@@ -1,1 +1,298 @@
-//! x
+//! What etcd's own does not do, and what takes more than one command line to see.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::{sleep, spawn};
+use std::time::{Duration, Instant};
+
+use robust::foreign::{Part, need, skip, subject};
+use robust::process::{Home, Server};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn etcdctl(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_etcdctl"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ETCD") {
+            command.env_remove(name);
+        }
+    }
+    command.args(words).stdin(Stdio::null());
+    command
+}
+
+fn run(words: &[&str]) -> Output {
+    etcdctl(words).output().expect("it was built for this test")
+}
+
+#[track_caller]
+fn succeed(words: &[&str]) -> String {
+    let output = run(words);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {errors}");
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
+/// The servers a test can be run against.
+fn servers(test: &str) -> Vec<Server> {
+    let both = [subject(test), need(test, Part::EtcdNew)];
+    both.into_iter().flatten().map(|binary| Home::new(&binary, &[]).start()).collect()
+}
+
+/// What happens to the bytes a server sends, from a place on.
+#[derive(Clone, Copy)]
+enum Mishap {
+    /// One bit is another.
+    Flip,
+    /// The connection ends.
+    Cut,
+    /// Nothing more comes.
+    Stall,
+}
+
+/// A proxy before `server` on which something happens after so many bytes.
+fn proxy(server: &Server, mishap: Mishap, after: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let target = server.address();
+    spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(&target) else { return };
+            let (from, to) = (client.try_clone(), server.try_clone());
+            if let (Ok(mut from), Ok(mut to)) = (from, to) {
+                spawn(move || std::io::copy(&mut from, &mut to));
+            }
+            spawn(move || pass(server, client, mishap, after));
+        }
+    });
+    address
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, mishap: Mishap, after: usize) {
+    let (mut passed, mut buffer) = (0, [0; 4096]);
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        let here = (passed..passed + length).contains(&after);
+        match mishap {
+            Mishap::Flip if here => buffer[after - passed] ^= 1,
+            Mishap::Cut if here => break,
+            Mishap::Stall if here => sleep(PATIENCE),
+            _ => {}
+        }
+        passed += length;
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    // It may be gone already.
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// A place within the database that a snapshot sends, however the rest is framed.
+const WITHIN: usize = 9000;
+
+#[test]
+fn a_snapshot_that_was_damaged_or_cut_on_its_way_gets_no_name() {
+    for server in servers("damaged snapshots") {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.db");
+        let name = file.display().to_string();
+        succeed(&["--endpoints", &server.address(), "snapshot", "save", &name]);
+        let before = std::fs::read(&file).expect("it was saved");
+        let flip = "the snapshot was damaged on its way: its sha256 is ";
+        for (mishap, expected) in [(Mishap::Flip, flip), (Mishap::Cut, "Error: rpc error: ")] {
+            let through = proxy(&server, mishap, WITHIN);
+            let output = run(&["--endpoints", &through, "snapshot", "save", &name]);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(5), "{errors}");
+            assert!(errors.contains(expected), "{errors}");
+            assert_eq!(std::fs::read(&file).ok().as_ref(), Some(&before), "it is as it was");
+            assert_eq!(folder.path().read_dir().expect("lists").count(), 1, "and alone");
+        }
+    }
+}
+
+#[test]
+fn a_save_that_is_killed_leaves_nothing_under_the_final_name() {
+    for server in servers("killed save") {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("a.db");
+        let through = proxy(&server, Mishap::Stall, WITHIN);
+        let name = file.display().to_string();
+        let mut saving = etcdctl(&["--endpoints", &through, "snapshot", "save", &name]);
+        let mut saving = saving.stderr(Stdio::null()).spawn().expect("it starts");
+        let part = folder.path().join("a.db.part");
+        wait_for(|| part.exists());
+        saving.kill().expect("it can be killed");
+        saving.wait().expect("it can be waited for");
+        assert!(!file.exists());
+    }
+}
+
+#[track_caller]
+fn wait_for(mut what: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !what() {
+        assert!(Instant::now() < deadline, "it does not happen");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// A new terminal: our end, and the program's.
+fn terminal() -> (File, File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("it is ours");
+    let name = ptsname(&ours, Vec::new()).expect("it has a name");
+    let name = name.to_str().expect("a path of letters").to_owned();
+    let theirs = File::options().read(true).write(true).open(name).expect("it opens");
+    (File::from(ours), theirs)
+}
+
+/// What a program that has ended wrote on a terminal.
+fn read_all(mut terminal: File, child: &mut Child) -> String {
+    let reading = spawn(move || {
+        let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+        // Linux ends a terminal that nobody holds open any more with an error.
+        while let Ok(length @ 1..) = terminal.read(&mut buffer) {
+            text.extend_from_slice(&buffer[..length]);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    child.wait().expect("it can be waited for");
+    reading.join().expect("it does not panic")
+}
+
+#[test]
+fn a_progress_bar_is_shown_on_a_terminal_and_never_when_piped() {
+    for server in servers("progress") {
+        let folder = tempfile::tempdir().expect("a folder");
+        let name = folder.path().join("a.db").display().to_string();
+        let words = ["--endpoints", &server.address(), "snapshot", "save", &name];
+        let piped = run(&words);
+        assert!(!piped.stderr.contains(&b'\r') && !piped.stderr.contains(&0x1b));
+        let (ours, theirs) = terminal();
+        let mut command = etcdctl(&words);
+        let mut child = command.stderr(theirs).stdout(Stdio::null()).spawn().expect("it starts");
+        drop(command);
+        let seen = read_all(ours, &mut child);
+        assert!(seen.contains("saving [") && seen.contains(" left"), "{seen}");
+    }
+}
+
+#[test]
+fn top_shows_the_members_and_the_hottest_prefixes() {
+    for server in servers("top") {
+        let address = server.address();
+        let writing = spawn({
+            let address = address.clone();
+            move || {
+                for number in 0..40 {
+                    let key = format!("/registry/pods/default/{number}");
+                    run(&["--endpoints", &address, "put", &key, "v"]);
+                }
+            }
+        });
+        let seen = succeed(&["--endpoints", &address, "top", "--once", "--interval", "1s"]);
+        writing.join().expect("it does not panic");
+        for expected in
+            ["1 of 1 members answer   leader robust", "MEMBER  ENDPOINT", &address, "  leader "]
+        {
+            assert!(seen.contains(expected), "without {expected}: {seen}");
+        }
+        assert!(seen.contains("  /registry/pods/\n"), "{seen}");
+        assert!(!seen.contains('\u{1b}'), "{seen}");
+        let row = seen.lines().find(|line| line.starts_with("robust")).unwrap_or_default();
+        assert!(row.contains(" ms"), "percentiles come from its metrics: {seen}");
+    }
+}
+
+#[test]
+fn top_fills_a_terminal_until_q_is_pressed() {
+    let Some(server) = servers("top on a terminal").into_iter().next() else { return };
+    let (mut ours, theirs) = terminal();
+    let shared = || theirs.try_clone().expect("it can be shared");
+    let mut command = etcdctl(&["--endpoints", &server.address(), "top", "--interval", "200ms"]);
+    command.stdin(shared()).stdout(shared()).stderr(shared());
+    let mut child = command.spawn().expect("it starts");
+    drop((command, theirs));
+    sleep(Duration::from_millis(900));
+    ours.write_all(b"q").expect("it can be written");
+    let seen = read_all(ours, &mut child);
+    assert!(seen.starts_with("\u{1b}[?1049h"), "{seen:?}");
+    assert!(seen.contains("cluster cdf818194e3a8c32"), "{seen:?}");
+    assert!(seen.ends_with("\u{1b}[?1049l"), "{seen:?}");
+}
+
+#[test]
+fn who_names_no_endpoint_is_told_which_address_refused_and_what_to_try() {
+    if TcpStream::connect("127.0.0.1:2379").is_ok() {
+        return skip("hint", "somebody listens on 127.0.0.1:2379 (remedy: stop it)");
+    }
+    let output = run(&["get", "a", "--command-timeout=300ms"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    let hint = "Error: context deadline exceeded\nhint: 127.0.0.1:2379 refused the connection: ";
+    assert!(errors.contains(hint) && errors.contains("--endpoints="), "{errors}");
+    // Somebody who knows where the cluster is needs no advice.
+    let output = run(&["--endpoints=127.0.0.1:1", "get", "a", "--command-timeout=300ms"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hint"));
+}
+
+#[test]
+fn a_mirror_copies_a_prefix_and_follows_it() {
+    for source in servers("mirror") {
+        let Some(binary) = subject("mirror") else { return };
+        let destination = Home::new(&binary, &[]).start();
+        let (from, to) = (source.address(), destination.address());
+        for number in 0..40 {
+            succeed(&["--endpoints", &from, "put", &format!("a/{number}"), "old"]);
+        }
+        succeed(&["--endpoints", &from, "put", "b", "elsewhere"]);
+        let words = ["--endpoints", &from, "make-mirror", "--prefix", "a/", "--dest-prefix", "z/"];
+        let mut mirror = etcdctl(&words).arg(&to).spawn().expect("it starts");
+        let count = || succeed(&["--endpoints", &to, "get", "", "--prefix", "--keys-only"]);
+        wait_for(|| count().matches("z/").count() == 40);
+        succeed(&["--endpoints", &from, "put", "a/1", "new"]);
+        succeed(&["--endpoints", &from, "del", "a/2", "a/3", "--range"]);
+        wait_for(|| succeed(&["--endpoints", &to, "get", "z/1"]) == "z/1\nnew\n");
+        wait_for(|| count().matches("z/").count() == 40 - 11);
+        assert!(!count().contains('b'));
+        mirror.kill().expect("it can be killed");
+        mirror.wait().expect("it can be waited for");
+    }
+}
+
+#[test]
+fn check_datascale_writes_cleans_up_and_tells_the_memory() {
+    let Some(server) = servers("datascale").into_iter().next() else { return };
+    let words = ["--endpoints", &server.address(), "check", "datascale", "--auto-compact"];
+    let seen = succeed(&[&words[..], &["--auto-defrag"]].concat());
+    let lines: Vec<&str> = seen.lines().collect();
+    let beginning = "Start data scale check for work load [10000 key-value pairs, 1024 bytes per \
+                     key-value, 50 concurrent clients].";
+    assert_eq!(lines[0], beginning);
+    assert_eq!(lines[1..3], ["Compacting with revision 10002", "Compacted with revision 10002"]);
+    let quoted = format!("\"{}\"", server.address());
+    assert_eq!(lines[3], format!("Defragmenting {quoted}"));
+    assert_eq!(lines[4], format!("Defragmented {quoted}"));
+    let used = lines[5].strip_prefix("PASS: Approximate system memory used : ");
+    assert!(used.is_some_and(|used| used.ends_with(" MB.")), "{seen}");
+    let left = succeed(&["--endpoints", &server.address(), "get", "", "--prefix", "--limit=1"]);
+    assert_eq!(left, "");
+}
+
+#[test]
+fn bash_completes_commands_flags_and_values() {
+    let bin = Path::new(env!("CARGO_BIN_EXE_etcdctl")).parent().expect("it lies in a folder");
+    let script = "source <(etcdctl completion bash)\n\
+                  ask() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _etcdctl; echo \"${COMPREPLY[@]}\"; }\n\
+                  ask etcdctl mem; ask etcdctl lease k; ask etcdctl get k -w t; ask etcdctl get --li";
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-c", script]).env("PATH", path).output().expect("bash is there");
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(seen, "member\nkeep-alive\ntable\n--limit\n");
+}

@@ -3,6 +3,7 @@
 mod auth;
 mod check;
 mod cluster;
+mod deprecated;
 mod endpoint;
 mod kv;
 mod lease;
@@ -40,6 +41,7 @@ pub fn run(does: Does, call: Call) -> Result<(), Failure> {
             output::print(completion::script(&call.text(0)).as_bytes());
             Ok(())
         }
+        Does::HandOn(what) => Err(deprecated::hand_on(what, &call.raw)),
         _ => online(does, call),
     }
 }
@@ -105,7 +107,7 @@ async fn dispatch(does: Does, call: Call) -> Result<(), Failure> {
         Does::CheckPerf => check::perf(call).await,
         Does::MakeMirror => mirror::make_mirror(call).await,
         Does::Top => top::top(call).await,
-        Does::Completion | Does::Help | Does::Options | Does::Version => {
+        Does::HandOn(_) | Does::Completion | Does::Help | Does::Options | Does::Version => {
             unreachable!("{does:?} needs no cluster")
         }
     }

@@ -182,6 +182,8 @@ pub enum Does {
     Options,
     Top,
     Version,
+    /// etcdutl does it, under this name.
+    HandOn(&'static str),
 }
 
 /// One command.

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::io::{self, IsTerminal, Read, stdin, stdout};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr,
+};
 use tokio::sync::mpsc;
 
 use super::screen::{Screen, Tone};
@@ -42,7 +44,9 @@ impl Terminal {
 
     /// Draws over what was there.
     pub fn show(&self, screen: &Screen) {
-        let size = tcgetwinsize(stdout()).ok();
+        // Some terminals do not know how large they are.
+        let known = |size: &Winsize| size.ws_col > 0 && size.ws_row > 0;
+        let size = tcgetwinsize(stdout()).ok().filter(known);
         let (width, height) =
             size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()));
         let mut out = String::from("\x1b[H");
