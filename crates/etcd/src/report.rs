@@ -17,6 +17,7 @@ pub struct LogReport {
     name: String,
     client_urls: Vec<String>,
     publish_timeout: Duration,
+    data_dir: std::path::PathBuf,
     warn_apply: Option<Duration>,
     /// Member and cluster, once known.
     ids: OnceLock<(MemberId, u64)>,
@@ -36,6 +37,7 @@ impl LogReport {
             name: config.name.clone(),
             client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
             publish_timeout: config.limits.request_timeout,
+            data_dir: config.data_dir.clone(),
             warn_apply: config.timers.warn_apply,
             ids: OnceLock::new(),
             is_new: AtomicBool::new(false),
@@ -152,7 +154,15 @@ impl Report for LogReport {
                 error!(log, "housekeeping failed and will be tried again", "tried" => what, "error" => error);
             }
             Event::Fatal { what, error } => {
-                fatal!(log, "the member cannot go on", "tried" => what, "error" => error);
+                let advice = advice(&error);
+                fatal!(
+                    log,
+                    "the member cannot go on",
+                    "tried" => what,
+                    "error" => error,
+                    "data-dir" => &self.data_dir,
+                    "advice" => advice
+                );
                 std::process::exit(1);
             }
         }
@@ -174,6 +184,16 @@ impl Report for LogReport {
         true
     }
 
+    fn has_space_again(&self, file_bytes: u64, quota_bytes: u64) {
+        info!(
+            self.log,
+            "disarmed the member's own alarm: there is space again",
+            "alarm" => "NOSPACE",
+            "current-db-size-bytes" => file_bytes,
+            "quota-backend-bytes" => quota_bytes
+        );
+    }
+
     fn slow_call(&self, call: &SlowCall) {
         let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         warn!(
@@ -187,5 +207,19 @@ impl Report for LogReport {
             "response size" => bytes(call.response_bytes),
             "request content" => &call.request
         );
+    }
+}
+
+/// What an operator can do about what ended the member.
+fn advice(error: &str) -> &'static str {
+    // The system's own words; the error has long become text.
+    let is_full =
+        ["No space left on device", "Disk quota exceeded"].iter().any(|it| error.contains(it));
+    if is_full {
+        "make room on the file system of this file and start the member again: nothing that was \
+         acknowledged is lost"
+    } else {
+        "start the member again: nothing that was acknowledged is lost; if it ends again, look at the \
+         disk, and restore the latest snapshot"
     }
 }

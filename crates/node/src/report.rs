@@ -108,6 +108,9 @@ pub trait Report: Send + Sync + 'static {
         false
     }
 
+    /// This member took its NOSPACE back: the store's size is well below the quota again.
+    fn has_space_again(&self, _file_bytes: u64, _quota_bytes: u64) {}
+
     /// A call took longer than an operator wants.
     fn slow_call(&self, _call: &SlowCall) {}
 }

@@ -83,6 +83,8 @@ pub struct Figures {
     pub revision: AtomicI64,
     /// The newest compaction of which nothing is left to forget; -1 for none.
     pub pruned: AtomicI64,
+    /// Whether this member raised its own NOSPACE, so that it may also take it back.
+    pub raised_no_space: AtomicBool,
 }
 
 /// Where to find a compaction's hash.

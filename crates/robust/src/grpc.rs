@@ -191,6 +191,11 @@ impl Connection {
         self.open_stream(&call, false).expect("a fresh stream on an open connection")
     }
 
+    /// Begins a call whose body may go on; `None` when the server takes no more.
+    pub fn begin(&self, call: &Call) -> Option<Stream> {
+        self.open_stream(call, false).ok()
+    }
+
     fn open_stream(&self, call: &Call, ends: bool) -> Result<Stream, String> {
         let request = self.request(call)?;
         let bare = ends && call.body.is_empty();

@@ -8,6 +8,7 @@
 //! - [`foreign`]: finds the foreign parts (real etcd in three versions, its tools, the real clients).
 //! - [`process`]: a server process: start, wait until ready, kill -9, restart, stop, logs on failure.
 //! - [`grpc`], [`http`]: clients that can send nonsense too, because they know no messages.
+//! - [`raw`]: HTTP/2 frames written by hand.
 //! - [`schema`]: any answer as a flat list of fields, with what may differ masked.
 //! - [`generate`]: requests by seed, sane and insane.
 //! - [`oracle`]: the same requests to two servers, answers compared field by field.
@@ -22,5 +23,6 @@ pub mod load;
 pub mod oracle;
 pub mod process;
 pub mod random;
+pub mod raw;
 pub mod runbook;
 pub mod schema;

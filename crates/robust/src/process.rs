@@ -113,6 +113,11 @@ impl Home {
 
     /// Starts a process that is expected to end by itself, and returns its status and log.
     pub fn start_and_fail(mut self, patience: Duration) -> (Option<ExitStatus>, String) {
+        self.try_start(patience)
+    }
+
+    /// As [`Home::start_and_fail`], and keeps the home. A process that does not end by itself is killed.
+    pub fn try_start(&mut self, patience: Duration) -> (Option<ExitStatus>, String) {
         self.starts += 1;
         let mut child = self.command().and_then(|mut c| c.spawn()).expect("the program starts");
         let status = wait(&mut child, patience);

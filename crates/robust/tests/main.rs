@@ -1,8 +1,10 @@
 //! The tests with real processes, in one binary because linking is dear.
 
+mod attack;
 mod clients;
 mod corners;
 mod flags;
+mod full_disk;
 mod kill;
 mod oracle;
 mod runbooks;

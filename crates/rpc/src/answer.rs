@@ -44,8 +44,9 @@ impl Hub {
         phase: watch::Receiver<Phase>,
         wire: Wire,
     ) -> Rc<Hub> {
-        let unsent = Gate::new(shared.limits.unsent_replies_bytes_max);
-        let partial = Gate::new(shared.limits.partial_messages_bytes_max);
+        let limits = &shared.limits;
+        let unsent = Gate::new(limits.unsent_replies_bytes_max, shared.unsent.clone());
+        let partial = Gate::new(limits.partial_messages_bytes_max, shared.partial.clone());
         Rc::new(Hub { shared, wire, peer, phase, unsent, partial })
     }
 }
@@ -75,6 +76,7 @@ pub(crate) async fn answer(
         metadata: std::mem::take(&mut head.headers),
         peer: hub.peer.clone(),
         deadline: admitted.deadline(),
+        unsent: Some(hub.unsent.clone()),
     };
     let mut record = Record::new(&hub, &route.method);
     // Nobody is left to be told when the answer cannot be sent.
@@ -203,6 +205,9 @@ async fn unary(
             record.handled(Code::Ok);
             answer.start(headers)?;
             let frame = admitted.encoding.of(frame);
+            if hub.unsent.is_shut() && answer.window(frame.len()) < frame.len() {
+                return end(&mut answer, None, &Err(too_much_unread()));
+            }
             send_whole(hub, &mut answer, frame).await?;
             end(&mut answer, None, &Ok(()))
         }
@@ -211,6 +216,12 @@ async fn unary(
             end(&mut answer, Some(headers), &Err(refusal))
         }
     }
+}
+
+/// Said to a client whose answer does not fit its window while others read as little.
+pub(crate) fn too_much_unread() -> Refusal {
+    let text = "grpc: too many answers wait for clients to read them";
+    Refusal::Other(Code::ResourceExhausted, text.into())
 }
 
 /// Sends a frame as the client's window admits it, and holds the rest meanwhile.

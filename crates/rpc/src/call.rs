@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +10,8 @@ use http::HeaderMap;
 use types::Refusal;
 
 use crate::Method;
+use crate::answer::too_much_unread;
+use crate::gate::Gate;
 
 /// The request's headers, pseudo headers and gRPC's own included.
 pub type Metadata = HeaderMap;
@@ -22,6 +25,8 @@ pub struct Call {
     pub(crate) metadata: Metadata,
     pub(crate) peer: Arc<Peer>,
     pub(crate) deadline: Option<Instant>,
+    /// Answers this client has not read; `None` inside the process.
+    pub(crate) unsent: Option<Rc<Gate>>,
 }
 
 impl Call {
@@ -32,7 +37,32 @@ impl Call {
         peer: Arc<Peer>,
         deadline: Option<Instant>,
     ) -> Call {
-        Call { method, metadata, peer, deadline }
+        Call { method, metadata, peer, deadline, unsent: None }
+    }
+
+    /// Whether [`Call::room`] would not wait.
+    pub fn has_room(&self) -> bool {
+        self.unsent.as_ref().is_none_or(|unsent| unsent.is_open())
+    }
+
+    /// Refuses a call that would make a large answer while all clients together leave too many unread:
+    /// better before the work than after it.
+    ///
+    /// # Errors
+    /// ResourceExhausted.
+    pub fn check_unread(&self) -> Result<(), Refusal> {
+        match &self.unsent {
+            Some(unsent) if unsent.is_shut() => Err(too_much_unread()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits while this client leaves too many answers unread. Calls that begin together all pass when
+    /// they begin; a handler that is about to make a large answer asks again.
+    pub async fn room(&self) {
+        if let Some(unsent) = &self.unsent {
+            unsent.pass().await;
+        }
     }
 
     /// The method that was called.

@@ -19,11 +19,16 @@ pub struct Limits {
     pub connection_window_bytes: u32,
     /// Parts of unfinished request messages held per connection, in bytes.
     pub partial_messages_bytes_max: usize,
+    /// The same of all connections together, in bytes; above it such calls are refused.
+    pub partial_messages_total_bytes_max: usize,
     /// Answer bytes per stream that may wait for the socket, in bytes.
     pub stream_send_bytes_max: usize,
     /// Answers per connection that wait for the client's window, in bytes; above it, calls wait
     /// before they begin.
     pub unsent_replies_bytes_max: usize,
+    /// The same of all connections together, in bytes; above it answers that do not fit their
+    /// client's window are refused.
+    pub unsent_replies_total_bytes_max: usize,
     /// Streams a client may open and reset before we even looked at them.
     pub early_resets_max: usize,
     /// A client that pings more often than this is sent away (`--grpc-keepalive-min-time`).
@@ -61,8 +66,10 @@ impl Default for Limits {
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 1024 * 1024,
             partial_messages_bytes_max: 32 * 1024 * 1024,
+            partial_messages_total_bytes_max: 256 * 1024 * 1024,
             stream_send_bytes_max: 256 * 1024,
             unsent_replies_bytes_max: 16 * 1024 * 1024,
+            unsent_replies_total_bytes_max: 512 * 1024 * 1024,
             early_resets_max: 500,
             keepalive_min_time: Duration::from_secs(5),
             keepalive_interval: Duration::from_secs(2 * 60 * 60),

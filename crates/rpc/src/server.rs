@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 
 use crate::connection::{Accepted, serve_connection};
+use crate::gate::Total;
 use crate::listen::{Listener, Socket, Stream};
 use crate::{Caller, HttpHandler, Limits, NoObserver, Observer, PeerAddress, Router};
 
@@ -34,6 +35,10 @@ pub(crate) struct Shared {
     pub limits: Arc<Limits>,
     pub observer: Arc<dyn Observer>,
     pub http: Option<Arc<dyn HttpHandler>>,
+    /// Answers that wait for their clients' windows.
+    pub unsent: Arc<Total>,
+    /// Requests that are not complete.
+    pub partial: Arc<Total>,
 }
 
 /// How far the end has come. Later phases compare greater.
@@ -55,8 +60,14 @@ pub(crate) async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
 impl Server {
     /// A server for these methods. Without [`Server::http`], HTTP/1.1 connections are closed.
     pub fn new(router: Arc<Router>, limits: Limits) -> Server {
-        let shared =
-            Shared { router, limits: Arc::new(limits), observer: Arc::new(NoObserver), http: None };
+        let shared = Shared {
+            router,
+            unsent: Total::new(limits.unsent_replies_total_bytes_max),
+            partial: Total::new(limits.partial_messages_total_bytes_max),
+            limits: Arc::new(limits),
+            observer: Arc::new(NoObserver),
+            http: None,
+        };
         let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         Server { shared, phase: watch::channel(Phase::Open).0, workers }
     }

@@ -1,4 +1,5 @@
-//! What a member does for its cluster without being asked: it makes itself known, and it compacts.
+//! What a member does for its cluster without being asked: it makes itself known, it compacts, and it
+//! takes its alarm back when there is space again.
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use types::Refusal;
+
+use crate::quota;
 
 /// Starts the thread of a member's duties. It ends when `stop` turns true.
 ///
@@ -45,10 +48,12 @@ async fn run(
         publish(&node).await;
         report.report(Event::Published);
         let _ = published.send(true);
-        match retention {
-            Some(retention) => compact(&node, retention).await,
-            None => std::future::pending().await,
-        }
+        let compact = async {
+            if let Some(retention) = retention {
+                compact(&node, retention).await;
+            }
+        };
+        tokio::join!(quota::heal(&node, &report), compact);
     };
     tokio::select! {
         () = work => {}

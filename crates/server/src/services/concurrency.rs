@@ -85,7 +85,7 @@ pub(crate) async fn line_up(
         success: ops([Request::RequestPut(put), owner.clone()]),
         failure: ops([Request::RequestRange(get), owner]),
     };
-    let answer = run_txn(node, request).await?;
+    let answer = run_txn(node, request, None).await?;
     let rows = |index: usize| match answer.responses.get(index) {
         Some(apply::OpAnswer::Range(range)) => range.rows.clone(),
         _ => Vec::new(),
@@ -127,7 +127,7 @@ pub(crate) async fn wait_in_line(node: &Node, name: &Bytes, created: i64) -> Res
             max_create_revision: created - 1,
             ..Default::default()
         };
-        let found = read_range(node, request).await?;
+        let found = read_range(node, request, None).await?;
         let Some(before) = found.rows.first() else { return Ok(found.revision) };
         gone(node, before.key_bytes(), found.revision + 1).await?;
     }
@@ -192,7 +192,7 @@ pub(crate) fn ops(requests: impl IntoIterator<Item = Request>) -> Vec<pb::Reques
 /// One key as it is now, linearizably.
 pub(crate) async fn get(node: &Node, key: &Bytes) -> Result<(i64, Option<Row>), Refusal> {
     let request = pb::RangeRequest { key: key.clone(), ..Default::default() };
-    let found = read_range(node, request).await?;
+    let found = read_range(node, request, None).await?;
     Ok((found.revision, found.rows.into_iter().next()))
 }
 
@@ -212,7 +212,7 @@ pub(crate) async fn guarded(
 ) -> Result<TxnAnswer, Refusal> {
     let compare = vec![created_at(key, revision)];
     let request = pb::TxnRequest { compare, success: ops([request]), failure: Vec::new() };
-    run_txn(node, request).await
+    run_txn(node, request, None).await
 }
 
 /// Deletes the key of a caller that gave up waiting, however it gave up.

@@ -110,7 +110,7 @@ async fn leader(
 }
 
 async fn first(node: &Node, name: &Bytes) -> Result<(i64, Option<Row>), Refusal> {
-    let found = read_range(node, first_in_line(name)).await?;
+    let found = read_range(node, first_in_line(name), None).await?;
     Ok((found.revision, found.rows.into_iter().next()))
 }
 

@@ -1,6 +1,7 @@
 //! The KV service.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use apply::{Answer, RangeAnswer, ReadView, check, wire};
@@ -8,7 +9,8 @@ use mvcc::ReadError;
 use node::Node;
 use proto::etcdserverpb as pb;
 use rpc::{Call, Router, Sink};
-use types::{Code, Refusal};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use types::{Code, KeyRange, Refusal};
 
 use crate::door;
 use crate::observer::described_range;
@@ -17,6 +19,8 @@ use crate::reply::{DeleteReply, PutReply, RangeReply, RangeStreamReply, TxnReply
 
 /// Rows from which on a range is read on a thread that serves nobody else.
 const ROWS_INLINE_MAX: i64 = 1000;
+/// And bytes, as far as the average row tells.
+const BYTES_INLINE_MAX: i64 = 1 << 20;
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
@@ -43,22 +47,29 @@ pub(crate) fn register(router: &mut Router, node: &Node) {
 async fn range(node: Node, call: Call, request: pb::RangeRequest) -> Result<RangeReply, Refusal> {
     door::enter(&node, &call)?;
     check::range(&request)?;
-    let answer = read_range(&node, request).await?;
+    let answer = read_range(&node, request, Some(&call)).await?;
     Ok(RangeReply { header: Some(node.header(answer.revision)), answer })
 }
 
-/// A checked range, linearizable unless it says otherwise.
+/// Long reads at once, over all threads: each may hold a large answer before it is counted as unread.
+static LONG_READS: Semaphore = Semaphore::const_new(4);
+
+/// A checked range, linearizable unless it says otherwise. For a `call` whose client reads too little it
+/// waits.
 pub(crate) async fn read_range(
     node: &Node,
     request: pb::RangeRequest,
+    call: Option<&Call>,
 ) -> Result<RangeAnswer, Refusal> {
     if !request.serializable {
         node.barrier().await?;
     }
+    room(call).await;
     let began = Instant::now();
     let view = node.view();
     node.metrics().mvcc.ranges.inc();
-    let answer = if is_long(&view, &request) {
+    let answer = if is_long(node, &view, &request) {
+        let _turn = turn(call).await?;
         let asked = request.clone();
         let read = move || apply::read_range(&view.index, &view.rows(), &asked);
         match tokio::task::spawn_blocking(read).await {
@@ -75,17 +86,45 @@ pub(crate) async fn read_range(
     answer.map_err(|error| refused(node, error))
 }
 
+async fn room(call: Option<&Call>) {
+    if let Some(call) = call {
+        call.room().await;
+    }
+}
+
+/// Waits for one of the turns. Whoever was overtaken by answers its client does not read gives the turn
+/// back and waits for room first. While all clients together leave too much unread, nobody gets one.
+async fn turn(call: Option<&Call>) -> Result<SemaphorePermit<'static>, Refusal> {
+    loop {
+        room(call).await;
+        let turn = LONG_READS.acquire().await.map_err(|_| Refusal::Stopped)?;
+        call.map_or(Ok(()), Call::check_unread)?;
+        if call.is_none_or(Call::has_room) {
+            return Ok(turn);
+        }
+    }
+}
+
+/// About how long a row is: the store's live bytes over keys and revisions that are not forgotten.
+fn average_row_bytes(node: &Node, view: &ReadView) -> i64 {
+    let live = node.figures().live_bytes.load(Ordering::Relaxed);
+    let keys = view.index.count(&KeyRange::all(), 0).unwrap_or(0);
+    let history = view.index.current_revision() - view.index.compact_revision().max(0);
+    (i64::try_from(live).unwrap_or(i64::MAX) / (keys + history).max(1)).max(1)
+}
+
 /// Whether a range returns so much that others on this thread would notice.
-fn is_long(view: &ReadView, request: &pb::RangeRequest) -> bool {
+fn is_long(node: &Node, view: &ReadView, request: &pb::RangeRequest) -> bool {
     if request.count_only || request.range_end.is_empty() {
         return false;
     }
-    if (1..=ROWS_INLINE_MAX).contains(&request.limit) {
+    let rows_max = ROWS_INLINE_MAX.min(BYTES_INLINE_MAX / average_row_bytes(node, view));
+    if (1..=rows_max).contains(&request.limit) {
         return false;
     }
     wire::key_range(&request.key, &request.range_end)
         .and_then(|range| view.index.count(&range, 0))
-        .is_ok_and(|count| ROWS_INLINE_MAX < count)
+        .is_ok_and(|count| rows_max < count)
 }
 
 /// A refusal goes to the client. A fault of the store ends the member: rather none than a wrong answer.
@@ -210,7 +249,7 @@ async fn txn(node: Node, call: Call, request: pb::TxnRequest) -> Result<TxnReply
     door::enter(&node, &call)?;
     quota::check(&node, check::txn_cost(&request)).await?;
     check::txn(&request, node.limits().txn_ops_max)?;
-    let answer = run_txn(&node, request).await?;
+    let answer = run_txn(&node, request, Some(&call)).await?;
     Ok(TxnReply { header: node.header(answer.revision), answer })
 }
 
@@ -218,11 +257,13 @@ async fn txn(node: Node, call: Call, request: pb::TxnRequest) -> Result<TxnReply
 pub(crate) async fn run_txn(
     node: &Node,
     request: pb::TxnRequest,
+    call: Option<&Call>,
 ) -> Result<apply::TxnAnswer, Refusal> {
     if check::is_read_only(&request) {
         if !check::is_serializable(&request) {
             node.barrier().await?;
         }
+        room(call).await;
         let view = node.view();
         node.metrics().mvcc.txns.inc();
         return apply::read_txn(&view.index, &view.rows(), &request)
