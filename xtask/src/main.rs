@@ -4,6 +4,7 @@
 //! are counted as skipped, and with `CI=true` they fail.
 
 mod arrows;
+mod proof;
 mod source;
 mod test;
 mod tidy;
@@ -18,11 +19,15 @@ cargo xtask <command>
   arrows           which crate may depend on what, and what may be named where
   tidy             sizes, left-overs, names that do not belong here, dead links
   tidy --tighten   lowers the numbers in xtask/tidy.toml to what is true now
-  crash            every write and sync of wal and store cut, torn, lost, failed
+  crash [--full]   every write and sync of wal and store, together and apart, cut, torn, lost,
+                   failed; and again during recovery [--seed N] (minutes; --full: half an hour)
+  rot              data directories that rot [--cases N] [--seed N] (a minute)
+  fuzz             any bytes to whatever reads bytes [--target NAME] [--minutes N] [--seed N]
+                   [--blind] (ten minutes a target; --blind without libFuzzer)
   oracle           the same requests to us and to real etcd
                    [--area NAME] [--seed N] [--episodes N]
   kill             kill -9 under load and judge what is left [--rounds N] [--seed N]
-  bench, sim, fuzz have their place here and are not written yet
+  bench, sim       have their place here and are not written yet
 ";
 
 fn main() -> ExitCode {
@@ -34,20 +39,22 @@ fn main() -> ExitCode {
         ["arrows"] => report("arrows", &arrows::check()),
         ["tidy"] => report("tidy", &tidy::check()),
         ["tidy", "--tighten"] => tidy::tighten(),
-        ["crash"] => {
-            test::cargo(&["test", "--package", "holdfast-wal", "--package", "holdfast-store"], &[])
-        }
+        ["crash", options @ ..] => proof::crash(options).unwrap_or_else(usage),
+        ["rot", options @ ..] => proof::rot(options).unwrap_or_else(usage),
+        ["fuzz", options @ ..] => proof::fuzz(options).unwrap_or_else(usage),
         ["oracle", options @ ..] => robust("oracle::", options),
         ["kill", options @ ..] => robust("kill::", options),
-        [later @ ("bench" | "sim" | "fuzz"), ..] => {
+        [later @ ("bench" | "sim"), ..] => {
             eprintln!("{later} is not written yet; its place is a folder of that name");
             ExitCode::from(2)
         }
-        _ => {
-            eprint!("{USAGE}");
-            ExitCode::from(2)
-        }
+        _ => usage(),
     }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
 }
 
 /// The root of the repository.
