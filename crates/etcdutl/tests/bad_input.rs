@@ -113,9 +113,14 @@ fn on_a_small_disk(bytes: u32, words: &str) -> Option<(i32, String, String)> {
 #[test]
 fn a_full_disk_is_said_and_what_was_begun_is_removed() {
     for format in ["go", "holdfast"] {
-        for bytes in [100_000, 120_000, 150_000] {
+        // The snapshot itself takes 98,304 of them; a log that is all zeros but for its start takes little.
+        for bytes in [99_000, 102_400, 120_000, 150_000] {
             let words = format!("snapshot restore db --data-dir new --target-format {format}");
             let Some((code, left, errors)) = on_a_small_disk(bytes, &words) else { return };
+            if code == 0 && bytes > 110_000 {
+                assert_eq!(left, "db\nnew\n", "{bytes} bytes are enough: {errors}");
+                continue;
+            }
             assert_eq!(code, 1, "{errors}");
             assert!(errors.to_lowercase().contains("no space left on device"), "{errors}");
             assert_eq!(left, "db\n", "only the snapshot is left");
