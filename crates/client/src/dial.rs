@@ -72,8 +72,14 @@ async fn encrypt<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 fn handshake_text(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
+    use rustls::{CertificateError, Error};
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    match (error.kind(), cause) {
+        (io::ErrorKind::UnexpectedEof, _) => "EOF".to_owned(),
+        (_, Some(Error::InvalidCertificate(CertificateError::UnknownIssuer))) => {
+            let why = "x509: certificate signed by unknown authority";
+            format!("tls: failed to verify certificate: {why}")
+        }
         _ => format!("tls: {error}"),
     }
 }
