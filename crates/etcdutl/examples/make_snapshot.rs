@@ -46,7 +46,8 @@ fn row(number: i64) -> (Bytes, Bytes) {
     let mut value = [0; VALUE_BYTES];
     let mut state = number as u64 ^ 0x9e37_79b9_7f4a_7c15;
     for word in value.chunks_mut(8) {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         word.copy_from_slice(&(state ^ state >> 29).to_le_bytes()[..word.len()]);
     }
     let row = encode_row(

@@ -35,11 +35,14 @@ pub fn store_dir(data_dir: &str) -> PathBuf {
 /// Opens a file for reading in the words of `stat`.
 pub fn open(path: &Path) -> Result<Arc<dyn vfs::File>, Failure> {
     let opened = OsDisk.open_read(path);
-    let file = opened
-        .map_err(|error| Failure::new(format!("stat {}: {}", path.display(), go::system(&error))))?;
+    let file = opened.map_err(|error| {
+        Failure::new(format!("stat {}: {}", path.display(), go::system(&error)))
+    })?;
     // A directory can be opened, and then not be read.
     let first = file.read_at(&mut [0], 0);
-    first.map_err(|error| Failure::new(format!("read {}: {}", path.display(), go::system(&error))))?;
+    first.map_err(|error| {
+        Failure::new(format!("read {}: {}", path.display(), go::system(&error)))
+    })?;
     Ok(file)
 }
 

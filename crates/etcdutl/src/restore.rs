@@ -155,9 +155,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 fn check_digest(file: &File, places: &Places) -> Result<(), Failure> {
     match digest(file).map_err(|error| unreadable(&places.snapshot, &error))? {
         Digest::Matches => Ok(()),
-        Digest::Missing => {
-            Err(Failure::new("snapshot missing hash but --skip-hash-check=false"))
-        }
+        Digest::Missing => Err(Failure::new("snapshot missing hash but --skip-hash-check=false")),
         Digest::Differs { expected, found } => {
             let (expected, found) = (numbers(&expected), numbers(&found));
             Err(Failure::new(format!("expected sha256 {expected}, got {found}")))

@@ -43,7 +43,9 @@ impl Staging {
             // It is somebody else's, so it is not for us to remove.
             std::mem::forget(staging);
             let data_dir = go::quoted(&data_dir.display().to_string());
-            return Err(Failure::new(format!("another restore to data-dir {data_dir} is under way")));
+            return Err(Failure::new(format!(
+                "another restore to data-dir {data_dir} is under way"
+            )));
         };
         staging.lock = Some(lock);
         staging.clear().map_err(|error| failure(&error))?;

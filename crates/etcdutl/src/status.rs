@@ -53,7 +53,8 @@ pub fn run(matches: &Matches) -> Result<(), Failure> {
     let file_bytes = file.len().unwrap_or(0);
     // Once through the pages, once through the rows.
     let progress = Arc::new(Progress::new("checking", file_bytes * 2));
-    let status = Backend::open(Reading::of(&file, &progress)).map_err(|error| StatusError::Rows(error.into()));
+    let status = Backend::open(Reading::of(&file, &progress))
+        .map_err(|error| StatusError::Rows(error.into()));
     let status = status.and_then(|backend| bolt::status(&backend));
     let Status { hash, revision, total_key, total_size, version } = status.map_err(failure)?;
     drop(progress);

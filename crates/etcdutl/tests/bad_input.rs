@@ -29,7 +29,11 @@ fn a_snapshot_that_is_not_as_it_was_saved_is_refused_and_leaves_nothing() {
     check(&whole[..60_000], &[], missing);
     check(&whole[..whole.len() - 32], &[], missing);
     check(b"", &[], missing);
-    check(&whole[..60_000], &skip, "bad: the file is cut short: 60000 bytes, but its pages need 94208");
+    check(
+        &whole[..60_000],
+        &skip,
+        "bad: the file is cut short: 60000 bytes, but its pages need 94208",
+    );
     check(&whole[..40 * 512 + 32], &[], "expected sha256 [");
     check(b"", &skip, "bad: not a bbolt file, or both meta pages are damaged");
     check(&[7; 8192], &skip, "bad: not a bbolt file, or both meta pages are damaged");
@@ -58,7 +62,8 @@ fn what_cannot_be_read_or_lies_in_the_way_is_said_as_by_etcd() {
     let in_the_way = refused(&["snapshot", "restore", &file, "--data-dir", "folder"]);
     assert_eq!(in_the_way, "Error: data-dir \"folder\" not empty or could not be read");
     assert!(sandbox.path("folder/full").exists(), "what was there stays");
-    let in_the_way = refused(&["snapshot", "restore", &file, "--data-dir", "d", "--wal-dir", "folder"]);
+    let in_the_way =
+        refused(&["snapshot", "restore", &file, "--data-dir", "d", "--wal-dir", "folder"]);
     assert_eq!(in_the_way, "Error: wal-dir \"folder\" exists");
     let nowhere = refused(&["snapshot", "restore", &file, "--data-dir", "/proc/none"]);
     assert_eq!(nowhere, "Error: mkdir /proc/none: no such file or directory");
@@ -85,7 +90,15 @@ fn a_restore_that_was_killed_is_cleared_away_by_the_next() {
     assert!(!sandbox.path("d/member/store/half").exists());
     sandbox.succeed(&["inspect", "d"]);
 
-    sandbox.succeed(&["snapshot", "restore", &file, "--data-dir", "two", "--wal-dir", "log/of/two"]);
+    sandbox.succeed(&[
+        "snapshot",
+        "restore",
+        &file,
+        "--data-dir",
+        "two",
+        "--wal-dir",
+        "log/of/two",
+    ]);
     assert_eq!(names("two/member"), ["store"]);
     assert_eq!(names("log/of"), ["two"]);
     sandbox.succeed(&["inspect", "two", "--wal-dir", "log/of/two"]);

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::support::{Sandbox, snapshot_of};
 use apply::Applier;
 use store::{Bucket, Store};
-use crate::support::{Sandbox, snapshot_of};
 use vfs::{Disk, OsDisk};
 use wal::Wal;
 

@@ -69,7 +69,8 @@ fn fill(connection: &Connection, keys: usize) {
         })),
     };
     for first in (0..keys).step_by(AT_ONCE) {
-        let success = (first..keys.min(first + AT_ONCE)).map(|number| put(number, number)).collect();
+        let success =
+            (first..keys.min(first + AT_ONCE)).map(|number| put(number, number)).collect();
         let request = pb::TxnRequest { success, ..Default::default() };
         connection.unary("/etcdserverpb.KV/Txn", &request).ok::<pb::TxnResponse>();
     }

@@ -212,8 +212,7 @@ fn is_new(etcdutl: &Path) -> bool {
 }
 
 /// Ours alone: nobody's script minds one more line of help.
-const OWN_COMMAND: &str =
-    "  inspect     Shows what a data directory holds and checks all of it\n";
+const OWN_COMMAND: &str = "  inspect     Shows what a data directory holds and checks all of it\n";
 
 fn compare(etcdutl: &Path, sandbox: &Sandbox, words: &[&str]) -> Output {
     let output = command(etcdutl).args(words).current_dir(sandbox.path(".")).output();

@@ -150,7 +150,9 @@ fn report(data_dir: &str, wal_dir: PathBuf, is_go: bool) -> Report {
     if let (Some(log), Some(store)) = (&log, &store) {
         let (last, applied, first) = (log.last_index, store.applied_index, log.snapshot_index);
         let together = if last < applied {
-            Err(format!("the store holds entries up to {applied}, the log ends at {last}: its end is lost"))
+            Err(format!(
+                "the store holds entries up to {applied}, the log ends at {last}: its end is lost"
+            ))
         } else if applied < first && is_go {
             Err(format!("the log begins behind entry {first}, the database ends at {applied}"))
         } else {
@@ -191,7 +193,10 @@ fn shown(report: &Report) -> String {
         let bytes = go::size(store.rows.bytes);
         line("keys", &format!("{keys} in {rows} rows ({dead} deletions), {bytes}"));
         line("store files", &go::size(store.file_bytes));
-        line("versions", &format!("storage {}, cluster {}", store.storage_version, store.cluster_version));
+        line(
+            "versions",
+            &format!("storage {}, cluster {}", store.storage_version, store.cluster_version),
+        );
         line("leases", &store.leases.to_string());
         line("alarms", &store.alarms.to_string());
         let enabled = if store.auth_enabled { "on" } else { "off" };

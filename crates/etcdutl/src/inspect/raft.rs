@@ -52,9 +52,8 @@ pub fn read(dir: &Path) -> Result<Log, String> {
     let oldest = markers.first().cloned().unwrap_or_default();
     let read = Wal::read(&OsDisk, dir, &oldest).or_else(|_| Wal::read(&OsDisk, dir, &newest));
     let read = read.map_err(chain)?;
-    let identity = v2pb::Metadata::decode(read.metadata.clone()).map_err(|_| {
-        format!("the log in {} does not say which member wrote it", dir.display())
-    })?;
+    let identity = v2pb::Metadata::decode(read.metadata.clone())
+        .map_err(|_| format!("the log in {} does not say which member wrote it", dir.display()))?;
     let first_shown = read.entries.len().saturating_sub(SHOWN_MAX);
     let (segments, bytes) = segments(dir);
     Ok(Log {

@@ -49,14 +49,16 @@ type Small = BTreeMap<(Bucket, Bytes), Bytes>;
 pub fn ours(dir: &Path, checks: &mut Checks) -> Option<Kept> {
     let disk: Arc<dyn Disk> = Arc::new(Overlay::default());
     let opened = Store::open(disk, dir, store::Options::default());
-    let (store, restored) =
-        checks.note("store: manifest, segments, state", opened.map_err(|error| go::chain(&error)))?;
+    let (store, restored) = checks
+        .note("store: manifest, segments, state", opened.map_err(|error| go::chain(&error)))?;
     for damage in &restored.ignored {
         checks.add("store", Err(format!("{damage}; it costs nothing but time")));
     }
     if let Some(repair) = &restored.repaired {
         let (file, offset, cut) = (&repair.file, repair.offset, repair.cut_bytes);
-        let what = format!("{file} has {cut} bytes behind byte {offset} that a crash left; the server cuts them off");
+        let what = format!(
+            "{file} has {cut} bytes behind byte {offset} that a crash left; the server cuts them off"
+        );
         checks.add("store: end of the log", Ok(Some(what)));
     }
     let state = store.state();
@@ -105,7 +107,9 @@ pub fn go_etcd(data_dir: &str, checks: &mut Checks) -> Option<Kept> {
     let check = backend.bolt().check();
     let pages = match check.faults.first() {
         None => Ok(Some(format!("{} pages in use", check.pages_used))),
-        Some(fault) => Err(format!("{} errors, the first: {}", check.faults_count, go::chain(fault))),
+        Some(fault) => {
+            Err(format!("{} errors, the first: {}", check.faults_count, go::chain(fault)))
+        }
     };
     checks.add("db: every page", pages);
     let mut small = Small::new();
@@ -151,7 +155,11 @@ fn snap_file(path: &Path) -> Result<(), String> {
     let snapshot = snappb::Snapshot::decode(&bytes[..]).map_err(|_| broken())?;
     let found = crc32c::crc32c(snapshot.data());
     let expected = snapshot.crc();
-    if found == expected { Ok(()) } else { Err(format!("checksum {found:08x}, not {expected:08x}")) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("checksum {found:08x}, not {expected:08x}"))
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -161,7 +169,9 @@ fn text(bytes: &[u8]) -> String {
 fn compacted(small: &Small) -> i64 {
     let revision = |name: &'static [u8]| {
         let value = small.get(&(Bucket::Meta, Bytes::from_static(name)));
-        value.and_then(|value| Revision::from_bytes(value)).map_or(-1, |(revision, _)| revision.main)
+        value
+            .and_then(|value| Revision::from_bytes(value))
+            .map_or(-1, |(revision, _)| revision.main)
     };
     revision(names::SCHEDULED_COMPACT).max(revision(names::FINISHED_COMPACT))
 }
@@ -171,13 +181,12 @@ fn kept(small: &Small) -> Kept {
     let keys = |bucket: Bucket| of(bucket).map(|((_, key), _)| text(key)).collect::<Vec<_>>();
     let get = |bucket: Bucket, key: &'static [u8]| small.get(&(bucket, Bytes::from_static(key)));
     Kept {
-        storage_version: get(Bucket::Meta, names::STORAGE_VERSION).map_or(String::new(), |v| text(v)),
+        storage_version: get(Bucket::Meta, names::STORAGE_VERSION)
+            .map_or(String::new(), |v| text(v)),
         cluster_version: get(Bucket::Cluster, names::CLUSTER_VERSION)
             .map_or(String::new(), |v| text(v)),
         members: of(Bucket::Members)
-            .map(|(_, value)| {
-                serde_json::from_slice(value).unwrap_or_else(|_| text(value).into())
-            })
+            .map(|(_, value)| serde_json::from_slice(value).unwrap_or_else(|_| text(value).into()))
             .collect(),
         removed_members: keys(Bucket::MembersRemoved),
         leases: of(Bucket::Lease).count(),
