@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use lease::Lessor;
 use mvcc::{CompactionHashes, Hasher, IndexView, Mvcc, ReadError, RowFault};
+use planted::planted;
 use prost::Message as _;
 use proto::etcdserverpb as pb;
 use proto::raftpb;
@@ -192,6 +193,11 @@ impl Applier {
     ) -> Result<(), Fault> {
         self.applied = (entry.index, entry.term);
         let rows = changes.as_ref().map(|changes| changes.rows.clone()).unwrap_or_default();
+        if planted!("index saved apart from its change") {
+            let (index, term) = self.applied;
+            self.store.append(&Batch { index, term, rows: Vec::new(), state: Vec::new() });
+            self.store.flush()?;
+        }
         self.store.append(&Batch { index: entry.index, term: entry.term, rows, state });
         if let Some(changes) = changes {
             self.move_leases(&changes.lease_moves);

@@ -1,5 +1,6 @@
 //! Requests about keys.
 
+use planted::planted;
 use proto::etcdserverpb as pb;
 use types::Refusal;
 
@@ -73,8 +74,11 @@ impl Applier {
             self.hashing += 1;
         }
         self.pruning = true;
-        let state =
+        let mut state =
             vec![Applier::set_meta("scheduledCompactRev", Applier::meta_revision(revision))];
+        if planted!("compaction not written down") {
+            state.clear();
+        }
         Ok(Outcome {
             state,
             consequence: Consequence::Compacted { revision },

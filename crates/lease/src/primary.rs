@@ -1,5 +1,6 @@
 //! The lessor's timing half: what only the primary does.
 
+use planted::planted;
 use types::LeaseId;
 
 use crate::deadlines::{Deadlines, spread};
@@ -59,7 +60,9 @@ impl Lessor {
         }
         // What a promotion added on top is over with it: the client is there, and when it dies its
         // keys must go after the time it asked for.
-        deadlines.set(id, now_ms.saturating_add(milliseconds(lease.ttl_seconds)));
+        if !planted!("keep-alive without effect") {
+            deadlines.set(id, now_ms.saturating_add(milliseconds(lease.ttl_seconds)));
+        }
         self.plan_checkpoint(id, lease.ttl_seconds, now_ms);
         self.renewed += 1;
         let is_stale = self.options.checkpoints && 0 < lease.remaining_seconds;

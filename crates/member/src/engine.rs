@@ -265,13 +265,12 @@ impl Engine {
     }
 
     /// Starts a lease's time over, if this member counts it.
-    pub fn keep_alive(&mut self, lease: LeaseId, now_ms: u64) -> (KeepAlive, Vec<Effect>) {
-        let kept = self.applier.leases().keep_alive(lease, now_ms);
-        let mut effects = Vec::new();
-        if let KeepAlive::Renewed { clear: Some(checkpoint), .. } = kept {
-            effects.push(propose(checkpoint_request(vec![checkpoint])));
-        }
-        (kept, effects)
+    ///
+    /// Guarantee (leases never end early): when the answer has a checkpoint to clear, the client is told
+    /// only after that was applied ([`checkpoint_request`]). Otherwise a crash in between would leave the
+    /// old checkpoint, and the next leader would let the lease end by it.
+    pub fn keep_alive(&mut self, lease: LeaseId, now_ms: u64) -> KeepAlive {
+        self.applier.leases().keep_alive(lease, now_ms)
     }
 
     /// What is left of a lease, and its keys if asked for; `None` if there is none.
@@ -343,7 +342,8 @@ fn propose(request: pb::InternalRaftRequest) -> Effect {
     Effect::Propose(Box::new(request))
 }
 
-fn checkpoint_request(checkpoints: Vec<Checkpoint>) -> pb::InternalRaftRequest {
+/// What is proposed to note remaining times of leases.
+pub fn checkpoint_request(checkpoints: Vec<Checkpoint>) -> pb::InternalRaftRequest {
     let checkpoints = checkpoints
         .into_iter()
         .map(|c| pb::LeaseCheckpoint { id: c.id, remaining_ttl: c.remaining_seconds })

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use consensus::{Consensus, Message, NotProposed, Persist, Role, Standing};
+use planted::planted;
 use proto::raftpb::ConfChange;
 use types::{ConfState, Entry, EntryKind, Refusal};
 
@@ -335,7 +336,7 @@ impl Front {
             }
             for read in output.reads {
                 if let Some(round) = self.round.take_if(|round| round.ticket == read.ticket) {
-                    let index = read.index;
+                    let index = if planted!("read before it is applied") { 0 } else { read.index };
                     effects.push(Effect::ReadReady { tickets: round.reads, index });
                 }
             }

@@ -2,6 +2,7 @@
 
 use apply::{HashJob, ReadView};
 use mvcc::{HashTriple, Hasher, ImageWriter};
+use planted::planted;
 use store::{CheckpointDone, CheckpointWriter, LogView, Scan, StoreError};
 use types::{Revision, Row};
 use watch::{History, HistoryReader, HistoryRequest};
@@ -82,7 +83,10 @@ impl HistoryRead {
 
 /// The key as it was just before a change; nothing if that is compacted.
 fn previous(view: &ReadView, row: &Row) -> Result<Option<Row>, StoreError> {
-    let before = row.revision.main - 1;
+    let mut before = row.revision.main - 1;
+    if planted!("previous value too old after a compaction") && 0 < view.index.compact_revision() {
+        before -= 1;
+    }
     match view.index.get_at(row.key(), before) {
         Ok(Some(at)) if 0 < before => view.log.read(at.revision).map(Some),
         Ok(_) | Err(_) => Ok(None),

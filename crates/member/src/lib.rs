@@ -19,7 +19,9 @@ mod jobs;
 mod log_writer;
 mod recover;
 
-pub use engine::{Effect as EngineEffect, Engine, Options as EngineOptions, Stored, Syncing};
+pub use engine::{
+    Effect as EngineEffect, Engine, Options as EngineOptions, Stored, Syncing, checkpoint_request,
+};
 pub use front::{
     Effect as FrontEffect, Front, Input as FrontInput, Options as FrontOptions, Proposal,
 };

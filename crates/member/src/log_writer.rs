@@ -7,6 +7,7 @@
 //! Three calls for one round, so that whoever drives it can measure them, or cut the power in between.
 
 use consensus::{Message, Persist};
+use planted::planted;
 use types::ConfState;
 use wal::{Marker, Preparation, Prepared, Wal, WriteError};
 
@@ -46,6 +47,9 @@ pub struct LogWriter {
     files_kept: usize,
     syncs: bool,
     must_sync: bool,
+    /// Whether to go on preparing the next segment: not after a failure, until there is something to write
+    /// again. On a full disk the next try would fail at once, and the one after it.
+    prepares: bool,
     round: LogDone,
 }
 
@@ -53,7 +57,8 @@ impl LogWriter {
     /// A writer that keeps at least `files_kept` segments. With `syncs` off (`--unsafe-no-fsync`) nothing
     /// is ever synced, and a power cut takes what it likes.
     pub fn new(wal: Wal, files_kept: usize, syncs: bool) -> LogWriter {
-        LogWriter { wal, files_kept, syncs, must_sync: false, round: LogDone::default() }
+        let round = LogDone::default();
+        LogWriter { wal, files_kept, syncs, must_sync: false, prepares: true, round }
     }
 
     /// Appends one piece of work to the round.
@@ -61,8 +66,12 @@ impl LogWriter {
     /// # Errors
     /// The log's; it is final.
     pub fn take(&mut self, work: LogWork) -> Result<(), WriteError> {
+        self.prepares = true;
         match work {
-            LogWork::Persist(persist) => {
+            LogWork::Persist(mut persist) => {
+                if planted!("hard state not written") {
+                    persist.hard_state = None;
+                }
                 self.wal.append(persist.hard_state.as_ref(), &persist.entries)?;
                 self.must_sync |= persist.must_sync;
                 self.round.persisted = Some(persist.number);
@@ -84,7 +93,7 @@ impl LogWriter {
     /// The log's; it is final.
     pub fn sync(&mut self) -> Result<bool, WriteError> {
         let wanted = std::mem::take(&mut self.must_sync) && self.syncs;
-        if wanted {
+        if wanted && !planted!("acknowledged before the sync") {
             self.wal.sync()?;
         }
         Ok(wanted)
@@ -108,7 +117,7 @@ impl LogWriter {
         if let Some(index) = self.round.marked {
             self.wal.release_to(index, self.files_kept)?;
         }
-        let preparation = self.wal.preparation();
+        let preparation = if self.prepares { self.wal.preparation() } else { None };
         Ok(LogDone { preparation, ..std::mem::take(&mut self.round) })
     }
 
@@ -117,7 +126,7 @@ impl LogWriter {
     /// # Errors
     /// Why it failed; the log can go on.
     pub fn prepared(&mut self, prepared: Prepared) -> Result<(), WriteError> {
-        self.wal.prepared(prepared)
+        self.wal.prepared(prepared).inspect_err(|_| self.prepares = false)
     }
 
     /// Bytes written since the log was opened.

@@ -1,5 +1,6 @@
 //! The writer's side: the current and the compacted revision, and pruning.
 
+use planted::planted;
 use types::{Refusal, Revision};
 
 use crate::index::{Pruning, Tree};
@@ -99,7 +100,7 @@ impl Mvcc {
             return CompactProgress { dead: Vec::new(), finished: true };
         };
         let mut step = Pruning {
-            revision: self.now.compacted,
+            revision: self.now.compacted + i64::from(planted!("compaction one revision too far")),
             budget: budget.max(1),
             dead: Vec::new(),
             stopped_at: None,

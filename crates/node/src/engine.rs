@@ -185,9 +185,7 @@ impl EngineThread {
                 self.watch(input);
             }
             EngineMessage::KeepAlive { lease, answer } => {
-                let (kept, effects) = self.engine.keep_alive(lease, self.shared.now_ms());
-                self.effects(effects);
-                let _ = answer.send(kept);
+                let _ = answer.send(self.engine.keep_alive(lease, self.shared.now_ms()));
             }
             EngineMessage::TimeToLive { lease, keys, answer } => {
                 let left = self.engine.time_to_live(lease, keys, self.shared.now_ms());

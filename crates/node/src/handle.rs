@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use apply::{Answer, Member, ReadView};
 use consensus::{Role, Standing};
 use lease::{KeepAlive, TimeToLive};
-use member::Proposal;
+use member::{Proposal, checkpoint_request};
 use metrics::Metrics;
 use mvcc::CompactionHashes;
 use prost::Message as _;
@@ -214,12 +214,17 @@ impl Node {
         i64::try_from(id).expect("the highest bit is clear")
     }
 
-    /// Starts a lease's time over.
+    /// Starts a lease's time over. Where the lease has a checkpoint this waits until that is cleared, on
+    /// whoever leads next too.
     ///
     /// # Errors
-    /// `Stopped`.
+    /// As [`Node::propose`].
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<KeepAliveAnswer, Refusal> {
-        self.ask(|answer| EngineMessage::KeepAlive { lease, answer }).await
+        let kept = self.ask(|answer| EngineMessage::KeepAlive { lease, answer }).await?;
+        if let KeepAlive::Renewed { clear: Some(checkpoint), .. } = kept {
+            self.propose(checkpoint_request(vec![checkpoint])).await?;
+        }
+        Ok(kept)
     }
 
     /// What is left of a lease; `None` if there is none.

@@ -30,6 +30,9 @@ mod start;
 mod timed;
 mod upkeep;
 
+/// A product with planted bugs does not compile.
+const _: () = assert!(!planted::COMPILED_IN);
+
 pub use config::Config;
 pub use handle::{KeepAliveAnswer, LeaseLeft, Node, WatchStream};
 pub use member::BootError;

@@ -39,6 +39,8 @@ pub(crate) enum What {
     Grant { lease: i64, ttl: i64 },
     /// A lease to live on.
     KeepAlive { lease: i64 },
+    /// The lease's checkpoint to be cleared, as a part of keeping it alive.
+    Clear { lease: i64, ttl: u64 },
     /// A lease to end.
     Revoke { lease: i64 },
     /// The alarm to be cleared.
@@ -212,7 +214,7 @@ pub(crate) fn proposal(what: &What, member: u64) -> Option<pb::InternalRaftReque
                 alarm: apply::NOSPACE,
             });
         }
-        What::KeepAlive { .. } | What::Defragment => return None,
+        What::KeepAlive { .. } | What::Clear { .. } | What::Defragment => return None,
     }
     Some(out)
 }

@@ -41,6 +41,8 @@ pub(crate) struct Machine {
     pub(crate) running: Option<Running>,
     lock: Option<Box<dyn Lock>>,
     pub(crate) armed: Option<Armed>,
+    /// Whether anything was done to the disk since the boot: what failed then may be told later.
+    pub(crate) suspect: bool,
     /// When the next boot is tried.
     pub(crate) boot_at: u64,
     pub(crate) boots: u64,
@@ -64,6 +66,7 @@ impl Machine {
             running: None,
             lock: None,
             armed: None,
+            suspect: false,
             boot_at: 0,
             boots: 0,
             booted_at: 0,
@@ -156,9 +159,9 @@ impl Machine {
     pub(crate) fn end(&mut self, end: End) {
         self.running = None;
         self.lock = None;
-        self.armed = None;
+        (self.armed, self.suspect) = (None, false);
         // Power may have gone at an operation whose failure mattered to nobody.
-        let dark = self.disk.exists(Path::new("data")).is_err();
+        let dark = self.is_dark();
         self.disk.set_faults(Faults::default());
         match end {
             End::Power(policy) => self.disk = self.disk.crash(policy),
@@ -171,14 +174,14 @@ impl Machine {
     pub(crate) fn arm_power(&mut self, operations: u64) {
         let stop_after = Some(self.disk.operations() + operations);
         self.disk.set_faults(Faults { stop_after, ..Faults::default() });
-        self.armed = Some(Armed::Power);
+        (self.armed, self.suspect) = (Some(Armed::Power), true);
     }
 
     /// An operation soon will fail.
     pub(crate) fn arm_failure(&mut self, operations: u64, kind: FaultKind) {
         let fail_at = Some((self.disk.operations() + operations, kind));
         self.disk.set_faults(Faults { fail_at, ..Faults::default() });
-        self.armed = Some(Armed::Fails);
+        (self.armed, self.suspect) = (Some(Armed::Fails), true);
     }
 
     /// The disk has this much room and no more.
@@ -187,12 +190,17 @@ impl Machine {
         let Ok(space) = space else { return };
         let capacity_bytes = Some(space.total_bytes - space.available_bytes + bytes);
         self.disk.set_faults(Faults { capacity_bytes, ..Faults::default() });
-        self.armed = Some(Armed::Full);
+        (self.armed, self.suspect) = (Some(Armed::Full), true);
+    }
+
+    /// Whether power has gone, which the process may not have noticed yet.
+    pub(crate) fn is_dark(&self) -> bool {
+        self.disk.exists(Path::new("data")).is_err()
     }
 
     /// The disk is well again.
     pub(crate) fn disarm(&mut self) {
-        if self.disk.exists(Path::new("data")).is_err() {
+        if self.is_dark() {
             return;
         }
         self.disk.set_faults(Faults::default());

@@ -5,7 +5,7 @@ use member::Notice;
 use vfs::{CrashPolicy, FaultKind};
 
 use crate::chance::Chance;
-use crate::machine::{Armed, End};
+use crate::machine::{Armed, End, Machine};
 use crate::running::Death;
 use crate::world::World;
 
@@ -65,6 +65,8 @@ impl World {
             Some(Armed::Full) => End::Killed,
             // After a failed sync the kernel's pages are not what the disk has: only a reboot clears that up.
             Some(Armed::Power | Armed::Fails) => End::Power(policy),
+            // What failed while the disk was ill may be told after it is well again.
+            None if self.machines[place].suspect => End::Power(policy),
             None => return Err(Violation(format!("m{place} ended on a good disk: {why}"))),
         };
         self.end(place, end, why)
@@ -91,12 +93,17 @@ impl World {
     fn stop(&mut self, place: usize) -> Result<(), Violation> {
         let Some(running) = &mut self.machines[place].running else { return Ok(()) };
         let stopped = running.stop();
+        let policy = policy(&mut self.chance);
         let out = running.take_out();
         for out in out {
             self.out(place, out)?;
         }
         match stopped {
-            Ok(()) => self.end(place, End::Killed, "told to stop"),
+            Ok(()) => {
+                let end =
+                    if self.machines[place].suspect { End::Power(policy) } else { End::Killed };
+                self.end(place, end, "told to stop")
+            }
             Err(Death(why)) => self.died(place, &why),
         }
     }
@@ -159,7 +166,8 @@ impl World {
             }
         }
         let limit = self.steps + 60_000;
-        while !self.is_settled() {
+        while !self.is_settled() || self.machines.iter().any(Machine::is_dark) {
+            self.notice_the_dark()?;
             if limit < self.steps {
                 let waits: Vec<_> = self.clients.iter().map(|client| &client.waits).collect();
                 return Err(Violation(format!("it does not come to rest: {waits:?}")));
@@ -170,6 +178,17 @@ impl World {
                 if machine.armed.is_some() && self.chance.one_in(200) {
                     machine.disarm();
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// A process that has nothing to write may never notice that power is gone.
+    fn notice_the_dark(&mut self) -> Result<(), Violation> {
+        for place in 0..self.machines.len() {
+            if self.machines[place].is_dark() && self.machines[place].running.is_some() {
+                let policy = policy(&mut self.chance);
+                self.end(place, End::Power(policy), "power had gone unnoticed")?;
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use types::{EntryKind, Refusal};
 
 use crate::client::{Waits, What, proposal};
 use crate::convert::{outcome, range, range_answer};
-use crate::running::ToEngine;
+use crate::running::{Running, ToEngine};
 use crate::world::World;
 
 /// How long a client waits.
@@ -45,7 +45,9 @@ impl World {
             self.ask(place);
             return Ok(());
         };
-        if waits.read_index.is_some() && self.machines[0].running.is_some() {
+        let running = self.machines[0].running.as_ref();
+        let applied = running.map(|running| running.view.applied_index);
+        if waits.read_index.zip(applied).is_some_and(|(index, applied)| index <= applied) {
             return self.read(place);
         }
         self.give_up(place);
@@ -67,12 +69,8 @@ impl World {
         let mut id = number;
         let mut read_index = None;
         match (&what, proposal(&what, member)) {
-            (_, Some(mut request)) => {
-                id = running.client_ids[place].next_id();
-                request.header = Some(pb::RequestHeader { id, ..Default::default() });
-                let data = request.encode_to_vec().into();
-                let proposal = Proposal { id, kind: EntryKind::Normal, data };
-                running.to_front.push_back(FrontInput::Propose(vec![proposal]));
+            (_, Some(request)) => {
+                id = propose(running, place, request);
             }
             (What::Keys(Request::Serializable(_)), None) => read_index = Some(0),
             (What::Keys(_), None) => running.to_front.push_back(FrontInput::Read { ticket: id }),
@@ -148,6 +146,10 @@ impl World {
                     self.record.leases.push(LeaseEvent::Granted { lease, asked, ttl });
                 }
             }
+            What::Clear { lease, ttl } if result.is_ok() => {
+                let (lease, asked, ttl) = (*lease, waits.asked_ms, *ttl);
+                self.record.leases.push(LeaseEvent::KeptAlive { lease, asked, ttl });
+            }
             What::Keys(_) => self.finished(place, waits, outcome(result)),
             _ => self.note(&format!("c{place} {:?}: {result:?}", waits.what)),
         }
@@ -168,11 +170,26 @@ impl World {
         let Some(waits) = &self.clients[place].waits else { return };
         let What::KeepAlive { lease } = waits.what else { return };
         let asked = waits.asked_ms;
-        self.clients[place].waits = None;
         self.note(&format!("c{place} keep-alive of {lease}: {kept:?}"));
-        if let KeepAlive::Renewed { ttl_seconds, .. } = kept {
-            let ttl = ttl_seconds as u64 * 1000;
-            self.record.leases.push(LeaseEvent::KeptAlive { lease, asked, ttl });
+        let KeepAlive::Renewed { ttl_seconds, clear } = kept else {
+            self.clients[place].waits = None;
+            return;
+        };
+        let ttl = ttl_seconds as u64 * 1000;
+        let running = self.machines[0].running.as_mut();
+        match (clear, running) {
+            // As node does: the client is told when the checkpoint is cleared.
+            (Some(checkpoint), Some(running)) => {
+                let request = member::checkpoint_request(vec![checkpoint]);
+                let id = propose(running, place, request);
+                if let Some(waits) = &mut self.clients[place].waits {
+                    (waits.id, waits.what) = (id, What::Clear { lease, ttl });
+                }
+            }
+            _ => {
+                self.clients[place].waits = None;
+                self.record.leases.push(LeaseEvent::KeptAlive { lease, asked, ttl });
+            }
         }
     }
 
@@ -197,6 +214,16 @@ impl World {
             self.record.operations.push(operation);
         }
     }
+}
+
+/// Proposes for a client; returns the request's id.
+fn propose(running: &mut Running, place: usize, mut request: pb::InternalRaftRequest) -> u64 {
+    let id = running.client_ids[place].next_id();
+    request.header = Some(pb::RequestHeader { id, ..Default::default() });
+    let data = request.encode_to_vec().into();
+    let proposal = Proposal { id, kind: EntryKind::Normal, data };
+    running.to_front.push_back(FrontInput::Propose(vec![proposal]));
+    id
 }
 
 /// What is known of a request that was not answered; nothing if it could not have changed anything.

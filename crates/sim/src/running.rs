@@ -356,8 +356,7 @@ impl Running {
                 self.engine_effects(effects);
             }
             ToEngine::KeepAlive { client, lease } => {
-                let (kept, effects) = self.engine.keep_alive(lease, pace.own_ms);
-                self.engine_effects(effects);
+                let kept = self.engine.keep_alive(lease, pace.own_ms);
                 self.out.push(Out::Kept { client, kept });
             }
             ToEngine::SyncStore => {

@@ -227,7 +227,7 @@ impl World {
             Out::Standing(standing) => self.note(&format!("m{place} stands {standing:?}")),
             Out::UpkeepFailed(why) => {
                 self.note(&format!("m{place} upkeep failed: {why}"));
-                if self.machines[place].armed.is_none() && !why.contains("stopped after") {
+                if !self.machines[place].suspect {
                     return Err(Violation(format!("housekeeping failed on a good disk: {why}")));
                 }
             }
@@ -237,7 +237,12 @@ impl World {
     }
 
     fn published(&mut self, place: usize) -> Result<(), Violation> {
+        let dark = self.machines[place].is_dark();
         let Some(running) = &self.machines[place].running else { return Ok(()) };
+        if dark {
+            // Whatever is shown now, nobody can read it any more.
+            return Ok(());
+        }
         let view = &running.view;
         let (revision, before) = (view.index.current_revision(), self.published[place]);
         if revision < before {
@@ -248,7 +253,8 @@ impl World {
         self.published[place] = revision;
         self.knows.revision = self.knows.revision.max(revision);
         self.knows.compacted = self.knows.compacted.max(view.index.compact_revision());
-        if self.chance.one_in(40) && self.caught_up[place] {
+        let well = self.machines[place].armed.is_none();
+        if self.chance.one_in(40) && self.caught_up[place] && well {
             let oldest = view.index.compact_revision().max(1) as u64;
             let at = self.chance.between(oldest, revision as u64) as i64;
             self.record.state_at(view, at)?;
@@ -257,8 +263,9 @@ impl World {
     }
 
     fn look_whether_caught_up(&mut self, place: usize) -> Result<(), Violation> {
-        let Some(running) = &mut self.machines[place].running else { return Ok(()) };
-        if self.caught_up[place] || running.view.applied_index < self.record.committed() {
+        let dark = self.machines[place].is_dark();
+        let Some(running) = &self.machines[place].running else { return Ok(()) };
+        if dark || self.caught_up[place] || running.view.applied_index < self.record.committed() {
             return Ok(());
         }
         self.caught_up[place] = true;
