@@ -97,7 +97,9 @@ pub fn subject(name: &str) -> Option<PathBuf> {
         return Some(path);
     }
     let built = ["release", "debug"].map(|profile| target_dir().join(profile).join("etcd"));
-    match built.into_iter().find(|path| path.exists()) {
+    // The one built last: an older one would be tested for what it cannot know.
+    let age = |path: &PathBuf| path.metadata().and_then(|found| found.modified()).ok();
+    match built.into_iter().filter(|path| path.exists()).max_by_key(age) {
         Some(path) => Some(path),
         None => {
             skip(name, "no server is built (remedy: cargo build --release --bin etcd)");
