@@ -5,6 +5,7 @@
 
 mod arrows;
 mod proof;
+mod sim;
 mod source;
 mod test;
 mod tidy;
@@ -27,7 +28,9 @@ cargo xtask <command>
   oracle           the same requests to us and to real etcd
                    [--area NAME] [--seed N] [--episodes N]
   kill             kill -9 under load and judge what is left [--rounds N] [--seed N]
-  bench, sim       have their place here and are not written yet
+  sim              a whole member in one thread, from a seed: crashes, ill disks, pauses, slow clients
+                   [--seed N] [--seeds N] [--from N] [--minutes N]; --planted: does it find planted bugs?
+  bench            has its place here and is not written yet
 ";
 
 fn main() -> ExitCode {
@@ -44,7 +47,8 @@ fn main() -> ExitCode {
         ["fuzz", options @ ..] => proof::fuzz(options).unwrap_or_else(usage),
         ["oracle", options @ ..] => robust("oracle::", options),
         ["kill", options @ ..] => robust("kill::", options),
-        [later @ ("bench" | "sim"), ..] => {
+        ["sim", options @ ..] => sim::run(options).unwrap_or_else(usage),
+        [later @ "bench", ..] => {
             eprintln!("{later} is not written yet; its place is a folder of that name");
             ExitCode::from(2)
         }

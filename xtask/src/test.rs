@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use crate::{arrows, root, tidy};
+use crate::{arrows, root, sim, tidy};
+
+/// For so long fresh seeds are played.
+const SIM_SECONDS: u64 = 45;
 
 /// How much to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,9 @@ pub fn run(extent: Extent) -> ExitCode {
 
     let unit = ["test", "--workspace", "--exclude", "holdfast-robust", "--no-fail-fast"];
     tests("unit, scenario, model and crash tests", &unit, &[], &mut tally);
+    println!("== simulation: fresh seeds");
+    tally.check("simulation: fresh seeds", sim::for_seconds(SIM_SECONDS));
+    tests("simulation: planted bugs", &sim::PLANTED, &[], &mut tally);
     if extent == Extent::Everything {
         with_processes(&mut tally);
     }

@@ -116,6 +116,15 @@ pub struct Lessor {
 pub(crate) struct Held {
     pub lease: Lease,
     keys: BTreeSet<Bytes>,
+    /// Whether a checkpoint was proposed and not applied yet: it may be applied after a renewal, which then
+    /// has to clear it.
+    pub checkpoint_proposed: bool,
+}
+
+impl Held {
+    fn new(lease: Lease) -> Held {
+        Held { lease, keys: BTreeSet::new(), checkpoint_proposed: false }
+    }
 }
 
 impl Options {
@@ -154,7 +163,7 @@ impl Lessor {
         };
         for mut lease in leases {
             lease.ttl_seconds = lease.ttl_seconds.max(lessor.options.ttl_seconds_min);
-            lessor.leases.insert(lease.id, Held { lease, keys: BTreeSet::new() });
+            lessor.leases.insert(lease.id, Held::new(lease));
         }
         lessor
     }
@@ -175,7 +184,7 @@ impl Lessor {
         }
         let ttl_seconds = ttl_seconds.max(self.options.ttl_seconds_min);
         let lease = Lease { id, ttl_seconds, remaining_seconds: 0 };
-        self.leases.insert(id, Held { lease, keys: BTreeSet::new() });
+        self.leases.insert(id, Held::new(lease));
         self.start(lease, now_ms);
         Ok(lease)
     }
@@ -228,6 +237,7 @@ impl Lessor {
     pub fn checkpoint(&mut self, checkpoint: Checkpoint, now_ms: u64) -> Option<Lease> {
         let held = self.leases.get_mut(&checkpoint.id)?;
         held.lease.remaining_seconds = checkpoint.remaining_seconds;
+        held.checkpoint_proposed = false;
         let lease = held.lease;
         self.plan_checkpoint(lease.id, lease.left_seconds(), now_ms);
         Some(lease)

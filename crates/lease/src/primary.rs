@@ -52,7 +52,7 @@ impl Lessor {
         let Some(held) = self.leases.get(&id) else {
             return KeepAlive::NotFound;
         };
-        let lease = held.lease;
+        let (lease, proposed) = (held.lease, held.checkpoint_proposed);
         let ends_at_ms = deadlines.of(id).expect("the primary has a deadline for each lease");
         if ends_at_ms <= now_ms {
             // Its revoke may be in the log already: renewing now would promise what cannot be kept.
@@ -65,7 +65,7 @@ impl Lessor {
         }
         self.plan_checkpoint(id, lease.ttl_seconds, now_ms);
         self.renewed += 1;
-        let is_stale = self.options.checkpoints && 0 < lease.remaining_seconds;
+        let is_stale = self.options.checkpoints && (0 < lease.remaining_seconds || proposed);
         let clear = is_stale.then_some(Checkpoint { id, remaining_seconds: 0 });
         KeepAlive::Renewed { ttl_seconds: lease.ttl_seconds, clear }
     }
@@ -146,6 +146,9 @@ impl Lessor {
             let ttl_seconds = self.leases[&id].lease.ttl_seconds;
             if 0 < left_ms && remaining_seconds < ttl_seconds {
                 due.push(Checkpoint { id, remaining_seconds });
+                if let Some(held) = self.leases.get_mut(&id) {
+                    held.checkpoint_proposed = true;
+                }
             }
         }
         due
@@ -178,6 +181,20 @@ mod tests {
 
     fn renewed(ttl_seconds: i64) -> KeepAlive {
         KeepAlive::Renewed { ttl_seconds, clear: None }
+    }
+
+    #[test]
+    fn a_renewal_clears_a_checkpoint_that_is_on_its_way() {
+        let options =
+            Options { checkpoints: true, checkpoint_interval_ms: 1000, ..Options::new(1) };
+        let mut lessor = Lessor::new(options, []);
+        lessor.promote(0, 0);
+        lessor.grant(7, 10, 0).expect("a new lease");
+        let proposed = Checkpoint { id: 7, remaining_seconds: 9 };
+        assert_eq!(lessor.tick(1000), [Effect::ProposeCheckpoints(vec![proposed])]);
+        // It will be applied after this renewal, whose lease must not end by it.
+        let clear = Some(Checkpoint { id: 7, remaining_seconds: 0 });
+        assert_eq!(lessor.keep_alive(7, 1100), KeepAlive::Renewed { ttl_seconds: 10, clear });
     }
 
     #[test]

@@ -12,7 +12,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use planted::planted;
 use vfs::{Disk, File};
 
 use crate::Repair;
@@ -52,7 +51,7 @@ fn settle(file: &dyn File, end: u64) -> io::Result<()> {
     if end < file.len()? {
         file.set_len(end)?;
     }
-    if planted!("log found, but not synced") { Ok(()) } else { file.sync_data() }
+    file.sync_data()
 }
 
 fn broken_name(path: &Path) -> PathBuf {
