@@ -136,6 +136,17 @@ pub enum BootError {
         /// Its database.
         path: PathBuf,
     },
+    /// The directory is that of a member among others, and nobody here speaks to peers yet.
+    #[error(
+        "{dir} belongs to one of {members} members of a cluster; a cluster of more than one member is not \
+         supported yet"
+    )]
+    SeveralMembers {
+        /// The member's directory.
+        dir: PathBuf,
+        /// How many the cluster has.
+        members: usize,
+    },
     /// Log and store do not belong together, or one of them lost its end.
     #[error(
         "the raft log ends at entry {log_last}, but the store in {store} holds entries up to {applied}: \

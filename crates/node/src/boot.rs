@@ -34,6 +34,10 @@ pub(crate) fn boot(
     let lock = lock(disk, &dir, report)?;
     let mut notice = |notice| report.report(event(notice));
     let parts = member::recover(disk, &options(config, &dir), &mut notice)?;
+    let members = parts.applier.membership().members().count();
+    if 1 < members {
+        return Err(BootError::SeveralMembers { dir, members });
+    }
     metrics.mvcc.compact_revision.set(parts.applier.compact_revision());
     Ok(Booted { parts, lock })
 }
