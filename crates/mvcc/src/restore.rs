@@ -38,6 +38,44 @@ pub struct Restore {
     covered: i64,
     /// The newest row taken.
     newest: Revision,
+    /// Rows taken and not in the index yet.
+    waiting: Waiting,
+}
+
+/// Rows on their way into the index. They come in the order of their revisions, which is no order for a
+/// tree of keys: each would touch another node, all of them out of the cache. A few megabytes of them, sorted,
+/// go from leaf to leaf.
+#[derive(Debug, Default)]
+struct Waiting {
+    keys: Vec<u8>,
+    rows: Vec<(usize, Record, LeaseId)>,
+}
+
+/// Bytes of keys that are sorted together.
+const SORTED_BYTES: usize = 16 << 20;
+
+impl Waiting {
+    fn key(&self, place: usize) -> &[u8] {
+        let end = self.rows.get(place + 1).map_or(self.keys.len(), |next| next.0);
+        &self.keys[self.rows[place].0..end]
+    }
+
+    fn push(&mut self, key: &[u8], record: Record, lease: LeaseId) {
+        self.rows.push((self.keys.len(), record, lease));
+        self.keys.extend_from_slice(key);
+    }
+
+    /// Moves them into the index, key by key; those of one key in the order they came.
+    fn flush(&mut self, tree: &mut Tree) {
+        let mut order: Vec<usize> = (0..self.rows.len()).collect();
+        order.sort_by(|one, other| self.key(*one).cmp(self.key(*other)));
+        for place in order {
+            let (_, record, lease) = self.rows[place];
+            tree.write(self.key(place), |_| (record, lease));
+        }
+        self.keys.clear();
+        self.rows.clear();
+    }
 }
 
 /// Rows that no store of ours could hold.
@@ -74,7 +112,8 @@ impl Restore {
     }
 
     pub(crate) fn from_image(view: IndexView) -> Restore {
-        Restore { covered: view.current, newest: Revision::default(), view }
+        let waiting = Waiting::default();
+        Restore { covered: view.current, newest: Revision::default(), view, waiting }
     }
 
     /// The newest revision known so far; rows at or below it are already in. 1 when there is none.
@@ -100,7 +139,10 @@ impl Restore {
         let record =
             record.map_err(|what| RestoreError::Impossible { revision: row.revision, what })?;
         let lease = if row.tombstone { 0 } else { row.lease };
-        self.view.tree.write(row.key, |_| (record, lease));
+        self.waiting.push(row.key, record, lease);
+        if SORTED_BYTES < self.waiting.keys.len() {
+            self.waiting.flush(&mut self.view.tree);
+        }
         self.view.current = record.main;
         self.newest = row.revision;
         Ok(())
@@ -134,7 +176,8 @@ impl Restore {
     /// the image's is ignored); the store is never at a lower revision than that. Pruning for it
     /// starts over, so [`Mvcc::compact_step`] names again what is dead in this index.
     pub fn finish(self, compact_revision: i64) -> Mvcc {
-        let mut view = self.view;
+        let Restore { mut view, mut waiting, .. } = self;
+        waiting.flush(&mut view.tree);
         view.compacted = view.compacted.max(compact_revision);
         view.current = view.current.max(view.compacted);
         Mvcc::from_view(view)

@@ -14,13 +14,16 @@ use crate::{RowMeta, StoreError, record, varint};
 
 /// Bytes of the trailer at the end of the file.
 pub(crate) const TRAILER_BYTES: usize = 64;
-const MAGIC: [u8; 4] = *b"foot";
+/// Of this form of key column. A footer of another form is none: it is built again.
+const MAGIC: [u8; 4] = *b"fot2";
 
 /// Gathers a footer row by row.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FooterBuilder {
     table: Vec<u8>,
     keys: Vec<u8>,
+    /// The row before's key, of which the next shares the beginning.
+    last_key: Vec<u8>,
     states: Vec<u8>,
     rows: u32,
     last: Before,
@@ -57,7 +60,24 @@ impl FooterBuilder {
         varint::put(&mut self.table, u64::from(offset - self.last.offset));
         self.last = Before { main, offset };
         self.rows += 1;
-        put_key(&mut self.keys, row);
+        self.put_key(row);
+    }
+
+    /// A key as what it shares with the one before, and the rest: the keys of a store are alike.
+    fn put_key(&mut self, row: &Row) {
+        let key = row.key();
+        let shared = key.iter().zip(&self.last_key).take_while(|(one, other)| one == other).count();
+        let out = &mut self.keys;
+        varint::put(out, shared as u64);
+        varint::put(out, (key.len() - shared) as u64);
+        out.extend_from_slice(&key[shared..]);
+        self.last_key.truncate(shared);
+        self.last_key.extend_from_slice(&key[shared..]);
+        if !row.tombstone {
+            varint::put(out, row.revision.main.wrapping_sub(row.create_revision) as u64);
+            varint::put(out, row.version as u64);
+            varint::put(out, row.lease as u64);
+        }
     }
 
     /// Notes a frame that changes state.
@@ -101,39 +121,55 @@ impl FooterBuilder {
     }
 }
 
-fn put_key(out: &mut Vec<u8>, row: &Row) {
-    varint::put(out, row.key().len() as u64);
-    out.extend_from_slice(row.key());
-    if !row.tombstone {
-        varint::put(out, row.revision.main.wrapping_sub(row.create_revision) as u64);
-        varint::put(out, row.version as u64);
-        varint::put(out, row.lease as u64);
-    }
+/// A key column being read, row by row.
+#[derive(Debug)]
+pub(crate) struct KeyColumn {
+    rest: Bytes,
+    last_key: Vec<u8>,
 }
 
-/// Takes the key of the row in `slot` off the front of a key column.
-pub(crate) fn take_key(slot: &Slot, keys: &mut Bytes) -> Option<RowMeta> {
-    let mut rest = &keys[..];
-    let length = usize::try_from(varint::take(&mut rest)?).ok()?;
-    let start = keys.len() - rest.len();
-    let end = start.checked_add(length).filter(|end| *end <= keys.len())?;
-    let mut meta = RowMeta {
-        revision: slot.revision,
-        tombstone: slot.tombstone,
-        key: keys.slice(start..end),
-        create_revision: 0,
-        version: 0,
-        lease: 0,
-    };
-    let mut rest = &keys[end..];
-    if !slot.tombstone {
-        meta.create_revision = slot.revision.main.wrapping_sub(varint::take(&mut rest)? as i64);
-        meta.version = varint::take(&mut rest)? as i64;
-        meta.lease = varint::take(&mut rest)? as i64;
+impl KeyColumn {
+    pub(crate) fn new(column: Bytes) -> KeyColumn {
+        KeyColumn { rest: column, last_key: Vec::new() }
     }
-    let left = rest.len();
-    let _ = keys.split_to(keys.len() - left);
-    Some(meta)
+
+    /// The rows in these slots, which come next; `None` if the column does not hold them.
+    pub(crate) fn take(&mut self, slots: &[Slot]) -> Option<Vec<RowMeta>> {
+        // All keys lie in one buffer, because an allocation for each would cost more than reading it.
+        let mut keys = Vec::new();
+        let mut metas = Vec::with_capacity(slots.len());
+        let mut rest = &self.rest[..];
+        for slot in slots {
+            let shared = usize::try_from(varint::take(&mut rest)?).ok()?;
+            let own = usize::try_from(varint::take(&mut rest)?).ok()?;
+            if self.last_key.len() < shared {
+                return None;
+            }
+            self.last_key.truncate(shared);
+            self.last_key.extend_from_slice(rest.split_off(..own)?);
+            keys.extend_from_slice(&self.last_key);
+            let mut meta = RowMeta {
+                revision: slot.revision,
+                tombstone: slot.tombstone,
+                key: Bytes::new(),
+                create_revision: 0,
+                version: 0,
+                lease: 0,
+            };
+            if !slot.tombstone {
+                let age = varint::take(&mut rest)? as i64;
+                meta.create_revision = slot.revision.main.wrapping_sub(age);
+                meta.version = varint::take(&mut rest)? as i64;
+                meta.lease = varint::take(&mut rest)? as i64;
+            }
+            metas.push((meta, self.last_key.len()));
+        }
+        let left = rest.len();
+        let _ = self.rest.split_to(self.rest.len() - left);
+        let mut keys = Bytes::from(keys);
+        let with_key = |(meta, bytes)| RowMeta { key: keys.split_to(bytes), ..meta };
+        Some(metas.into_iter().map(with_key).collect())
+    }
 }
 
 /// A column of a footer.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use types::{LeaseId, Revision, Row};
 
-use crate::footer::{Column, take_key};
+use crate::footer::{Column, KeyColumn};
 use crate::segment::Extent;
 use crate::table::Slot;
 use crate::{Checkpoint, Damage, StoreError};
@@ -86,7 +86,7 @@ struct Walk {
     /// The next row to be fetched.
     position: usize,
     /// What is left of the footer's keys; `None` when the rows themselves have to be read.
-    keys: Option<Bytes>,
+    keys: Option<KeyColumn>,
     ready: VecDeque<(usize, RowMeta)>,
 }
 
@@ -131,7 +131,7 @@ impl Iterator for RowMetas {
 impl Walk {
     fn begin(extent: Extent, keys: Option<Column>) -> Result<Walk, StoreError> {
         let keys = match keys {
-            Some(column) => column.read(&extent.segment.file)?,
+            Some(column) => column.read(&extent.segment.file)?.map(KeyColumn::new),
             None => None,
         };
         Ok(Walk { extent, position: 0, keys, ready: VecDeque::new() })
@@ -157,8 +157,7 @@ impl Walk {
 
     /// The rows' keys from the footer, all of them or none.
     fn metas_of(&mut self, slots: &[Slot]) -> Option<Vec<RowMeta>> {
-        let keys = self.keys.as_mut()?;
-        slots.iter().map(|slot| take_key(slot, keys)).collect()
+        self.keys.as_mut()?.take(slots)
     }
 
     fn make_ready(&mut self, metas: Vec<RowMeta>) {

@@ -95,7 +95,10 @@ impl State {
     pub(crate) fn apply(&mut self, change: &StateChange) {
         match change {
             StateChange::Set { bucket, key, value } => {
-                let (bucket, key, value) = (*bucket, key.clone(), value.clone());
+                // Copies: what is kept for long must not hold a request's buffer, and a reference count of
+                // its own would take more than such a key.
+                let key = Bytes::copy_from_slice(key);
+                let (bucket, value) = (*bucket, Bytes::copy_from_slice(value));
                 self.set(Entry { bucket, key, value });
             }
             StateChange::Delete { bucket, key } => self.delete((*bucket, key)),
@@ -121,7 +124,11 @@ impl State {
             }
         }
         if entries.len() > PIECE_MAX {
-            let upper = entries.split_off(PIECE_MAX / 2);
+            // Where keys arrive in order the lower half stays full. It may never grow again, so it is given no
+            // room to.
+            let at_end = found == Err(PIECE_MAX);
+            let upper = entries.split_off(if at_end { PIECE_MAX } else { PIECE_MAX / 2 });
+            entries.shrink_to_fit();
             pieces.insert(piece + 1, Arc::new(upper));
         }
     }

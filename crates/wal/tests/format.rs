@@ -310,6 +310,6 @@ fn a_missing_segment_is_named() {
 }
 
 #[test]
-fn sizes_default_to_etcds() {
-    assert_eq!(Options::default().segment_bytes, 64_000_000);
+fn a_segment_is_a_quarter_of_etcds() {
+    assert_eq!(Options::default().segment_bytes, 16_000_000);
 }
