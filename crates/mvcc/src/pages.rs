@@ -77,6 +77,11 @@ impl Pages {
         self.more
     }
 
+    /// How many rows are still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// The next page, of at most `rows_max` rows (at least one). `None` after the last one; the first
     /// call always gives a page.
     ///

@@ -395,6 +395,11 @@ impl Outlet for StreamOutlet {
         }
         self.answer.send(self.encoding.of(frame))
     }
+
+    /// What is compressed is compressed one by one.
+    fn takes_several(&self) -> bool {
+        self.encoding == Encoding::Identity
+    }
 }
 
 impl Encoding {

@@ -59,7 +59,7 @@ pub use listen::{Handshake, Listener, Protocols, Socket, SocketOptions, Stream, 
 pub use local::{Answers, Caller};
 pub use observer::{Ended, NoObserver, Observer};
 pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
-pub use reply::{Reply, decode, decode_streamed};
+pub use reply::{FRAME_PREFIX_BYTES, Reply, begin_frame, decode, decode_streamed, end_frame};
 pub use router::{Kind, Method, Router};
 pub use server::{Running, Server};
 pub use status::parse_timeout;

@@ -10,6 +10,9 @@ use types::{Code, Refusal};
 /// Bytes before every gRPC message: a flag and a length.
 pub(crate) const PREFIX_BYTES: usize = 5;
 
+/// The same for those who write frames of their own.
+pub const FRAME_PREFIX_BYTES: usize = PREFIX_BYTES;
+
 /// Something that can be an answer.
 ///
 /// Every `prost::Message` is one. A type of one's own splices bytes that exist already; it must
@@ -20,6 +23,26 @@ pub trait Reply {
 
     /// Appends the message in wire form.
     fn encode(&self, out: &mut BytesMut);
+
+    /// The message with its prefix, if it was written that way from the start: a long answer is, so that
+    /// it is never in memory twice.
+    fn framed(&self) -> Option<Bytes> {
+        None
+    }
+}
+
+/// Begins a message that is written with its prefix; [`end_frame`] completes it.
+pub fn begin_frame(capacity: usize) -> BytesMut {
+    let mut out = BytesMut::with_capacity(PREFIX_BYTES + capacity);
+    out.put_bytes(0, PREFIX_BYTES);
+    out
+}
+
+/// Writes the length into the prefix.
+pub fn end_frame(mut out: BytesMut) -> Bytes {
+    let len = u32::try_from(out.len() - PREFIX_BYTES).expect("an answer is far below 4 GiB");
+    out[1..PREFIX_BYTES].copy_from_slice(&len.to_be_bytes());
+    out.freeze()
 }
 
 impl<M: prost::Message> Reply for M {
@@ -54,13 +77,24 @@ impl Reply for Box<dyn Reply + Send> {
 
 /// One message with its prefix, as it goes into DATA frames.
 pub(crate) fn frame<R: Reply + ?Sized>(reply: &R) -> Bytes {
+    if let Some(framed) = reply.framed() {
+        return framed;
+    }
+    let mut out = BytesMut::with_capacity(PREFIX_BYTES + reply.encoded_len());
+    put_frame(&mut out, reply);
+    out.freeze()
+}
+
+/// Appends one message with its prefix; returns the message's length.
+pub(crate) fn put_frame<R: Reply + ?Sized>(out: &mut BytesMut, reply: &R) -> usize {
     let len = reply.encoded_len();
-    let mut out = BytesMut::with_capacity(PREFIX_BYTES + len);
+    out.reserve(PREFIX_BYTES + len);
+    let start = out.len();
     out.put_u8(0);
     out.put_u32(u32::try_from(len).expect("an answer is bounded far below 4 GiB"));
-    reply.encode(&mut out);
-    assert_eq!(out.len(), PREFIX_BYTES + len, "a reply must keep its promised length");
-    out.freeze()
+    reply.encode(out);
+    assert_eq!(out.len() - start, PREFIX_BYTES + len, "a reply must keep its promised length");
+    len
 }
 
 /// Reads a request. The fields of type `bytes` share `message`'s buffer.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use types::{Code, Refusal};
 
 use crate::reply::{self, PREFIX_BYTES, Reply};
@@ -38,9 +38,17 @@ pub(crate) trait Outlet {
     /// Ready when all that was pushed fits the receiver's window, so one more may come.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>>;
 
-    /// Takes one framed message.
+    /// Takes one framed message, or several if [`Outlet::takes_several`].
     fn push(&mut self, frame: Bytes) -> Result<(), Gone>;
+
+    /// Whether several messages may come in one piece.
+    fn takes_several(&self) -> bool {
+        false
+    }
 }
+
+/// Messages sent together take about so many bytes at most: what one DATA frame carries.
+const TOGETHER_BYTES: usize = 16 * 1024;
 
 /// Where the requests of one call come from.
 pub trait Source {
@@ -66,6 +74,34 @@ impl Sink {
     pub async fn send<R: Reply + ?Sized>(&mut self, reply: &R) -> Result<(), Gone> {
         poll_fn(|cx| self.poll_room(cx)).await?;
         self.push(reply)
+    }
+
+    /// Sends messages in order, small ones together: on the wire a frame each would cost more than what
+    /// is in it.
+    ///
+    /// # Errors
+    /// [`Gone`] when nobody listens any more.
+    pub async fn send_all<R: Reply>(&mut self, replies: &[R]) -> Result<(), Gone> {
+        let several = self.outlet.borrow().takes_several();
+        let mut rest = replies;
+        while let [first, after @ ..] = rest {
+            poll_fn(|cx| self.poll_room(cx)).await?;
+            rest = after;
+            if !several || rest.is_empty() {
+                self.push(first)?;
+                continue;
+            }
+            let mut together = BytesMut::new();
+            let mut next = Some(first);
+            while let Some(reply) = next {
+                let len = reply::put_frame(&mut together, reply);
+                self.observer.sent(&self.method, len);
+                next = rest.first().filter(|_| together.len() < TOGETHER_BYTES);
+                rest = if next.is_some() { &rest[1..] } else { rest };
+            }
+            self.outlet.borrow_mut().push(together.freeze())?;
+        }
+        Ok(())
     }
 
     /// Ready when [`Sink::try_send`] would take a message.

@@ -5,7 +5,7 @@
 //! that is most of the work.
 
 use apply::{DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use proto::etcdserverpb as pb;
 use rpc::Reply;
@@ -15,6 +15,18 @@ use types::Row;
 pub(crate) struct RangeReply {
     pub(crate) header: Option<pb::ResponseHeader>,
     pub(crate) answer: RangeAnswer,
+}
+
+/// A `RangeResponse`, as a message to be written or already in its frame.
+pub(crate) enum RangeOut {
+    Short(RangeReply),
+    Framed(Bytes),
+}
+
+/// A `RangeResponse` on its way into its frame.
+pub(crate) struct LongRange {
+    frame: BytesMut,
+    rows: usize,
 }
 
 /// A `RangeStreamResponse`: the same one level deeper.
@@ -51,6 +63,58 @@ impl Reply for RangeReply {
 
     fn encode(&self, out: &mut BytesMut) {
         put_range(out, self.header.as_ref(), &self.answer);
+    }
+}
+
+impl Reply for RangeOut {
+    fn encoded_len(&self) -> usize {
+        match self {
+            RangeOut::Short(reply) => reply.encoded_len(),
+            RangeOut::Framed(frame) => frame.len() - rpc::FRAME_PREFIX_BYTES,
+        }
+    }
+
+    fn encode(&self, out: &mut BytesMut) {
+        match self {
+            RangeOut::Short(reply) => reply.encode(out),
+            RangeOut::Framed(frame) => out.put_slice(&frame[rpc::FRAME_PREFIX_BYTES..]),
+        }
+    }
+
+    fn framed(&self) -> Option<Bytes> {
+        match self {
+            RangeOut::Short(_) => None,
+            RangeOut::Framed(frame) => Some(frame.clone()),
+        }
+    }
+}
+
+impl LongRange {
+    pub(crate) fn begin(header: &pb::ResponseHeader) -> LongRange {
+        let mut frame = rpc::begin_frame(0);
+        put_header(&mut frame, Some(header));
+        LongRange { frame, rows: 0 }
+    }
+
+    /// Appends rows; so many follow. Room for those is made at once, by the size of the rows so far: a
+    /// buffer that grows step by step is in memory twice at each step.
+    pub(crate) fn rows(&mut self, rows: &[Row], following: u64) {
+        self.frame.reserve(rows_len(rows));
+        put_rows(&mut self.frame, 2, rows);
+        let first = self.rows == 0;
+        self.rows += rows.len();
+        if first && !rows.is_empty() {
+            let guess = self.frame.len() as u64 * following / rows.len() as u64;
+            self.frame.reserve(usize::try_from(guess + guess / 32).unwrap_or(0));
+        }
+    }
+
+    pub(crate) fn end(mut self, more: bool, count: i64) -> Bytes {
+        if more {
+            self.frame.put_slice(&[3 << 3, 1]);
+        }
+        put_number(&mut self.frame, 4, count);
+        rpc::end_frame(self.frame)
     }
 }
 

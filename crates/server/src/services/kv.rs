@@ -15,7 +15,9 @@ use types::{Code, KeyRange, Refusal};
 use crate::door;
 use crate::observer::described_range;
 use crate::quota;
-use crate::reply::{DeleteReply, PutReply, RangeReply, RangeStreamReply, TxnReply};
+use crate::reply::{
+    DeleteReply, LongRange, PutReply, RangeOut, RangeReply, RangeStreamReply, TxnReply,
+};
 
 /// Rows from which on a range is read on a thread that serves nobody else.
 const ROWS_INLINE_MAX: i64 = 1000;
@@ -44,11 +46,73 @@ pub(crate) fn register(router: &mut Router, node: &Node) {
     });
 }
 
-async fn range(node: Node, call: Call, request: pb::RangeRequest) -> Result<RangeReply, Refusal> {
+async fn range(node: Node, call: Call, request: pb::RangeRequest) -> Result<RangeOut, Refusal> {
     door::enter(&node, &call)?;
     check::range(&request)?;
-    let answer = read_range(&node, request, Some(&call)).await?;
-    Ok(RangeReply { header: Some(node.header(answer.revision)), answer })
+    let view = settled(&node, &request, Some(&call)).await?;
+    if is_long(&node, &view, &request) {
+        let _turn = turn(Some(&call)).await?;
+        return Ok(RangeOut::Framed(long_range(&node, view, request).await?));
+    }
+    let read = || apply::read_range(&view.index, &view.rows(), &request);
+    let answer = timed(&node, &request, read);
+    let answer = answer.map_err(|error| refused(&node, error))?;
+    Ok(RangeOut::Short(RangeReply { header: Some(node.header(answer.revision)), answer }))
+}
+
+/// Rows of a long answer that are read and written at a time.
+const ROWS_PER_STEP: usize = 1000;
+
+/// A long answer, on a thread that serves nobody else. Its rows go into the frame page by page: what is in
+/// memory is the answer, once, and one page.
+async fn long_range(
+    node: &Node,
+    view: Arc<ReadView>,
+    request: pb::RangeRequest,
+) -> Result<bytes::Bytes, Refusal> {
+    let header = node.header(view.index.current_revision());
+    let at = node.clone();
+    let write = move |request: &pb::RangeRequest| {
+        let mut pages = view.index.pages(&view.rows(), wire::range_query(request)?)?;
+        let mut frame = LongRange::begin(&header);
+        while let Some(page) = pages.next_page(&view.rows(), ROWS_PER_STEP)? {
+            frame.rows(&page.rows, pages.left());
+        }
+        Ok(frame.end(pages.more(), pages.count()))
+    };
+    let timed = move || timed(&at, &request, || write(&request));
+    let written = tokio::task::spawn_blocking(timed).await;
+    written.map_err(|_| Refusal::Stopped)?.map_err(|error| refused(node, error))
+}
+
+/// What readers see now, or from the moment on at which a linearizable range may be read. For a `call` whose
+/// client reads too little it waits.
+async fn settled(
+    node: &Node,
+    request: &pb::RangeRequest,
+    call: Option<&Call>,
+) -> Result<Arc<ReadView>, Refusal> {
+    if !request.serializable {
+        node.barrier().await?;
+    }
+    room(call).await;
+    Ok(node.view())
+}
+
+/// Reads, and counts that it was done and how long it took.
+fn timed<T>(
+    node: &Node,
+    request: &pb::RangeRequest,
+    read: impl FnOnce() -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
+    let began = Instant::now();
+    node.metrics().mvcc.ranges.inc();
+    let answer = read();
+    let success = if answer.is_ok() { "true" } else { "false" };
+    let took = began.elapsed();
+    node.metrics().server.range_duration.with(&[success]).observe_duration(took);
+    node.read_took("read-only range ", took, &|| described_range(request));
+    answer
 }
 
 /// Long reads at once, over all threads: each may hold a large answer before it is counted as unread.
@@ -61,28 +125,20 @@ pub(crate) async fn read_range(
     request: pb::RangeRequest,
     call: Option<&Call>,
 ) -> Result<RangeAnswer, Refusal> {
-    if !request.serializable {
-        node.barrier().await?;
-    }
-    room(call).await;
-    let began = Instant::now();
-    let view = node.view();
-    node.metrics().mvcc.ranges.inc();
+    let view = settled(node, &request, call).await?;
+    let read = {
+        let (node, view) = (node.clone(), view.clone());
+        move |asked: &pb::RangeRequest| {
+            timed(&node, asked, || apply::read_range(&view.index, &view.rows(), asked))
+        }
+    };
     let answer = if is_long(node, &view, &request) {
         let _turn = turn(call).await?;
-        let asked = request.clone();
-        let read = move || apply::read_range(&view.index, &view.rows(), &asked);
-        match tokio::task::spawn_blocking(read).await {
-            Ok(answer) => answer,
-            Err(_) => return Err(Refusal::Stopped),
-        }
+        let read = tokio::task::spawn_blocking(move || read(&request));
+        read.await.map_err(|_| Refusal::Stopped)?
     } else {
-        apply::read_range(&view.index, &view.rows(), &request)
+        read(&request)
     };
-    let success = if answer.is_ok() { "true" } else { "false" };
-    let took = began.elapsed();
-    node.metrics().server.range_duration.with(&[success]).observe_duration(took);
-    node.read_took("read-only range ", took, &|| described_range(&request));
     answer.map_err(|error| refused(node, error))
 }
 

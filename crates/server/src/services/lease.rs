@@ -1,6 +1,7 @@
 //! The Lease service.
 
 use apply::{Answer, check};
+use futures_util::FutureExt as _;
 use lease::KeepAlive;
 use node::Node;
 use proto::etcdserverpb as pb;
@@ -84,18 +85,49 @@ async fn keep_alive(
 ) -> Result<(), Refusal> {
     door::enter(&node, &call)?;
     while let Some(request) = inbound.next_of::<pb::LeaseKeepAliveRequest>().await? {
-        let header = Some(node.header(node.revision()));
-        let ttl = match node.keep_alive(request.id).await? {
-            KeepAlive::Renewed { ttl_seconds, .. } => {
-                node.metrics().lease.renewed.inc();
-                ttl_seconds
+        let mut answers = Vec::new();
+        let mut next = Some(Ok(Some(request)));
+        let ended = loop {
+            match next {
+                Some(Ok(Some(request))) => match renew(&node, request).await {
+                    Ok(answer) => answers.push(answer),
+                    Err(refusal) => break Some(Err(refusal)),
+                },
+                Some(Ok(None)) => break Some(Ok(())),
+                Some(Err(refusal)) => break Some(Err(refusal)),
+                None => break None,
             }
-            KeepAlive::Expired | KeepAlive::NotFound => 0,
-            KeepAlive::NotPrimary => return Err(Refusal::unknown("not a primary lessor")),
+            // What has arrived with it is answered with it.
+            next = match answers.len() < KEEP_ALIVES_TOGETHER {
+                true => inbound.next_of().now_or_never(),
+                false => None,
+            };
         };
-        sink.send(&pb::LeaseKeepAliveResponse { header, id: request.id, ttl }).await?;
+        sink.send_all(&answers).await?;
+        if let Some(ended) = ended {
+            return ended;
+        }
     }
     Ok(())
+}
+
+/// Keep-alives of one stream that are answered together, at most.
+const KEEP_ALIVES_TOGETHER: usize = 128;
+
+async fn renew(
+    node: &Node,
+    request: pb::LeaseKeepAliveRequest,
+) -> Result<pb::LeaseKeepAliveResponse, Refusal> {
+    let header = Some(node.header(node.revision()));
+    let ttl = match node.keep_alive(request.id).await? {
+        KeepAlive::Renewed { ttl_seconds, .. } => {
+            node.metrics().lease.renewed.inc();
+            ttl_seconds
+        }
+        KeepAlive::Expired | KeepAlive::NotFound => 0,
+        KeepAlive::NotPrimary => return Err(Refusal::unknown("not a primary lessor")),
+    };
+    Ok(pb::LeaseKeepAliveResponse { header, id: request.id, ttl })
 }
 
 async fn time_to_live(

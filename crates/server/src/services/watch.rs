@@ -21,6 +21,10 @@ pub(crate) fn register(router: &mut Router, node: &Node) {
     });
 }
 
+/// Responses that are sent before the hub is told: it has so much less to hear, and a slow client still
+/// makes room bit by bit.
+const RESPONSES_TOGETHER: usize = 128;
+
 /// Runs until the client goes, the member stops, or a leader that was asked for is lost. A client that
 /// closes its end still hears of its watches.
 async fn serve(
@@ -62,13 +66,18 @@ async fn send(
     sink: &mut Sink,
     responses: &[watch::Response],
 ) -> Result<(), Refusal> {
-    for response in responses {
-        let header = node.header(response.revision);
-        sink.send(&WatchReply { header, response }).await?;
-        stream.sent(1, response.bytes());
-        if let watch::Body::Events { events, .. } = &response.body {
-            node.metrics().mvcc.events.add(events.events().len() as u64);
-        }
+    let replies: Vec<WatchReply<'_>> = responses
+        .iter()
+        .map(|response| WatchReply { header: node.header(response.revision), response })
+        .collect();
+    for some in replies.chunks(RESPONSES_TOGETHER) {
+        sink.send_all(some).await?;
+        stream.sent(some.len(), some.iter().map(|reply| reply.response.bytes()).sum());
+        let events = some.iter().map(|reply| match &reply.response.body {
+            watch::Body::Events { events, .. } => events.events().len() as u64,
+            _ => 0,
+        });
+        node.metrics().mvcc.events.add(events.sum());
     }
     Ok(())
 }
