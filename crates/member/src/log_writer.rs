@@ -8,7 +8,7 @@
 
 use consensus::{Message, Persist};
 use planted::planted;
-use types::ConfState;
+use types::{ConfState, HardState};
 use wal::{Marker, Preparation, Prepared, Wal, WriteError};
 
 /// Something for the log.
@@ -51,14 +51,24 @@ pub struct LogWriter {
     /// again. On a full disk the next try would fail at once, and the one after it.
     prepares: bool,
     round: LogDone,
+    /// A commit index that goes with the next group: on its own it is not worth a write. A log that ends
+    /// without it only makes the next start commit those entries again, which are all there.
+    unwritten: Option<HardState>,
 }
 
 impl LogWriter {
     /// A writer that keeps at least `files_kept` segments. With `syncs` off (`--unsafe-no-fsync`) nothing
     /// is ever synced, and a power cut takes what it likes.
     pub fn new(wal: Wal, files_kept: usize, syncs: bool) -> LogWriter {
-        let round = LogDone::default();
-        LogWriter { wal, files_kept, syncs, must_sync: false, prepares: true, round }
+        LogWriter {
+            wal,
+            files_kept,
+            syncs,
+            must_sync: false,
+            prepares: true,
+            round: LogDone::default(),
+            unwritten: None,
+        }
     }
 
     /// Appends one piece of work to the round.
@@ -72,13 +82,20 @@ impl LogWriter {
                 if planted!("hard state not written") {
                     persist.hard_state = None;
                 }
-                self.wal.append(persist.hard_state.as_ref(), &persist.entries)?;
+                let waited = self.unwritten.take();
+                let hard_state = persist.hard_state.or(waited);
+                if persist.must_sync || !persist.entries.is_empty() {
+                    self.wal.append(hard_state.as_ref(), &persist.entries)?;
+                } else {
+                    self.unwritten = hard_state;
+                }
                 self.must_sync |= persist.must_sync;
                 self.round.persisted = Some(persist.number);
                 self.round.messages.extend(persist.messages);
             }
             LogWork::Mark { index, term, conf_state } => {
                 let conf_state = Some(conf_state);
+                self.write_hard_state()?;
                 self.wal.append_marker(&Marker { index, term, conf_state })?;
                 self.must_sync = true;
                 self.round.marked = Some(index);
@@ -104,8 +121,17 @@ impl LogWriter {
     /// # Errors
     /// The log's; it is final.
     pub fn sync_all(&mut self) -> Result<(), WriteError> {
+        self.write_hard_state()?;
         self.must_sync = true;
         self.sync().map(|_| ())
+    }
+
+    /// A marker is read from only when the commit index has reached it, so that goes first.
+    fn write_hard_state(&mut self) -> Result<(), WriteError> {
+        match self.unwritten.take() {
+            Some(state) => self.wal.append(Some(&state), &[]),
+            None => Ok(()),
+        }
     }
 
     /// Ends the round: lets go of segments that nobody needs any more, and says what may be told.

@@ -1,9 +1,12 @@
 //! The engine's thread: applies what is committed, answers, feeds watch streams, keeps house.
+//!
+//! Others may use the engine without its thread when it is idle, which saves waking it: the front applies a
+//! lone put ([`EngineDoor::apply`]), a connection's thread keeps a lease alive ([`EngineRef::now`]).
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use apply::{Fault, ReadView};
@@ -93,65 +96,149 @@ pub(crate) struct EngineThread {
     pub(crate) timed: Timed,
     /// What an entry of the last group took, on average.
     pub(crate) per_entry: Duration,
+    /// It was told to stop: nobody may use it any more.
+    pub(crate) stopped: bool,
 }
 
-impl EngineThread {
+/// An engine that several threads may use, one at a time.
+pub(crate) struct EngineRef {
+    engine: Mutex<EngineThread>,
+    /// Messages on their way to its thread: nobody may overtake them.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The way to the engine's thread.
+#[derive(Clone)]
+pub(crate) struct EngineSender {
+    sender: Sender<EngineMessage>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The engine's thread has ended, and the member with it.
+#[derive(Debug)]
+pub(crate) struct EngineGone;
+
+impl EngineSender {
+    pub(crate) fn new(sender: Sender<EngineMessage>) -> EngineSender {
+        EngineSender { sender, waiting: Arc::default() }
+    }
+
+    pub(crate) fn send(&self, message: EngineMessage) -> Result<(), EngineGone> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.sender.send(message).map_err(|_| EngineGone)
+    }
+}
+
+impl EngineRef {
+    pub(crate) fn new(engine: EngineThread) -> Arc<EngineRef> {
+        let waiting = engine.shared.engine.waiting.clone();
+        Arc::new(EngineRef { engine: Mutex::new(engine), waiting })
+    }
+
+    /// The engine, if nobody has it at this moment and it has not stopped.
+    pub(crate) fn now(&self) -> Option<MutexGuard<'_, EngineThread>> {
+        self.engine.try_lock().ok().filter(|engine| !engine.stopped)
+    }
+
     /// Runs until told to stop. A fault ends the process.
-    pub(crate) fn run(mut self, inbox: &Receiver<EngineMessage>) {
+    pub(crate) fn run(&self, inbox: &Receiver<EngineMessage>) {
         let mut put_back = None;
-        loop {
-            let pruning = self.engine.applier().is_pruning();
-            let message = match put_back.take() {
-                Some(message) => message,
-                None if pruning => match inbox.try_recv() {
-                    Ok(message) => {
-                        // However busy the member is, what was compacted is forgotten in the end.
-                        self.prune(KEYS_PRUNED_BETWEEN);
-                        message
-                    }
-                    Err(_) => {
-                        // Nothing else to do: forget a little of what was compacted.
-                        if self.prune(self.shared.config.limits.compaction_batch) {
-                            continue;
-                        }
-                        match inbox.recv() {
-                            Ok(message) => message,
-                            Err(_) => return,
-                        }
-                    }
-                },
-                None => match inbox.recv() {
-                    Ok(message) => message,
-                    Err(_) => return,
-                },
-            };
-            if let EngineMessage::Stop { done } = message {
-                let _ = done.send(self.stop());
-                return;
+        while let Some(message) = put_back.take().or_else(|| self.next(inbox)) {
+            let mut entries = Vec::new();
+            let mut groups = 0;
+            let mut message = Some(message);
+            while let Some(EngineMessage::Apply(more)) = message {
+                entries.extend(more);
+                groups += 1;
+                let full = ENTRIES_PER_GROUP_MAX <= entries.len();
+                message = if full { None } else { inbox.try_recv().ok() };
             }
-            let handled = match message {
-                EngineMessage::Apply(mut entries) => {
-                    while entries.len() < ENTRIES_PER_GROUP_MAX {
-                        match inbox.try_recv() {
-                            Ok(EngineMessage::Apply(more)) => entries.extend(more),
-                            Ok(other) => {
-                                put_back = Some(other);
-                                break;
-                            }
-                            Err(_) => break,
-                        }
+            // A poisoned lock means that another thread has panicked, and the process is ending.
+            let Ok(mut engine) = self.engine.lock() else { return };
+            let handled = if groups == 0 {
+                match message.expect("there is one, and it is no group") {
+                    EngineMessage::Stop { done } => {
+                        engine.stopped = true;
+                        let _ = done.send(engine.stop());
+                        return;
                     }
-                    self.apply(&entries)
+                    message => engine.handle(message),
                 }
-                other => self.handle(other),
+            } else {
+                put_back = message;
+                engine.apply(&entries)
             };
+            self.waiting.fetch_sub(groups.max(1), Ordering::AcqRel);
             if let Err(fault) = handled {
-                self.fatal(&fault);
+                engine.fatal(&fault);
                 return;
             }
         }
     }
 
+    /// The next message. While there is none, a little of what was compacted is forgotten.
+    fn next(&self, inbox: &Receiver<EngineMessage>) -> Option<EngineMessage> {
+        loop {
+            let message = inbox.try_recv().ok();
+            let mut engine = self.engine.lock().ok()?;
+            if !engine.engine.applier().is_pruning() {
+                drop(engine);
+                return message.or_else(|| inbox.recv().ok());
+            }
+            if message.is_some() {
+                // However busy the member is, what was compacted is forgotten in the end.
+                engine.prune(KEYS_PRUNED_BETWEEN);
+                return message;
+            }
+            let budget = engine.shared.config.limits.compaction_batch;
+            if !engine.prune(budget) {
+                drop(engine);
+                return inbox.recv().ok();
+            }
+        }
+    }
+}
+
+/// Entries that are applied where they were committed, at most.
+const ENTRIES_QUICK_MAX: usize = 4;
+
+/// The front's way to the engine.
+pub(crate) struct EngineDoor {
+    pub(crate) engine: Arc<EngineRef>,
+    pub(crate) sender: EngineSender,
+}
+
+impl EngineDoor {
+    /// Has entries applied, in the order they are handed in: here if there are few, each is a put, and the
+    /// engine is idle with nothing ahead of them; else by its thread. So a put does not overtake a watch that
+    /// was asked for before it.
+    pub(crate) fn apply(&self, entries: Vec<Entry>) {
+        let quick = entries.len() <= ENTRIES_QUICK_MAX && entries.iter().all(is_put);
+        if quick
+            && self.engine.waiting.load(Ordering::Acquire) == 0
+            && let Some(mut engine) = self.engine.now()
+        {
+            if let Err(fault) = engine.apply(&entries) {
+                engine.fatal(&fault);
+            }
+            return;
+        }
+        let _ = self.sender.send(EngineMessage::Apply(entries));
+    }
+}
+
+/// Whether an entry is a put: quickly done, whatever is in it. Others may walk through all keys, and the
+/// front has a heart to beat. Puts begin with their tag (field 4, a message), because requests proposed
+/// today name their id in the header, which comes last; any other spelling only takes the longer way.
+fn is_put(entry: &Entry) -> bool {
+    const PUT: u8 = 4 << 3 | 2;
+    entry.kind == EntryKind::Normal && entry.data.first() == Some(&PUT)
+}
+
+/// What others may hold of an engine without keeping it.
+pub(crate) type WeakEngine = Weak<EngineRef>;
+
+impl EngineThread {
     fn fatal(&self, fault: &dyn std::error::Error) {
         let error = chain(fault);
         self.shared.report.report(Event::Fatal { what: "applying to the store", error });
@@ -185,7 +272,7 @@ impl EngineThread {
                 self.watch(input);
             }
             EngineMessage::KeepAlive { lease, answer } => {
-                let _ = answer.send(self.engine.keep_alive(lease, self.shared.now_ms()));
+                let _ = answer.send(self.keep_alive(lease));
             }
             EngineMessage::TimeToLive { lease, keys, answer } => {
                 let left = self.engine.time_to_live(lease, keys, self.shared.now_ms());
@@ -220,6 +307,10 @@ impl EngineThread {
             EngineMessage::Stop { .. } => unreachable!("taken care of by the loop"),
         }
         Ok(())
+    }
+
+    pub(crate) fn keep_alive(&mut self, lease: LeaseId) -> KeepAlive {
+        self.engine.keep_alive(lease, self.shared.now_ms())
     }
 
     fn watch(&mut self, input: watch::Input) {

@@ -8,9 +8,9 @@ use proto::raftpb::ConfChange;
 use types::Refusal;
 
 use crate::Event;
-use crate::engine::EngineMessage;
+use crate::engine::{EngineDoor, EngineMessage};
 use crate::lane::LaneMessage;
-use crate::log::LogMessage;
+use crate::log::LogDoor;
 use crate::shared::Shared;
 
 /// What reaches the front's thread.
@@ -32,10 +32,11 @@ const MESSAGES_PER_STEP_MAX: usize = 1024;
 pub(crate) fn run(
     mut front: Front,
     inbox: &Receiver<FrontMessage>,
-    log: &std::sync::mpsc::Sender<LogMessage>,
+    log: &LogDoor,
+    engine: &EngineDoor,
     shared: &Arc<Shared>,
 ) {
-    let out = Out { shared, log };
+    let out = Out { shared, log, engine };
     out.effects(front.start());
     while let Ok(first) = inbox.recv() {
         let mut proposals = Vec::new();
@@ -74,7 +75,8 @@ pub(crate) fn run(
 
 struct Out<'a> {
     shared: &'a Arc<Shared>,
-    log: &'a std::sync::mpsc::Sender<LogMessage>,
+    log: &'a LogDoor,
+    engine: &'a EngineDoor,
 }
 
 impl Out<'_> {
@@ -82,18 +84,13 @@ impl Out<'_> {
     fn effects(&self, effects: Vec<FrontEffect>) {
         for effect in effects {
             match effect {
-                FrontEffect::Persist(persist) => {
-                    let _ = self.log.send(LogMessage::Work(LogWork::Persist(persist)));
-                }
+                FrontEffect::Persist(persist) => self.log.send(LogWork::Persist(persist)),
                 FrontEffect::Mark { index, term, conf_state } => {
-                    let mark = LogWork::Mark { index, term, conf_state };
-                    let _ = self.log.send(LogMessage::Work(mark));
+                    self.log.send(LogWork::Mark { index, term, conf_state });
                 }
                 // A lone member has nobody to send to.
                 FrontEffect::Send(_) => {}
-                FrontEffect::Apply(entries) => {
-                    let _ = self.shared.engine.send(EngineMessage::Apply(entries));
-                }
+                FrontEffect::Apply(entries) => self.engine.apply(entries),
                 FrontEffect::SyncStore => {
                     let _ = self.shared.engine.send(EngineMessage::SyncStore);
                 }

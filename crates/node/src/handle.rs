@@ -220,7 +220,13 @@ impl Node {
     /// # Errors
     /// As [`Node::propose`].
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<KeepAliveAnswer, Refusal> {
-        let kept = self.ask(|answer| EngineMessage::KeepAlive { lease, answer }).await?;
+        let here = self.shared.engine_here.get().and_then(std::sync::Weak::upgrade);
+        // On this thread if the engine is idle, which saves waking its own.
+        let now = here.as_ref().and_then(|engine| engine.now()).map(|mut e| e.keep_alive(lease));
+        let kept = match now {
+            Some(kept) => kept,
+            None => self.ask(|answer| EngineMessage::KeepAlive { lease, answer }).await?,
+        };
         if let KeepAlive::Renewed { clear: Some(checkpoint), .. } = kept {
             self.propose(checkpoint_request(vec![checkpoint])).await?;
         }

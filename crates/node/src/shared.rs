@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Instant;
 
 use apply::{Downgrade, Member, ReadView};
@@ -13,7 +13,7 @@ use mvcc::CompactionHashes;
 use proto::etcdserverpb as pb;
 use types::MemberId;
 
-use crate::engine::EngineMessage;
+use crate::engine::{EngineSender, WeakEngine};
 use crate::front::FrontMessage;
 use crate::lane::Lanes;
 use crate::{Config, Report};
@@ -24,7 +24,9 @@ pub(crate) struct Shared {
     pub(crate) member: MemberId,
     pub(crate) cluster_id: u64,
     pub(crate) front: Sender<FrontMessage>,
-    pub(crate) engine: Sender<EngineMessage>,
+    pub(crate) engine: EngineSender,
+    /// The engine itself, for what is done at once when it is idle.
+    pub(crate) engine_here: OnceLock<WeakEngine>,
     pub(crate) lanes: Lanes,
     /// What readers see.
     pub(crate) view: ArcSwap<ReadView>,

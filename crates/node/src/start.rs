@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use store::SyncHandle;
 use vfs::{Disk, Lock};
 
 use crate::boot::{Booted, boot};
-use crate::engine::{EngineMessage, EngineThread};
+use crate::engine::{EngineDoor, EngineMessage, EngineRef, EngineSender, EngineThread};
 use crate::front::FrontMessage;
 use crate::lane::Lanes;
 use crate::log::LogMessage;
@@ -33,8 +33,10 @@ pub(crate) struct SyncJob {
     pub(crate) stored: Stored,
 }
 
-/// The longest a raft log may grow in memory for members that lag, in bytes.
-const LOG_BYTES_MAX: usize = 64 << 20;
+/// Bytes of entries in memory and in the raft log before the store is synced and the log marked, so that both
+/// may forget. Below a segment of the log, which is then as much as there is of it; a sync of the store every
+/// 16 MiB is nothing beside the log's own.
+const LOG_BYTES_MAX: usize = 16 << 20;
 
 /// How often the engine looks at its leases and its house.
 const ENGINE_TICK: Duration = Duration::from_millis(100);
@@ -66,7 +68,8 @@ pub fn start(
         member: booted.parts.member,
         cluster_id: booted.parts.cluster_id,
         front: front_sender,
-        engine: engine_sender,
+        engine: EngineSender::new(engine_sender),
+        engine_here: OnceLock::new(),
         lanes: Lanes::new(),
         view: ArcSwap::from_pointee(booted.parts.applier.view()),
         applied: AtomicU64::new(booted.parts.applier.applied().0),
@@ -101,10 +104,8 @@ fn threads(
     let lanes = shared.lanes.max();
     let applied = applier.applied().0;
     let house = House::new(applier.revision(), CHECKPOINT_REVISIONS_MIN);
-    let files_kept = match shared.config.wals_max {
-        0 => usize::MAX,
-        files => files,
-    };
+    // `--max-wals` is how many are kept at most. Nobody reads a segment behind the mark, so none is kept.
+    let files_kept = if shared.config.wals_max == 0 { usize::MAX } else { 1 };
     let log_writer = LogWriter::new(wal, files_kept, !shared.config.unsafe_no_fsync);
     let front = Front::new(consensus, front_options(&shared.config), applied, marked);
     let engine = EngineThread {
@@ -119,28 +120,45 @@ fn threads(
         defragmenting: Vec::new(),
         timed: Timed::default(),
         per_entry: Duration::ZERO,
+        stopped: false,
     };
     engine.publish_first();
+    let engine = EngineRef::new(engine);
+    let _ = shared.engine_here.set(Arc::downgrade(&engine));
+    let engine_door = EngineDoor { engine: engine.clone(), sender: shared.engine.clone() };
+    let (log_door, log_thread) =
+        log::open(log_writer, log_sender.clone(), upkeep_sender, shared.clone());
 
     let mut threads = Vec::new();
     let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         let thread = std::thread::Builder::new().name(name.to_owned());
         threads.push(thread.spawn(body).expect("a process may have a dozen threads"));
     };
-    let (s, l) = (shared.clone(), log_sender.clone());
-    spawn("front", Box::new(move || front::run(front, &front_inbox, &l, &s)));
     let s = shared.clone();
-    spawn("log", Box::new(move || log::run(log_writer, &log_inbox, &upkeep_sender, &s)));
+    let body = move || front::run(front, &front_inbox, &log_door, &engine_door, &s);
+    spawn("front", Box::new(body));
+    spawn("log", Box::new(move || log_thread.run(&log_inbox)));
     spawn("engine", Box::new(move || engine.run(&engine_inbox)));
     let s = shared.clone();
     spawn("store-sync", Box::new(move || run_syncs(&sync_inbox, &s)));
     let s = shared.clone();
     spawn("history", Box::new(move || history::run(&history_inbox, &s)));
     let (s, l) = (shared.clone(), log_sender.clone());
-    spawn("upkeep", Box::new(move || upkeep::run(&upkeep_inbox, &l, &s)));
+    let body = move || {
+        step_back();
+        upkeep::run(&upkeep_inbox, &l, &s);
+    };
+    spawn("upkeep", Box::new(body));
     let s = shared.clone();
     spawn("ticker", Box::new(move || run_ticker(&ticker_inbox, &s)));
     Running { node: Node { shared }, log: log_sender, threads, ticker, _lock: lock }
+}
+
+/// This thread works when the others leave it time: nobody waits for what it does, and on few cores a write
+/// would wait behind it. Without the right to a lower priority it keeps the one it has.
+fn step_back() {
+    const NICENESS: i32 = 10;
+    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 fn front_options(config: &Config) -> FrontOptions {
