@@ -4,6 +4,7 @@
 //! are counted as skipped, and with `CI=true` they fail.
 
 mod arrows;
+mod instructions;
 mod proof;
 mod sim;
 mod source;
@@ -30,7 +31,9 @@ cargo xtask <command>
   kill             kill -9 under load and judge what is left [--rounds N] [--seed N]
   sim              a whole member in one thread, from a seed: crashes, ill disks, pauses, slow clients
                    [--seed N] [--seeds N] [--from N] [--minutes N]; --planted: does it find planted bugs?
-  bench            has its place here and is not written yet
+  bench            us and a real etcd, driven in turn on this machine; writes docs/bench/
+                   [--quick] [--workload NAME] [--rounds N]
+  instructions     counts what put, get and watch take in the pure core, under valgrind
 ";
 
 fn main() -> ExitCode {
@@ -48,10 +51,8 @@ fn main() -> ExitCode {
         ["oracle", options @ ..] => robust("oracle::", options),
         ["kill", options @ ..] => robust("kill::", options),
         ["sim", options @ ..] => sim::run(options).unwrap_or_else(usage),
-        [later @ "bench", ..] => {
-            eprintln!("{later} is not written yet; its place is a folder of that name");
-            ExitCode::from(2)
-        }
+        ["bench", options @ ..] => bench(options),
+        ["instructions"] => report("instructions", &instructions::check()),
         _ => usage(),
     }
 }
@@ -65,6 +66,16 @@ fn usage() -> ExitCode {
 fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().expect("xtask lies one folder below the root").to_path_buf()
+}
+
+/// Builds the server and the benchmark for release, then lets the benchmark run.
+fn bench(options: &[&str]) -> ExitCode {
+    let built = ["build", "--release", "--package", "etcd", "--package", "holdfast-bench"];
+    if test::cargo(&built, &[]) != ExitCode::SUCCESS {
+        return ExitCode::FAILURE;
+    }
+    let run = ["run", "--release", "--package", "holdfast-bench", "--bin", "holdfast-bench", "--"];
+    test::cargo(&[&run, options].concat(), &[])
 }
 
 fn report(name: &str, complaints: &[String]) -> ExitCode {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use crate::{arrows, root, sim, tidy};
+use crate::{arrows, instructions, root, sim, tidy};
 
 /// For so long fresh seeds are played.
 const SIM_SECONDS: u64 = 45;
@@ -108,6 +108,15 @@ fn with_processes(tally: &mut Tally) {
             target.join("release/etcd").display().to_string()
         }
     };
+    if instructions::is_possible() {
+        complaints("instructions", &instructions::check(), tally);
+    } else {
+        println!("skipped: instructions: valgrind is missing: apt-get install valgrind");
+        if std::env::var("CI").is_ok() {
+            tally.check("instructions: valgrind is missing", false);
+        }
+        tally.skipped += 1;
+    }
     let skips = target.join("skipped-tests.txt");
     // It is there only when an earlier run skipped something.
     let _ = std::fs::remove_file(&skips);

@@ -98,15 +98,20 @@ impl LongRange {
 
     /// Appends rows; so many follow. Room for those is made at once, by the size of the rows so far: a
     /// buffer that grows step by step is in memory twice at each step.
-    pub(crate) fn rows(&mut self, rows: &[Row], following: u64) {
-        self.frame.reserve(rows_len(rows));
+    pub(crate) fn rows(&mut self, rows: &[Row], following: u64) -> usize {
+        /// A first page may mislead: room for more than this is made step by step.
+        const GUESS_BYTES_MAX: u64 = 64 << 20;
+        let bytes = rows_len(rows);
+        self.frame.reserve(bytes);
         put_rows(&mut self.frame, 2, rows);
         let first = self.rows == 0;
         self.rows += rows.len();
         if first && !rows.is_empty() {
-            let guess = self.frame.len() as u64 * following / rows.len() as u64;
+            let each = self.frame.len() as u64 / rows.len() as u64 + 1;
+            let guess = each.saturating_mul(following).min(GUESS_BYTES_MAX);
             self.frame.reserve(usize::try_from(guess + guess / 32).unwrap_or(0));
         }
+        bytes
     }
 
     pub(crate) fn end(mut self, more: bool, count: i64) -> Bytes {

@@ -60,8 +60,10 @@ async fn range(node: Node, call: Call, request: pb::RangeRequest) -> Result<Rang
     Ok(RangeOut::Short(RangeReply { header: Some(node.header(answer.revision)), answer }))
 }
 
-/// Rows of a long answer that are read and written at a time.
-const ROWS_PER_STEP: usize = 1000;
+/// Rows of a long answer that are read and written first; then as many at a time as take about
+/// [`STEP_BYTES`].
+const ROWS_FIRST_STEP: usize = 64;
+const STEP_BYTES: usize = 1 << 20;
 
 /// A long answer, on a thread that serves nobody else. Its rows go into the frame page by page: what is in
 /// memory is the answer, once, and one page.
@@ -75,8 +77,10 @@ async fn long_range(
     let write = move |request: &pb::RangeRequest| {
         let mut pages = view.index.pages(&view.rows(), wire::range_query(request)?)?;
         let mut frame = LongRange::begin(&header);
-        while let Some(page) = pages.next_page(&view.rows(), ROWS_PER_STEP)? {
-            frame.rows(&page.rows, pages.left());
+        let mut rows_max = ROWS_FIRST_STEP;
+        while let Some(page) = pages.next_page(&view.rows(), rows_max)? {
+            let bytes = frame.rows(&page.rows, pages.left());
+            rows_max = next_rows_max(rows_max, bytes, STEP_BYTES);
         }
         Ok(frame.end(pages.more(), pages.count()))
     };

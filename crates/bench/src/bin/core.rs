@@ -1,0 +1,243 @@
+//! The pure heart of a member, driven by one thread without sockets or clocks: for counting instructions.
+//!
+//! `holdfast-core put|get|watch N` does N operations and ends. Two counts with different N differ by what
+//! the operations between them took, whatever starting costs. Nothing here depends on time or chance, so
+//! the same program counts the same, on a busy machine as on an idle one.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use member::{
+    Engine, EngineEffect, EngineOptions, Front, FrontEffect, FrontInput, FrontOptions, LogWork,
+    LogWriter, Proposal, RecoverOptions, Recovered,
+};
+use prost::Message;
+use proto::etcdserverpb as pb;
+use types::{EntryKind, KeyRange};
+use vfs::{Disk, MemoryDisk};
+
+/// Keys that are written in turn.
+const KEYS: usize = 1000;
+/// Watchers of one key.
+const WATCHERS: i64 = 100;
+/// Proposals that reach the log together, as under load.
+const GROUP: usize = 10;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [what, count] = &words[..] else { return usage() };
+    let Ok(count) = count.parse() else { return usage() };
+    let mut member = Alone::begin();
+    match what.as_str() {
+        "put" => member.puts(count),
+        "get" => member.gets(count),
+        "watch" => member.watched_puts(count),
+        _ => return usage(),
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    eprintln!("holdfast-core put|get|watch N");
+    ExitCode::from(2)
+}
+
+/// A member whose every part is stepped by hand.
+struct Alone {
+    front: Front,
+    log: LogWriter,
+    engine: Engine,
+    proposed: u64,
+    answered: u64,
+    sent: u64,
+}
+
+impl Alone {
+    fn begin() -> Alone {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let options = RecoverOptions {
+            wal_dir: Path::new("/member/wal").to_owned(),
+            store_dir: Path::new("/member/store").to_owned(),
+            wal: wal::Options::default(),
+            store: store::Options::default(),
+            name: "alone".into(),
+            peer_urls: vec!["http://localhost:2380".into()],
+            cluster_token: "core".into(),
+            election_ticks: 10,
+            pre_vote: true,
+            quota_bytes: None,
+            learners_max: 1,
+            leases: lease::Options::new(2),
+            persist_checkpoints: false,
+            seed: 1,
+        };
+        disk.create_dir_all(&options.wal_dir).expect("memory takes it");
+        disk.create_dir_all(&options.store_dir).expect("memory takes it");
+        let parts = member::recover(&disk, &options, &mut |_| {}).expect("an empty disk begins");
+        let Recovered { member, wal, consensus, applier, marked, term, .. } = parts;
+        let front_options = FrontOptions {
+            proposals_pending_max: 10_000,
+            committed_applied_gap_max: 5_000,
+            read_retry_ticks: 5,
+            leader_wait_ticks: 70,
+            snapshot_count: 10_000,
+            catchup_entries: 5_000,
+            log_bytes_max: 16 << 20,
+        };
+        let front = Front::new(consensus, front_options, applier.applied().0, marked);
+        let engine_options = EngineOptions {
+            member,
+            election_ms: 1000,
+            cluster_version: "3.7.0",
+            term_before: term,
+        };
+        let engine = Engine::new(applier, watch::Limits::default(), engine_options);
+        let log = LogWriter::new(wal, 1, true);
+        let mut alone = Alone { front, log, engine, proposed: 0, answered: 0, sent: 0 };
+        let effects = alone.front.start();
+        alone.settle(effects);
+        alone
+    }
+
+    /// Does what effects ask for, and what that leads to, until nothing is left.
+    fn settle(&mut self, effects: Vec<FrontEffect>) {
+        let mut waiting = VecDeque::from(effects);
+        while let Some(effect) = waiting.pop_front() {
+            let inputs = match effect {
+                FrontEffect::Persist(persist) => self.write(LogWork::Persist(persist)),
+                FrontEffect::Mark { index, term, conf_state } => {
+                    self.write(LogWork::Mark { index, term, conf_state })
+                }
+                FrontEffect::Apply(entries) => self.apply(&entries),
+                FrontEffect::SyncStore => {
+                    let syncing = self.engine.begin_sync().expect("memory takes it");
+                    let done = syncing.handle.sync().expect("memory takes it");
+                    self.engine.synced(done);
+                    let member::Stored { index, term, conf_state } = syncing.stored;
+                    vec![FrontInput::Stored { index, term, conf_state }]
+                }
+                FrontEffect::Standing(standing) => {
+                    self.engine.stands(standing);
+                    Vec::new()
+                }
+                FrontEffect::Refuse { refusal, .. } => panic!("nothing is refused here: {refusal}"),
+                FrontEffect::Send(_) | FrontEffect::ReadReady { .. } => Vec::new(),
+            };
+            for input in inputs {
+                waiting.extend(self.front.step(input));
+            }
+        }
+    }
+
+    fn write(&mut self, work: LogWork) -> Vec<FrontInput> {
+        self.log.take(work).expect("memory takes it");
+        self.log.sync().expect("memory takes it");
+        let done = self.log.finish().expect("memory takes it");
+        if let Some(preparation) = done.preparation {
+            self.log.prepared(preparation.run()).expect("memory takes it");
+        }
+        done.persisted.map(|number| FrontInput::Persisted { number }).into_iter().collect()
+    }
+
+    fn apply(&mut self, entries: &[types::Entry]) -> Vec<FrontInput> {
+        let effects = self.engine.apply(entries, 1).expect("memory takes it");
+        let mut inputs = Vec::new();
+        for effect in effects {
+            match effect {
+                EngineEffect::Reply { result, .. } => {
+                    result.expect("nothing is refused here");
+                    self.answered += 1;
+                }
+                EngineEffect::Send { stream, response } => {
+                    self.sent += 1;
+                    let bytes = response.bytes();
+                    self.engine.watch(watch::Input::Sent { stream, responses: 1, bytes });
+                }
+                EngineEffect::Applied { index, changes } => {
+                    inputs.push(FrontInput::Applied { index, changes });
+                }
+                EngineEffect::Propose(request) => {
+                    let data = request.encode_to_vec().into();
+                    let proposal = Proposal { id: 0, kind: EntryKind::Normal, data };
+                    inputs.push(FrontInput::Propose(vec![proposal]));
+                }
+                _ => {}
+            }
+        }
+        inputs
+    }
+
+    fn put_of(&mut self, key: String) -> Proposal {
+        self.proposed += 1;
+        let put = pb::PutRequest {
+            key: key.into(),
+            value: Bytes::from_static(&[b'v'; 256]),
+            ..Default::default()
+        };
+        let header = pb::RequestHeader { id: self.proposed, ..Default::default() };
+        let request =
+            pb::InternalRaftRequest { header: Some(header), put: Some(put), ..Default::default() };
+        let data = request.encode_to_vec().into();
+        Proposal { id: self.proposed, kind: EntryKind::Normal, data }
+    }
+
+    fn puts(&mut self, count: usize) {
+        let key = |number: usize| format!("/registry/pods/default/pod-{:05}", number * 7 % KEYS);
+        self.put_in_groups(count, key);
+    }
+
+    fn put_in_groups(&mut self, count: usize, key: impl Fn(usize) -> String) {
+        let mut number = 0;
+        while number < count {
+            let group = (number..count.min(number + GROUP)).map(|n| self.put_of(key(n))).collect();
+            number += GROUP;
+            let effects = self.front.step(FrontInput::Propose(group));
+            self.settle(effects);
+        }
+        assert_eq!(self.answered, self.proposed, "every put is answered");
+    }
+
+    /// One key at a time out of a thousand, as a reader on a connection's thread does it.
+    fn gets(&mut self, count: usize) {
+        self.puts(KEYS);
+        let view = self.engine.applier().view();
+        for number in 0..count {
+            let key = format!("/registry/pods/default/pod-{:05}", number * 13 % KEYS);
+            let request = pb::RangeRequest { key: key.into(), ..Default::default() };
+            let found = apply::read_range(&view.index, &view.rows(), &request);
+            assert_eq!(found.expect("memory gives it").rows.len(), 1, "each key is there");
+        }
+    }
+
+    /// Puts of one key that a hundred watch on ten streams.
+    fn watched_puts(&mut self, count: usize) {
+        for stream in 1..=10 {
+            let opened = watch::Input::StreamOpened { stream, progress_interval_ms: 600_000 };
+            self.engine.watch(opened);
+        }
+        for watcher in 0..WATCHERS {
+            let create = watch::Create {
+                watch: watcher,
+                range: KeyRange::One(Bytes::from_static(b"/watched")),
+                start: 0,
+                progress_notify: false,
+                previous: false,
+                filters: watch::Filters { no_put: false, no_delete: false },
+                fragment: false,
+                permission: Ok(()),
+            };
+            let stream = u64::try_from(watcher % 10 + 1).expect("it is positive");
+            for effect in self.engine.watch(watch::Input::Create { stream, create }) {
+                if let EngineEffect::Send { stream, response } = effect {
+                    let bytes = response.bytes();
+                    self.engine.watch(watch::Input::Sent { stream, responses: 1, bytes });
+                }
+            }
+        }
+        self.put_in_groups(count, |_| "/watched".to_owned());
+        assert_eq!(self.sent, count as u64 * 100, "every watcher hears of every put");
+    }
+}

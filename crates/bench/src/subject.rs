@@ -1,0 +1,234 @@
+//! The servers that are compared, and how each is started: same disk, same flags, one at a time.
+//!
+//! A slower disk is made by `strace`, which holds back the return of `fdatasync` and `fsync` by a fixed
+//! time. It works alike for C, Rust and Go, needs no privileges over a child of ours, and with its
+//! seccomp filter stops a process at those two calls only. It is the parent only for a moment (`-D`),
+//! so the server keeps the process id we started and its CPU is its own.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::process;
+
+/// How long a server may take until it answers.
+const READY_DURATION_MAX: Duration = Duration::from_secs(60);
+
+/// A program under comparison.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Short name, as in results.
+    pub name: &'static str,
+    /// What it says of its version.
+    pub version: String,
+    binary: PathBuf,
+}
+
+impl Subject {
+    /// The subjects that can be had: we first, then the newest etcd, then Debian's.
+    pub fn all(root: &Path) -> Vec<Subject> {
+        let foreign = std::env::var_os("HOLDFAST_FOREIGN")
+            .map_or_else(|| root.join("target/foreign"), PathBuf::from);
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let ours = std::env::var_os("HOLDFAST_ETCD")
+            .map_or_else(|| target.join("release/etcd"), PathBuf::from);
+        let places = [
+            ("holdfast", ours),
+            ("etcd", foreign.join("bin/etcd-new")),
+            ("etcd-3.4", PathBuf::from("/usr/bin/etcd")),
+        ];
+        places.into_iter().filter_map(|(name, binary)| Subject::at(name, binary)).collect()
+    }
+
+    fn at(name: &'static str, binary: PathBuf) -> Option<Subject> {
+        let output = Command::new(&binary).arg("--version").output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let words = |prefix: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(prefix))
+                .map(str::trim)
+                .map(str::to_string)
+        };
+        let mut version = words("etcd Version:")?;
+        if let Some(own) = text.lines().find(|line| line.contains("holdfast")) {
+            version = format!("{own} (speaks {version})");
+        } else if let Some(go) = words("Go Version:") {
+            version = format!("etcd {version} ({go})");
+        }
+        Some(Subject { name, version, binary })
+    }
+}
+
+/// A server's folder and ports. They stay while processes come and go.
+#[derive(Debug)]
+pub struct Home {
+    subject: Subject,
+    folder: tempfile::TempDir,
+    sync_delay: Duration,
+    client_port: u16,
+    peer_port: u16,
+}
+
+/// Two ports that nobody listens on at this moment.
+fn free_ports() -> (u16, u16) {
+    let bind = || TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
+    let (one, two) = (bind(), bind());
+    (port(&one), port(&two))
+}
+
+impl Home {
+    /// An empty home.
+    pub fn new(subject: &Subject) -> Home {
+        let folder = tempfile::Builder::new().prefix("holdfast-bench-").tempdir();
+        let (client_port, peer_port) = free_ports();
+        Home {
+            subject: subject.clone(),
+            folder: folder.expect("a folder for data"),
+            sync_delay: Duration::ZERO,
+            client_port,
+            peer_port,
+        }
+    }
+
+    /// Every sync of the server takes so much longer.
+    pub fn with_sync_delay(mut self, delay: Duration) -> Home {
+        self.sync_delay = delay;
+        self
+    }
+
+    /// The member's data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A folder for other files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `host:port` of the client listener.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.client_port)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = if self.sync_delay.is_zero() {
+            Command::new(&self.subject.binary)
+        } else {
+            let mut traced = Command::new("strace");
+            traced.args(["-D", "-f", "--seccomp-bpf", "-qq", "-e", "trace=fdatasync,fsync", "-e"]);
+            let micros = self.sync_delay.as_micros();
+            traced.arg(format!("inject=fdatasync,fsync:delay_exit={micros}"));
+            traced.arg("-o").arg(self.folder.path().join("syncs"));
+            traced.arg(&self.subject.binary);
+            traced
+        };
+        let log = File::create(self.folder.path().join("log")).expect("a file for the log");
+        let client = format!("http://127.0.0.1:{}", self.client_port);
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        command
+            .arg("--name=bench")
+            .arg(format!("--data-dir={}", self.data_dir().display()))
+            .arg(format!("--listen-client-urls={client}"))
+            .arg(format!("--advertise-client-urls={client}"))
+            .arg(format!("--listen-peer-urls={peer}"))
+            .arg(format!("--initial-advertise-peer-urls={peer}"))
+            .arg(format!("--initial-cluster=bench={peer}"))
+            .args(["--quota-backend-bytes=8589934592", "--logger=zap", "--log-level=error"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file can be shared"))
+            .stderr(log);
+        command
+    }
+
+    /// Starts a process and waits until it answers a linearizable read.
+    pub fn start(self) -> Server {
+        let began = Instant::now();
+        let child = self.command().spawn().expect("the server's program starts");
+        let mut server = Server { child, home: Some(self), ready_after: Duration::ZERO };
+        let address = server.home().address();
+        while !Client::answers(&address) {
+            let ended = server.child.try_wait().expect("a child can be asked");
+            assert!(ended.is_none(), "the server ended before it was ready:\n{}", server.log());
+            assert!(began.elapsed() < READY_DURATION_MAX, "not ready in time:\n{}", server.log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.ready_after = began.elapsed();
+        server
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    home: Option<Home>,
+    ready_after: Duration,
+}
+
+impl Server {
+    /// Where it lives.
+    pub fn home(&self) -> &Home {
+        self.home.as_ref().expect("the home leaves only with the server")
+    }
+
+    /// `host:port` of the client listener.
+    pub fn address(&self) -> String {
+        self.home().address()
+    }
+
+    /// The subject's short name.
+    pub fn name(&self) -> &'static str {
+        self.home().subject.name
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// From the start of the process to its first answer to a linearizable read.
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
+    }
+
+    /// Its CPU so far.
+    pub fn cpu(&self) -> Duration {
+        process::cpu(self.pid())
+    }
+
+    /// Syncs it made, where they are slowed down and hence counted.
+    pub fn syncs(&self) -> usize {
+        let text = std::fs::read_to_string(self.home().folder().join("syncs")).unwrap_or_default();
+        text.lines().filter(|line| line.contains("sync(") || line.contains("sync resumed")).count()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.home().folder().join("log")).unwrap_or_default()
+    }
+
+    /// Ends the process with SIGKILL, as a crash would, and leaves its home.
+    pub fn kill(mut self) -> Home {
+        self.end();
+        self.home.take().expect("the home leaves only once")
+    }
+
+    fn end(&mut self) {
+        // Either may fail because the process has already ended, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.home.is_some() {
+            self.end();
+        }
+    }
+}
