@@ -78,12 +78,10 @@ fn every_revision_has_a_maker(
         (0..operations.len()).filter(|number| unknown(&operations[*number])).collect();
     // Whoever ends first has the fewest revisions to choose from.
     unknown.sort_by_key(|number| operations[*number].returned);
-    let mut expected = 2;
-    for (revision, made) in keys.changes() {
+    for (expected, (revision, made)) in (2..).zip(keys.changes()) {
         ensure(*revision == expected, || {
             format!("revision {revision} was published, but {expected} never was")
         })?;
-        expected += 1;
         if makers.contains_key(revision) {
             continue;
         }

@@ -43,6 +43,9 @@ pub(crate) struct Machine {
     pub(crate) armed: Option<Armed>,
     /// Whether anything was done to the disk since the boot: what failed then may be told later.
     pub(crate) suspect: bool,
+    /// Whether a sync may have failed since the boot. The kernel then shows pages that the disk does not
+    /// have; only a restart of the machine clears that up.
+    lied: bool,
     /// When the next boot is tried.
     pub(crate) boot_at: u64,
     pub(crate) boots: u64,
@@ -67,6 +70,7 @@ impl Machine {
             lock: None,
             armed: None,
             suspect: false,
+            lied: false,
             boot_at: 0,
             boots: 0,
             booted_at: 0,
@@ -163,9 +167,10 @@ impl Machine {
         // Power may have gone at an operation whose failure mattered to nobody.
         let dark = self.is_dark();
         self.disk.set_faults(Faults::default());
+        let lied = std::mem::take(&mut self.lied);
         match end {
             End::Power(policy) => self.disk = self.disk.crash(policy),
-            End::Killed if dark => self.disk = self.disk.crash(CrashPolicy::LoseUnsynced),
+            End::Killed if dark || lied => self.disk = self.disk.crash(CrashPolicy::LoseUnsynced),
             End::Killed => {}
         }
     }
@@ -181,7 +186,7 @@ impl Machine {
     pub(crate) fn arm_failure(&mut self, operations: u64, kind: FaultKind) {
         let fail_at = Some((self.disk.operations() + operations, kind));
         self.disk.set_faults(Faults { fail_at, ..Faults::default() });
-        (self.armed, self.suspect) = (Some(Armed::Fails), true);
+        (self.armed, self.suspect, self.lied) = (Some(Armed::Fails), true, true);
     }
 
     /// The disk has this much room and no more.
