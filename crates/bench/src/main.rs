@@ -37,6 +37,7 @@ holdfast-bench [--quick] [--workload NAME] [--rounds N] [--subjects A,B]
   --workload    one of: start rates sync loaded watch idle leases curve
   --rounds      how often each is repeated; 5 by default
   --minutes     begin nothing new after so long, and repeat nothing that took an eighth of it
+  --more        adds to the rounds that docs/bench/results.tsv holds from before, and writes docs/ again
   --scale       of the load of rates; 1 by default
   --subjects    which of holdfast, etcd, etcd-3.4; all by default
   --load H:P    only write the million keys into a server that runs there, for a profiler
@@ -50,6 +51,7 @@ struct Plan {
     rounds: usize,
     subjects: Option<String>,
     load: Option<String>,
+    more: bool,
     minutes: Option<f64>,
     scale: Option<f64>,
 }
@@ -68,6 +70,7 @@ impl Plan {
                 "--rounds" => plan.rounds = words.next()?.parse().ok()?,
                 "--minutes" => plan.minutes = Some(words.next()?.parse().ok()?),
                 "--scale" => plan.scale = Some(words.next()?.parse().ok()?),
+                "--more" => plan.more = true,
                 "--load" => plan.load = Some(words.next()?.clone()),
                 "--subjects" => plan.subjects = Some(words.next()?.clone()),
                 _ => return None,
@@ -126,6 +129,10 @@ fn main() -> ExitCode {
     }
     let began = Instant::now();
     let mut results = Results::default();
+    if plan.more {
+        let before = std::fs::read_to_string(root.join("docs/bench/results.tsv"));
+        results.take(&before.unwrap_or_default());
+    }
     let mut took = BTreeMap::new();
     for round in 0..plan.rounds {
         eprintln!(
@@ -136,7 +143,8 @@ fn main() -> ExitCode {
         );
         one_round(&plan, round, &subjects, &mut results, began, &mut took);
     }
-    let whole = plan.workload.is_none() && !plan.quick && plan.subjects.is_none();
+    let all = plan.workload.is_none() && !plan.quick && plan.subjects.is_none();
+    let whole = all || plan.more;
     let folder = if whole { root.join("docs/bench") } else { root.join("target/bench") };
     let report = report::Report {
         results: &results,

@@ -66,6 +66,19 @@ impl Results {
         self.figures.get(&(measure.to_string(), subject.to_string())).map_or(0, Vec::len)
     }
 
+    /// Takes what [`Results::table`] wrote; lines that say something else are passed over.
+    pub fn take(&mut self, table: &str) {
+        for line in table.lines() {
+            let mut columns = line.split('\t');
+            let (Some(measure), Some(subject)) = (columns.next(), columns.next()) else { continue };
+            let figures = columns.next().unwrap_or_default().split(' ');
+            let figures: Vec<f64> = figures.filter_map(|word| word.parse().ok()).collect();
+            if !figures.is_empty() {
+                self.figures.entry((measure.into(), subject.into())).or_default().extend(figures);
+            }
+        }
+    }
+
     /// Everything, one line a measure and subject: for other programs.
     pub fn table(&self) -> String {
         let mut out = String::from("measure\tsubject\tfigures of the rounds\n");
@@ -98,6 +111,19 @@ mod tests {
         }
         let ratio = results.ratio("cost", "us", "them").expect("both were measured");
         assert_eq!((ratio.median, ratio.least, ratio.most), (0.5, 0.25, 1.0));
+    }
+
+    #[test]
+    fn what_was_written_down_is_taken_up_again() {
+        let mut before = Results::default();
+        before.add("cost", "us", 1.5);
+        let mut after = Results::default();
+        after.take(&before.table());
+        after.add("cost", "us", 2.5);
+        assert_eq!(
+            after.table(),
+            "measure\tsubject\tfigures of the rounds\ncost\tus\t1.5000 2.5000\n"
+        );
     }
 
     #[test]

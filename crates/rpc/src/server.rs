@@ -208,14 +208,7 @@ fn run_worker(
     connections: Arc<AtomicUsize>,
     mut phase: watch::Receiver<Phase>,
 ) -> io::Result<()> {
-    // Its other threads do what takes long: large answers, snapshots. On few cores a short call must not
-    // wait behind them; without the right to step back they keep their place.
-    let step_back = || {
-        let _ = rustix::process::setpriority_process(None, 5);
-    };
-    let mut builder = Builder::new_current_thread();
-    let runtime =
-        builder.enable_all().on_thread_start(step_back).build_local(LocalOptions::default())?;
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let closing = phase.clone();
     runtime.block_on(async move {
         // The inbox ends when the acceptor has stopped.
