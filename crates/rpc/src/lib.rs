@@ -59,7 +59,10 @@ pub use listen::{Handshake, Listener, Protocols, Socket, SocketOptions, Stream, 
 pub use local::{Answers, Caller};
 pub use observer::{Ended, NoObserver, Observer};
 pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
-pub use reply::{FRAME_PREFIX_BYTES, Reply, begin_frame, decode, decode_streamed, end_frame};
+pub use reply::{
+    ANSWER_BYTES_MAX, FRAME_PREFIX_BYTES, Reply, answer_too_large, begin_frame, decode,
+    decode_streamed, end_frame,
+};
 pub use router::{Kind, Method, Router};
 pub use server::{Running, Server};
 pub use status::parse_timeout;

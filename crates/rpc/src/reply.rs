@@ -75,6 +75,27 @@ impl Reply for Box<dyn Reply + Send> {
     }
 }
 
+/// The longest answer, in bytes: what etcd's own server sends at most.
+pub const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
+
+/// Said instead of an answer of `len` bytes, in grpc-go's words.
+pub fn answer_too_large(len: usize) -> Refusal {
+    let text =
+        format!("grpc: trying to send message larger than max ({len} vs. {ANSWER_BYTES_MAX})");
+    Refusal::Other(Code::ResourceExhausted, text.into())
+}
+
+/// The one answer of a call with its prefix; refused above [`ANSWER_BYTES_MAX`].
+pub(crate) fn answer_frame<R: Reply>(reply: &R) -> Result<Bytes, Refusal> {
+    if let Some(framed) = reply.framed() {
+        return Ok(framed);
+    }
+    match reply.encoded_len() {
+        len if ANSWER_BYTES_MAX < len => Err(answer_too_large(len)),
+        _ => Ok(frame(reply)),
+    }
+}
+
 /// One message with its prefix, as it goes into DATA frames.
 pub(crate) fn frame<R: Reply + ?Sized>(reply: &R) -> Bytes {
     if let Some(framed) = reply.framed() {
@@ -139,4 +160,30 @@ fn read<M: prost::Message + prost::Name + Default>(
         let text = format!("grpc: {what}: {reason}");
         Refusal::Other(Code::Internal, text.into())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says that it is longer than it may be.
+    struct Huge;
+
+    impl Reply for Huge {
+        fn encoded_len(&self) -> usize {
+            ANSWER_BYTES_MAX + 1
+        }
+
+        fn encode(&self, _: &mut BytesMut) {
+            unreachable!("it is refused before")
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_refused_in_grpcs_words_before_it_is_written() {
+        let refusal = answer_frame(&Huge).expect_err("one byte too many");
+        assert_eq!(refusal.code(), Code::ResourceExhausted);
+        let text = "grpc: trying to send message larger than max (2147483648 vs. 2147483647)";
+        assert_eq!(refusal.message(), text);
+    }
 }

@@ -76,7 +76,7 @@ impl Router {
     {
         let erased = move |call: Call, message: Bytes| -> LocalFuture<Result<Bytes, Refusal>> {
             let answer = handler(call, message);
-            Box::pin(async move { answer.await.map(|reply| reply::frame(&reply)) })
+            Box::pin(async move { answer.await.and_then(|reply| reply::answer_frame(&reply)) })
         };
         self.add(path, Kind::Unary, Handler::Unary(Box::new(erased)));
     }
@@ -95,7 +95,7 @@ impl Router {
                 Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),
             };
             let answer = handler(call, request);
-            Box::pin(async move { answer.await.map(|reply| reply::frame(&reply)) })
+            Box::pin(async move { answer.await.and_then(|reply| reply::answer_frame(&reply)) })
         };
         self.add(path, Kind::Unary, Handler::Unary(Box::new(erased)));
     }

@@ -114,6 +114,11 @@ impl LongRange {
         bytes
     }
 
+    /// Bytes so far.
+    pub(crate) fn len(&self) -> usize {
+        self.frame.len()
+    }
+
     pub(crate) fn end(mut self, more: bool, count: i64) -> Bytes {
         if more {
             self.frame.put_slice(&[3 << 3, 1]);

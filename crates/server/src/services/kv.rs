@@ -80,6 +80,9 @@ async fn long_range(
         let mut rows_max = ROWS_FIRST_STEP;
         while let Some(page) = pages.next_page(&view.rows(), rows_max)? {
             let bytes = frame.rows(&page.rows, pages.left());
+            if rpc::ANSWER_BYTES_MAX < frame.len() {
+                return Err(rpc::answer_too_large(frame.len()).into());
+            }
             rows_max = next_rows_max(rows_max, bytes, STEP_BYTES);
         }
         Ok(frame.end(pages.more(), pages.count()))
