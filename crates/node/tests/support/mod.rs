@@ -3,6 +3,7 @@
 use std::io;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub const DIR: &str = "/member.etcd";
 pub struct Gate {
     closed: Mutex<bool>,
     changed: Condvar,
+    passed: AtomicU64,
 }
 
 impl Gate {
@@ -33,9 +35,15 @@ impl Gate {
         self.changed.notify_all();
     }
 
+    /// Syncs that went on.
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::SeqCst)
+    }
+
     fn pass(&self) {
         let closed = self.closed.lock().expect("nobody panics with it");
         drop(self.changed.wait_while(closed, |closed| *closed).expect("nobody panics with it"));
+        self.passed.fetch_add(1, Ordering::SeqCst);
     }
 }
 
