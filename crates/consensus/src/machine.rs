@@ -212,8 +212,7 @@ impl Consensus {
     /// term, and raft drops what comes earlier.
     pub fn may_read(&self) -> bool {
         let raft = &self.node.raft;
-        raft.leader_id != 0
-            && (raft.state != StateRole::Leader || raft.commit_to_current_term())
+        raft.leader_id != 0 && (raft.state != StateRole::Leader || raft.commit_to_current_term())
     }
 
     /// Takes a message of another member.

@@ -64,7 +64,7 @@ fn fill(connection: &Connection, keys: usize) {
         request: Some(pb::request_op::Request::RequestPut(pb::PutRequest {
             key: format!("/jobs/{}/{number:07}", number % 7).into(),
             value: vec![b'v'; value % 300].into(),
-            lease: if number % 3 == 0 { 1 + number as i64 % 10 } else { 0 },
+            lease: if number.is_multiple_of(3) { 1 + number as i64 % 10 } else { 0 },
             ..Default::default()
         })),
     };

@@ -5,7 +5,7 @@
 //! with an inbox, and chance says whose turn it is. So chance can bring about every order that threads can, and
 //! power cuts, failing and full disks, pauses and slow clients besides; and the seed brings it about again.
 //!
-//! One member today. More need no second start: a [`World`](world::World) has machines, and what a member sends
+//! One member today. More need no second start: a `World` has machines, and what a member sends
 //! goes through a network that loses, delays and doubles.
 
 mod chance;
