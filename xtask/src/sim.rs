@@ -17,12 +17,13 @@ const SEEDS: u64 = 500;
 struct Extent {
     from: u64,
     seeds: u64,
-    until: Option<Instant>,
+    /// How long at most, the build not counted.
+    time: Option<Duration>,
 }
 
 /// Takes the words after `sim`; `None` when they make no sense.
 pub fn run(options: &[&str]) -> Option<ExitCode> {
-    let mut extent = Extent { from: fresh(), seeds: SEEDS, until: None };
+    let mut extent = Extent { from: fresh(), seeds: SEEDS, time: None };
     if options == ["--planted"] {
         return Some(test::cargo(&PLANTED, &[]));
     }
@@ -34,7 +35,7 @@ pub fn run(options: &[&str]) -> Option<ExitCode> {
             "--from" => extent.from = value,
             "--seeds" => extent.seeds = value,
             "--minutes" => {
-                extent.until = Some(Instant::now() + Duration::from_secs(60 * value));
+                extent.time = Some(Duration::from_secs(60 * value));
                 extent.seeds = u64::MAX - extent.from;
             }
             _ => return None,
@@ -57,8 +58,8 @@ pub const PLANTED: [&str; 8] = [
 
 /// Fresh seeds for so many seconds, as CI plays them.
 pub fn for_seconds(seconds: u64) -> bool {
-    let until = Some(Instant::now() + Duration::from_secs(seconds));
-    play(Extent { from: fresh(), seeds: u64::MAX / 2, until }) == ExitCode::SUCCESS
+    let time = Some(Duration::from_secs(seconds));
+    play(Extent { from: fresh(), seeds: u64::MAX / 2, time }) == ExitCode::SUCCESS
 }
 
 /// Where nobody began before.
@@ -74,9 +75,10 @@ fn play(extent: Extent) -> ExitCode {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("debug/holdfast-sim");
-    let Extent { from, seeds, until } = extent;
+    let Extent { from, seeds, time } = extent;
     let (next, clean, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let began = Instant::now();
+    let until = time.map(|time| began + time);
     println!("sim: seeds from {from}");
     let worker = || {
         while !failed.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until) {
@@ -101,5 +103,7 @@ fn play(extent: Extent) -> ExitCode {
     });
     let clean = clean.load(Ordering::Relaxed);
     println!("sim: {clean} seeds clean in {} s", began.elapsed().as_secs());
-    if failed.load(Ordering::Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    // Nothing played is nothing shown.
+    let failed = failed.load(Ordering::Relaxed) || clean == 0;
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -87,7 +87,7 @@ fn a_cleaning_that_drops_a_living_row_is_found() {
 
 #[test]
 fn a_torn_batch_that_is_accepted_is_found() {
-    check("torn batch accepted", 100);
+    check("torn batch accepted", 500);
 }
 
 #[test]
