@@ -37,6 +37,7 @@ const ORDER: &[(&str, Layer)] = &[
     ("consensus", Layer::Pure),
     ("apply", Layer::Pure),
     ("member", Layer::Pure),
+    ("http2", Layer::Pure),
     ("options", Layer::Shell),
     ("logging", Layer::Shell),
     ("metrics", Layer::Files),

@@ -176,3 +176,26 @@ pub(crate) fn rpc() -> Vec<Vec<u8>> {
     let plain = b"\0GET /health HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
     framed.chain([plain]).collect()
 }
+
+/// A request as most clients say it the second time: numbers of the tables.
+const POST: &[u8] = b"\x83\x86\x04\x02/x";
+
+pub(crate) fn http2() -> Vec<Vec<u8>> {
+    let ask = |stream| frame(1, 5, stream, POST);
+    let small_windows = frame(4, 0, 0, &[0, 4, 0, 0, 0, 100]);
+    let wider = |stream| frame(8, 0, stream, &[0, 0, 128, 0]);
+    let many: Vec<u8> = (0..20).flat_map(|n| ask(2 * n + 1)).collect();
+    let body = [frame(1, 4, 9, POST), frame(0, 9, 9, b"\x02body\0\0")].concat();
+    let packed = b"\x83\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff";
+    let talks = [
+        many.clone(),
+        [small_windows, many, wider(0), wider(3), wider(13)].concat(),
+        [body, frame(3, 0, 9, &[0, 0, 0, 8])].concat(),
+        [frame(1, 0, 1, &POST[..3]), frame(9, 4, 1, &POST[3..])].concat(),
+        [frame(1, 5, 1, packed), frame(1, 5, 3, b"\x83\x86\x84\xbe")].concat(),
+        frame(4, 0, 0, &[0, 1, 0, 0, 0, 0]),
+    ];
+    let whole = talks.iter().map(|talk| [&[0xff], &talk[..]].concat());
+    let cut = talks.iter().map(|talk| [&[1], &talk[..]].concat());
+    whole.chain(cut).chain(rpc()).collect()
+}

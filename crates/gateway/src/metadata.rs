@@ -6,22 +6,22 @@
 
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
+use rpc::Metadata;
 use types::Refusal;
 
 /// The metadata of a call, from the headers of its request.
-pub(crate) fn metadata(headers: &HeaderMap) -> HeaderMap {
-    let mut metadata = HeaderMap::new();
-    let accept = headers.get("accept").cloned();
-    metadata.insert("grpcgateway-accept", accept.unwrap_or(HeaderValue::from_static("*/*")));
+pub(crate) fn metadata(headers: &HeaderMap) -> Metadata {
+    let mut metadata = Metadata::default();
+    let accept = headers.get("accept").map_or(&b"*/*"[..], |accept| accept.as_bytes());
+    metadata.push("grpcgateway-accept", accept.to_vec());
     for (name, value) in headers {
         let handed_on = match name.as_str().strip_prefix("grpc-metadata-") {
-            Some(rest) => HeaderName::try_from(rest).ok(),
-            None if name == "authorization" => Some(name.clone()),
-            None => None,
+            None if name == "authorization" => Some("authorization"),
+            rest => rest.filter(|rest| !rest.is_empty()),
         };
         if let Some(name) = handed_on {
-            metadata.append(name, value.clone());
+            metadata.push(name.to_owned(), value.as_bytes().to_vec());
         }
     }
     metadata
@@ -40,6 +40,7 @@ pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, Refusal> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::{HeaderName, HeaderValue};
     use std::time::Duration;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -52,9 +53,10 @@ mod tests {
     fn a_token_comes_by_authorization_or_by_grpc_metadata_but_not_by_its_own_name() {
         let given = [("token", "a"), ("authorization", "b"), ("grpc-metadata-token", "c")];
         let metadata = metadata(&headers(&given));
-        assert_eq!(metadata["authorization"], "b");
-        assert_eq!(metadata["token"], "c");
-        assert_eq!(metadata["grpcgateway-accept"], "*/*");
+        let said = |name| metadata.get(name).expect("it is handed on");
+        assert_eq!(said("authorization"), "b");
+        assert_eq!(said("token"), "c");
+        assert_eq!(said("grpcgateway-accept"), "*/*");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub enum Part {
     Etcdctl34,
     /// A program that uses the official Go client (`clients/go-client`).
     GoClient,
+    /// The test cases of HTTP/2's standards, `h2spec`.
+    H2spec,
     /// A Python with the etcd3 library.
     Python,
     /// A program that uses Rust's etcd-client (`clients/rust-client`).
@@ -50,6 +52,7 @@ impl Part {
             Part::Etcd34 => (PathBuf::from("/usr/bin/etcd"), "apt-get install etcd-server"),
             Part::Etcdctl34 => (PathBuf::from("/usr/bin/etcdctl"), "apt-get install etcd-client"),
             Part::GoClient => (foreign("bin/go-client"), "clients/setup go"),
+            Part::H2spec => (foreign("bin/h2spec"), "clients/setup go"),
             Part::Python => (foreign("python/bin/python"), "clients/setup python"),
             Part::RustClient => (foreign("bin/rust-client"), "clients/setup rust"),
         }

@@ -2,6 +2,7 @@
 
 mod attack;
 mod clients;
+mod conformance;
 mod corners;
 mod flags;
 mod full_disk;

@@ -4,7 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode, request};
+use bytes::Bytes;
+use http2::{Fields, Head};
 use types::{Code, Refusal};
 
 use crate::message::Encoding;
@@ -14,52 +15,51 @@ use crate::status;
 pub(crate) struct Admitted {
     pub encoding: Encoding,
     pub timeout: Option<Duration>,
-    pub content_type: HeaderValue,
+    pub content_type: Bytes,
 }
 
 /// A request that is no gRPC; the HTTP status says so too.
 #[derive(Debug)]
 pub(crate) struct Turned {
-    pub status: StatusCode,
-    pub content_type: HeaderValue,
+    pub status: u16,
+    pub content_type: Bytes,
     pub refusal: Refusal,
 }
 
-const GRPC: &str = "application/grpc";
+const GRPC: &[u8] = b"application/grpc";
 
 /// Judges a request's headers. A call whose `grpc-encoding` is unknown is refused in the normal
 /// way, with HTTP status 200.
-pub(crate) fn admit(head: &request::Parts) -> Result<Admitted, Turned> {
-    let Some(content_type) = answer_type(&head.headers) else {
-        let found = head.headers.get("content-type").map_or(&b""[..], HeaderValue::as_bytes);
+pub(crate) fn admit(head: &Head) -> Result<Admitted, Turned> {
+    let fields = &head.fields;
+    let Some(content_type) = answer_type(fields) else {
+        let found = fields.get("content-type").map_or(&b""[..], |value| value);
         let text = format!("invalid gRPC request content-type {}", quoted(found));
         let refusal = Refusal::Other(Code::InvalidArgument, text.into());
-        let content_type = HeaderValue::from_static(GRPC);
-        return Err(Turned { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, content_type, refusal });
+        return Err(Turned { status: 415, content_type: Bytes::from_static(GRPC), refusal });
     };
-    let turned = |status, content_type: &HeaderValue, text: String| Turned {
+    let turned = |status, content_type: &Bytes, text: String| Turned {
         status,
         content_type: content_type.clone(),
         refusal: Refusal::Other(Code::Internal, text.into()),
     };
-    let timeout = match head.headers.get("grpc-timeout") {
+    let timeout = match fields.get("grpc-timeout") {
         None => None,
-        Some(value) => Some(status::parse_timeout(value.as_bytes()).map_err(|error| {
-            let text = format!("malformed grpc-timeout: {error}");
-            turned(StatusCode::BAD_REQUEST, &content_type, text)
+        Some(value) => Some(status::parse_timeout(value).map_err(|error| {
+            turned(400, &content_type, format!("malformed grpc-timeout: {error}"))
         })?),
     };
-    if head.uri.authority().is_none() && !head.headers.contains_key("host") {
+    if head.authority.is_none() && fields.get("host").is_none() {
         let text = "no host or :authority header present".to_owned();
-        return Err(turned(StatusCode::BAD_REQUEST, &content_type, text));
+        return Err(turned(400, &content_type, text));
     }
-    if head.method != Verb::POST {
-        let verb = &head.method;
+    if head.method != "POST" {
+        let verb = String::from_utf8_lossy(&head.method);
         let text = format!("Received a HEADERS frame with :method \"{verb}\" which should be POST");
-        return Err(turned(StatusCode::METHOD_NOT_ALLOWED, &content_type, text));
+        return Err(turned(405, &content_type, text));
     }
-    let encoding = encoding(&head.headers).map_err(|refusal| Turned {
-        status: StatusCode::OK,
+    let encoding = encoding(fields).map_err(|refusal| Turned {
+        status: 200,
         content_type: content_type.clone(),
         refusal,
     })?;
@@ -74,26 +74,26 @@ impl Admitted {
 }
 
 /// The content type to answer with: the one asked for, in lower case. `None` if it is not gRPC's.
-fn answer_type(headers: &HeaderMap) -> Option<HeaderValue> {
-    let found = headers.get("content-type")?;
+fn answer_type(fields: &Fields) -> Option<Bytes> {
+    let found = fields.get("content-type")?;
     if found == GRPC {
-        return Some(HeaderValue::from_static(GRPC));
+        return Some(Bytes::from_static(GRPC));
     }
-    let lower = found.as_bytes().to_ascii_lowercase();
-    let subtype = match lower.strip_prefix(GRPC.as_bytes())? {
+    let lower = found.to_ascii_lowercase();
+    let subtype = match lower.strip_prefix(GRPC)? {
         [] => &[][..],
         [b'+' | b';', subtype @ ..] => subtype,
         _ => return None,
     };
     if subtype.is_empty() {
-        return Some(HeaderValue::from_static(GRPC));
+        return Some(Bytes::from_static(GRPC));
     }
-    HeaderValue::from_bytes(&[GRPC.as_bytes(), b"+", subtype].concat()).ok()
+    Some([GRPC, b"+", subtype].concat().into())
 }
 
-fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
-    let Some(value) = headers.get("grpc-encoding") else { return Ok(Encoding::Identity) };
-    match value.as_bytes() {
+fn encoding(fields: &Fields) -> Result<Encoding, Refusal> {
+    let Some(value) = fields.get("grpc-encoding") else { return Ok(Encoding::Identity) };
+    match &value[..] {
         b"" | b"identity" => Ok(Encoding::Identity),
         b"gzip" => Ok(Encoding::Gzip),
         other => {
@@ -111,26 +111,39 @@ fn quoted(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Request;
+    use http2::Field;
 
     #[track_caller]
-    fn admitted(headers: &[(&str, &str)]) -> Admitted {
+    fn admitted(headers: &[(&'static str, &'static str)]) -> Admitted {
         match judge("POST", headers) {
             Ok(admitted) => admitted,
             Err(turned) => panic!("{turned:?}"),
         }
     }
 
-    fn judge(verb: &str, headers: &[(&str, &str)]) -> Result<Admitted, Turned> {
-        let mut request = Request::builder().method(verb).uri("http://host/pkg.Echo/Once");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        admit(&request.body(()).expect("well-formed").into_parts().0)
+    fn judge(
+        verb: &'static str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<Admitted, Turned> {
+        let pseudo = [
+            (":method", verb),
+            (":scheme", "http"),
+            (":authority", "host"),
+            (":path", "/pkg.Echo/Once"),
+        ];
+        let fields = pseudo.iter().chain(headers);
+        let fields = fields.map(|(name, value)| Field::from_static(name, value)).collect();
+        admit(&Head::new(fields).expect("well-formed"))
     }
 
     #[track_caller]
-    fn turned(verb: &str, headers: &[(&str, &str)], status: u16, code: Code, text: &str) {
+    fn turned(
+        verb: &'static str,
+        headers: &[(&'static str, &'static str)],
+        status: u16,
+        code: Code,
+        text: &str,
+    ) {
         let Err(turned) = judge(verb, headers) else { panic!("it was admitted") };
         assert_eq!(turned.status, status);
         assert_eq!((turned.refusal.code(), turned.refusal.message()), (code, text));
@@ -140,9 +153,9 @@ mod tests {
 
     #[test]
     fn whatever_subtype_is_asked_for_is_echoed() {
-        let echoed = |asked: &str| {
+        let echoed = |asked: &'static str| {
             let admitted = admitted(&[("content-type", asked)]);
-            admitted.content_type.to_str().expect("text").to_owned()
+            String::from_utf8(admitted.content_type.to_vec()).expect("text")
         };
         assert_eq!(echoed("application/grpc"), "application/grpc");
         assert_eq!(echoed("application/grpc+Proto"), "application/grpc+proto");

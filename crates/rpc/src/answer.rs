@@ -5,11 +5,11 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, request};
+use http2::{Field, Head};
 use tokio::sync::watch;
 use types::{Code, Refusal};
 
@@ -17,63 +17,52 @@ use crate::admission::{Admitted, Turned, admit};
 use crate::call::Call;
 use crate::engine::{Answer, RequestBody};
 use crate::gate::{Gate, Held};
-use crate::message::{Assembler, Encoding, compressed};
+use crate::message::{Encoding, compressed};
 use crate::reply::PREFIX_BYTES;
+use crate::requests::Requests;
 use crate::router::{Handler, Route};
 use crate::server::{Phase, Shared, reached};
-use crate::stream::{Gone, Inbound, Outlet, Sink, Source};
-use crate::wire::Wire;
+use crate::stream::{Gone, Inbound, Outlet, Sink};
 use crate::{Ended, LocalFuture, Method, Peer, status};
 
 /// What the calls of one connection share.
 pub(crate) struct Hub {
     pub shared: Shared,
-    pub wire: Wire,
     peer: Arc<Peer>,
     phase: watch::Receiver<Phase>,
     /// Answers that wait for the client's window.
     unsent: Rc<Gate>,
     /// Requests that are not complete.
-    partial: Rc<Gate>,
+    pub partial: Rc<Gate>,
 }
 
 impl Hub {
-    pub fn new(
-        shared: Shared,
-        peer: Arc<Peer>,
-        phase: watch::Receiver<Phase>,
-        wire: Wire,
-    ) -> Rc<Hub> {
+    pub fn new(shared: Shared, peer: Arc<Peer>, phase: watch::Receiver<Phase>) -> Rc<Hub> {
         let limits = &shared.limits;
         let unsent = Gate::new(limits.unsent_replies_bytes_max, shared.unsent.clone());
         let partial = Gate::new(limits.partial_messages_bytes_max, shared.partial.clone());
-        Rc::new(Hub { shared, wire, peer, phase, unsent, partial })
+        Rc::new(Hub { shared, peer, phase, unsent, partial })
     }
 }
 
 /// Answers one call. Dropping it is how a call is canceled.
-pub(crate) async fn answer(
-    hub: Rc<Hub>,
-    mut head: request::Parts,
-    body: RequestBody,
-    mut answer: Answer,
-) {
-    let _open = Open::new(&hub.wire);
+pub(crate) async fn answer(hub: Rc<Hub>, head: Rc<Head>, body: RequestBody, mut answer: Answer) {
     let admitted = match admit(&head) {
         Ok(admitted) => admitted,
-        Err(turned) => return turn_away(&hub, &mut answer, turned),
+        Err(turned) => return turn_away(&mut answer, turned),
     };
     hub.unsent.pass().await;
-    let Some(route) = hub.shared.router.route(head.uri.path()) else {
+    let path = String::from_utf8_lossy(&head.path);
+    let Some(route) = hub.shared.router.route(&path) else {
         let Admitted { content_type, .. } = admitted;
-        let refusal = hub.shared.router.unknown(head.uri.path());
-        let turned = Turned { status: StatusCode::OK, content_type, refusal };
-        return turn_away(&hub, &mut answer, turned);
+        let refusal = hub.shared.router.unknown(&path);
+        let turned = Turned { status: 200, content_type, refusal };
+        return turn_away(&mut answer, turned);
     };
     let requests = Requests::new(&hub, body, admitted.encoding);
     let call = Call {
         method: route.method,
-        metadata: std::mem::take(&mut head.headers),
+        metadata: head.fields.clone(),
         peer: hub.peer.clone(),
         deadline: admitted.deadline(),
         unsent: Some(hub.unsent.clone()),
@@ -85,22 +74,6 @@ pub(crate) async fn answer(
         _ => stream(&mut record, route, call, requests, answer, admitted).await,
     };
     record.handled(Code::Canceled);
-}
-
-/// Counts an open call, however it ends.
-struct Open(Wire);
-
-impl Open {
-    fn new(wire: &Wire) -> Open {
-        wire.call_opened();
-        Open(wire.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.call_closed();
-    }
 }
 
 /// Tells the observer that a call began and, once, how it ended.
@@ -141,34 +114,50 @@ impl Drop for Record<'_> {
     }
 }
 
-fn turn_away(hub: &Hub, answer: &mut Answer, turned: Turned) {
-    hub.wire.answered();
-    let mut response = headers(turned.content_type, Encoding::Identity);
-    *response.status_mut() = turned.status;
-    status::write_status(response.headers_mut(), &Err(turned.refusal));
-    let _ = answer.end_at_once(response);
+fn turn_away(answer: &mut Answer, turned: Turned) {
+    let [code, message] = status::trailers(&Err(turned.refusal));
+    let _ = answer.end_at_once(turned.status, &[content_type(turned.content_type), code, message]);
 }
 
-fn headers(content_type: HeaderValue, encoding: Encoding) -> Response<()> {
-    let mut response = Response::new(());
-    response.headers_mut().insert("content-type", content_type);
-    if encoding == Encoding::Gzip {
-        response.headers_mut().insert("grpc-encoding", HeaderValue::from_static("gzip"));
+fn content_type(value: Bytes) -> Field {
+    Field { name: Bytes::from_static(b"content-type"), value }
+}
+
+const GZIP: Field = Field::from_static("grpc-encoding", "gzip");
+
+/// The headers of an answer that nothing was sent of.
+struct Opening {
+    content_type: Field,
+    encoding: Encoding,
+}
+
+impl Opening {
+    fn new(admitted: Admitted) -> Opening {
+        Opening { content_type: content_type(admitted.content_type), encoding: admitted.encoding }
     }
-    response
+
+    fn send(self, answer: &mut Answer) -> Result<(), Gone> {
+        match self.encoding {
+            Encoding::Identity => answer.start(&[self.content_type]),
+            Encoding::Gzip => answer.start(&[self.content_type, GZIP]),
+        }
+    }
 }
 
 /// Ends a call. Without headers sent before, they and the trailers are one.
 fn end(
     answer: &mut Answer,
-    unsent_headers: Option<Response<()>>,
+    unsent: Option<Opening>,
     outcome: &Result<(), Refusal>,
 ) -> Result<(), Gone> {
-    match unsent_headers {
-        None => answer.end(status::trailers(outcome)),
-        Some(mut response) => {
-            status::write_status(response.headers_mut(), outcome);
-            answer.end_at_once(response)
+    let [code, message] = status::trailers(outcome);
+    match unsent {
+        None => answer.end(&[code, message]),
+        Some(Opening { content_type, encoding: Encoding::Identity }) => {
+            answer.end_at_once(200, &[content_type, code, message])
+        }
+        Some(Opening { content_type, encoding: Encoding::Gzip }) => {
+            answer.end_at_once(200, &[content_type, GZIP, code, message])
         }
     }
 }
@@ -196,16 +185,16 @@ async fn unary(
         handler(call, message).await
     };
     let outcome = attend(pin!(work), |cx| answer.poll_gone(cx), deadline, None).await?;
-    hub.wire.answered();
-    let headers = headers(admitted.content_type, admitted.encoding);
+    let encoding = admitted.encoding;
+    let opening = Opening::new(admitted);
     match outcome {
         Ok(frame) => {
             record.response_bytes = frame.len() - PREFIX_BYTES;
             record.hub.shared.observer.sent(&route.method, record.response_bytes);
             record.handled(Code::Ok);
-            answer.start(headers)?;
-            let frame = admitted.encoding.of(frame);
-            if hub.unsent.is_shut() && answer.window(frame.len()) < frame.len() {
+            opening.send(&mut answer)?;
+            let frame = encoding.of(frame);
+            if hub.unsent.is_shut() && answer.window() < frame.len() {
                 return end(&mut answer, None, &Err(too_much_unread()));
             }
             send_whole(hub, &mut answer, frame).await?;
@@ -213,7 +202,7 @@ async fn unary(
         }
         Err(refusal) => {
             record.handled(refusal.code());
-            end(&mut answer, Some(headers), &Err(refusal))
+            end(&mut answer, Some(opening), &Err(refusal))
         }
     }
 }
@@ -228,7 +217,7 @@ pub(crate) fn too_much_unread() -> Refusal {
 async fn send_whole(hub: &Hub, answer: &mut Answer, mut frame: Bytes) -> Result<(), Gone> {
     let mut held: Option<Held> = None;
     loop {
-        let window = answer.window(frame.len());
+        let window = answer.window();
         if frame.len() <= window {
             return answer.send(frame);
         }
@@ -299,16 +288,9 @@ async fn stream(
     answer: Answer,
     admitted: Admitted,
 ) -> Result<(), Gone> {
-    let Admitted { content_type, encoding, .. } = admitted;
-    let outlet = Rc::new(RefCell::new(StreamOutlet {
-        wire: record.hub.wire.clone(),
-        answer,
-        encoding,
-        unsent_headers: Some(headers(content_type, encoding)),
-        waiting: None,
-        driver: Waker::noop().clone(),
-        driving: false,
-    }));
+    let encoding = admitted.encoding;
+    let unsent = Some(Opening::new(admitted));
+    let outlet = Rc::new(RefCell::new(StreamOutlet { answer, encoding, unsent }));
     let observer = record.hub.shared.observer.clone();
     let sink = Sink { outlet: outlet.clone(), method: route.method, observer: observer.clone() };
     let deadline = call.deadline;
@@ -330,68 +312,32 @@ async fn stream(
     };
     let mut phase = record.hub.phase.clone();
     let stopped = Box::pin(async move { reached(&mut phase, Phase::Draining).await });
-    let mut work = pin!(work);
-    let driven = poll_fn(|cx| {
-        outlet.borrow_mut().driving = true;
-        let progress = work.as_mut().poll(cx);
-        outlet.borrow_mut().driving = false;
-        progress
-    });
-    let poll_gone = |cx: &mut Context<'_>| outlet.borrow_mut().drive(cx);
-    let outcome = attend(pin!(driven), poll_gone, deadline, Some(stopped)).await?;
+    let poll_gone = |cx: &mut Context<'_>| outlet.borrow_mut().answer.poll_gone(cx);
+    let outcome = attend(pin!(work), poll_gone, deadline, Some(stopped)).await?;
     record.handled(outcome.as_ref().err().map_or(Code::Ok, Refusal::code));
-    record.hub.wire.answered();
     let mut outlet = outlet.borrow_mut();
-    let unsent_headers = outlet.unsent_headers.take();
-    end(&mut outlet.answer, unsent_headers, &outcome)
+    let unsent = outlet.unsent.take();
+    end(&mut outlet.answer, unsent, &outcome)
 }
 
 /// Where a stream's [`Sink`] leads.
-///
-/// The engine wakes one task per stream, and that is the one that drives the call. A sink that was
-/// handed to another task leaves its waker here, and the driver passes the wake on.
 struct StreamOutlet {
-    wire: Wire,
     answer: Answer,
     encoding: Encoding,
-    unsent_headers: Option<Response<()>>,
-    waiting: Option<Waker>,
-    driver: Waker,
-    driving: bool,
-}
-
-impl StreamOutlet {
-    /// Wakes a sink that waits for room. Ready when the client has gone.
-    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.driver.clone_from(cx.waker());
-        if self.waiting.is_some() && self.answer.is_started() {
-            while let Poll::Ready(room) = self.answer.poll_window(cx) {
-                if room.is_err() || 0 < self.answer.window(1) {
-                    self.waiting.take().into_iter().for_each(Waker::wake);
-                    break;
-                }
-            }
-        }
-        self.answer.poll_gone(cx)
-    }
+    unsent: Option<Opening>,
 }
 
 impl Outlet for StreamOutlet {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        if !self.answer.is_started() || 0 < self.answer.window(1) {
+        if !self.answer.is_started() {
             return Poll::Ready(Ok(()));
         }
-        self.waiting = Some(cx.waker().clone());
-        if !self.driving {
-            self.driver.wake_by_ref();
-        }
-        Poll::Pending
+        self.answer.poll_window(cx)
     }
 
     fn push(&mut self, frame: Bytes) -> Result<(), Gone> {
-        self.wire.answered();
-        if let Some(headers) = self.unsent_headers.take() {
-            self.answer.start(headers)?;
+        if let Some(opening) = self.unsent.take() {
+            opening.send(&mut self.answer)?;
         }
         self.answer.send(self.encoding.of(frame))
     }
@@ -409,78 +355,5 @@ impl Encoding {
             Encoding::Identity => frame,
             Encoding::Gzip => compressed(frame),
         }
-    }
-}
-
-/// The messages of a request.
-struct Requests {
-    body: RequestBody,
-    assembler: Assembler,
-    partial: Held,
-    bytes_max: usize,
-    ended: bool,
-}
-
-impl Requests {
-    fn new(hub: &Hub, body: RequestBody, encoding: Encoding) -> Requests {
-        let limits = &hub.shared.limits;
-        Requests {
-            body,
-            assembler: Assembler::new(limits.message_bytes_max, encoding),
-            partial: hub.partial.hold(0),
-            bytes_max: limits.partial_messages_bytes_max,
-            ended: false,
-        }
-    }
-
-    /// The only message of a call whose requests are no stream. `cut` is the code for one that
-    /// ends too early.
-    async fn first(&mut self, cut: Code) -> Result<Option<Bytes>, Refusal> {
-        poll_fn(|cx| self.poll_message(cx, cut)).await
-    }
-
-    fn poll_message(
-        &mut self,
-        cx: &mut Context<'_>,
-        cut: Code,
-    ) -> Poll<Result<Option<Bytes>, Refusal>> {
-        while !self.ended {
-            match self.assembler.next() {
-                Ok(None) => {}
-                message => {
-                    self.ended = message.is_err();
-                    return Poll::Ready(message);
-                }
-            }
-            self.partial.set(self.assembler.partial_bytes());
-            if self.partial.is_too_much() {
-                self.ended = true;
-                let text = format!("grpc: unfinished messages larger than max {}", self.bytes_max);
-                return Poll::Ready(Err(Refusal::Other(Code::ResourceExhausted, text.into())));
-            }
-            match std::task::ready!(self.body.poll_chunk(cx)) {
-                Some(Ok(chunk)) => self.assembler.push(chunk),
-                Some(Err(gone)) => {
-                    self.ended = true;
-                    return Poll::Ready(Err(gone.into()));
-                }
-                None => {
-                    self.ended = true;
-                    if !self.assembler.is_between_messages() {
-                        // Go reads a prefix that is cut short as none at all.
-                        let cut_prefix = self.assembler.partial_bytes() < PREFIX_BYTES;
-                        let text = if cut_prefix { "EOF" } else { "unexpected EOF" }.into();
-                        return Poll::Ready(Err(Refusal::Other(cut, text)));
-                    }
-                }
-            }
-        }
-        Poll::Ready(Ok(None))
-    }
-}
-
-impl Source for Requests {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
-        self.poll_message(cx, Code::Internal)
     }
 }

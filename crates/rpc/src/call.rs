@@ -6,15 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::HeaderMap;
 use types::Refusal;
 
 use crate::Method;
 use crate::answer::too_much_unread;
 use crate::gate::Gate;
 
-/// The request's headers, pseudo headers and gRPC's own included.
-pub type Metadata = HeaderMap;
+/// The request's headers, gRPC's own included.
+pub use http2::Fields as Metadata;
 
 /// One call: its method, who makes it, until when, and with which metadata.
 ///
@@ -22,7 +21,7 @@ pub type Metadata = HeaderMap;
 #[derive(Clone, Debug)]
 pub struct Call {
     pub(crate) method: Method,
-    pub(crate) metadata: Metadata,
+    pub(crate) metadata: Rc<Metadata>,
     pub(crate) peer: Arc<Peer>,
     pub(crate) deadline: Option<Instant>,
     /// Answers this client has not read; `None` inside the process.
@@ -37,7 +36,7 @@ impl Call {
         peer: Arc<Peer>,
         deadline: Option<Instant>,
     ) -> Call {
-        Call { method, metadata, peer, deadline, unsent: None }
+        Call { method, metadata: Rc::new(metadata), peer, deadline, unsent: None }
     }
 
     /// Whether [`Call::room`] would not wait.
@@ -88,14 +87,14 @@ impl Call {
 
     /// The first value of a metadata key, which may be any bytes.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.metadata.get(name).map(|value| value.as_bytes())
+        self.metadata.get(name).map(|value| &value[..])
     }
 
     /// The auth token: `token`, else `authorization` with or without `Bearer `. `None` for a token
     /// that is not text, which no token ever is.
     pub fn token(&self) -> Option<&str> {
         let raw = self.metadata.get("token").or_else(|| self.metadata.get("authorization"))?;
-        let text = std::str::from_utf8(raw.as_bytes()).ok()?;
+        let text = std::str::from_utf8(raw).ok()?;
         Some(text.strip_prefix("Bearer ").unwrap_or(text))
     }
 
@@ -117,7 +116,7 @@ impl Call {
     /// Whether the call came through the JSON gateway; a certificate then says nothing about the
     /// user.
     pub fn is_from_gateway(&self) -> bool {
-        self.metadata.contains_key("grpcgateway-accept")
+        self.metadata.get("grpcgateway-accept").is_some()
     }
 }
 

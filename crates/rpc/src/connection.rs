@@ -11,7 +11,6 @@ use tokio::time::timeout;
 use crate::http1::{Rewound, serve_http1};
 use crate::listen::{Handshake, Protocols, Stream, Tls};
 use crate::server::{Handed, Phase, Shared, reached};
-use crate::wire::Wire;
 use crate::{Peer, PeerAddress, engine};
 
 /// What every HTTP/2 client says first.
@@ -46,8 +45,7 @@ pub(crate) async fn serve_connection(
     shared.observer.connected(&peer);
     match (protocol, &shared.http) {
         (Protocol::Http2, _) => {
-            let wire = Wire::new(stream, unread, shared.limits.keepalive_min_time);
-            engine::serve(wire, shared.clone(), peer.clone(), phase).await;
+            engine::serve(stream, unread, shared.clone(), peer.clone(), phase).await;
         }
         (Protocol::Http1, Some(http)) => {
             let stream = Rewound { unread, stream };

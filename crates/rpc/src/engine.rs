@@ -1,126 +1,154 @@
-//! HTTP/2: the only file that names the engine.
+//! HTTP/2: who drives a connection, and the two ends of a call on it.
 //!
 //! One task drives the connection. Each call's future is polled once where it was accepted, and
 //! only if it has to wait becomes a task of its own: most reads never do. Answers gather in the
-//! engine and the [`Wire`] and leave once per turn of the loop.
-//!
-//! To exchange the engine, write [`serve`], [`RequestBody`] and [`Answer`] anew.
+//! [`Wire`] and leave once per turn of the loop.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::server::{Connection, SendResponse};
-use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
-use http::{HeaderMap, Request, Response};
+use http2::{Field, Reason};
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::answer::{Hub, answer};
+use crate::listen::Stream;
 use crate::server::{Phase, Shared, reached};
 use crate::stream::Gone;
-use crate::wire::Wire;
+use crate::wire::{Begun, Wire};
 use crate::{Limits, Peer};
+
+/// Reads from one connection until others of its thread have a turn.
+const READS_PER_TURN: usize = 4;
+
+/// A client that was told to go away may finish its sentence, for so long and so many bytes. Hanging up on it
+/// at once would take from it what it was told.
+const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL_BYTES: usize = 4 * 1024 * 1024;
 
 /// Serves a connection until it ends, for whatever reason: it tells nobody, because a client may
 /// come and go as it likes.
 pub(crate) async fn serve(
-    wire: Wire,
+    stream: Box<dyn Stream>,
+    unread: Bytes,
     shared: Shared,
     peer: Arc<Peer>,
     mut phase: watch::Receiver<Phase>,
 ) {
     let limits = shared.limits.clone();
-    let hub = Hub::new(shared, peer, phase.clone(), wire.clone());
-    let Ok(Ok(mut connection)) = timeout(limits.handshake_timeout, handshake(&wire, &limits)).await
-    else {
-        return;
-    };
-    let pinger = connection.ping_pong().expect("it is asked for once");
-    let mut alive = std::pin::pin!(keep_alive(pinger, wire.clone(), limits));
+    let wire = Wire::new(stream, &unread, &limits);
+    let hub = Hub::new(shared, peer, phase.clone());
+    let _abandoned = Abandoned(wire.clone());
+    let mut alive = std::pin::pin!(keep_alive(wire.clone(), limits.clone()));
+    let mut greeting = std::pin::pin!(sleep(limits.handshake_timeout));
+    let mut greeted = false;
     let mut awaited = Phase::Draining;
     loop {
         tokio::select! {
             biased;
-            () = poll_fn(|cx| turn(&mut connection, &hub, cx)) => return,
+            ended = poll_fn(|cx| turn(&wire, &hub, cx)) => {
+                if ended.is_ok() {
+                    let _ = timeout(FAREWELL, part(&wire)).await;
+                }
+                return;
+            }
             () = reached(&mut phase, awaited) => {
                 if awaited == Phase::Closed {
                     return;
                 }
-                connection.graceful_shutdown();
+                wire.with(|http| http.drain());
                 awaited = Phase::Closed;
             }
             () = &mut alive => return,
+            () = &mut greeting, if !greeted => {
+                greeted = wire.with(|http| http.is_established());
+                if !greeted {
+                    return;
+                }
+            }
         }
     }
 }
 
-async fn handshake(wire: &Wire, limits: &Limits) -> Result<Connection<Wire, Bytes>, h2::Error> {
-    let mut builder = h2::server::Builder::new();
-    builder
-        .initial_window_size(limits.stream_window_bytes)
-        .initial_connection_window_size(limits.connection_window_bytes)
-        .max_header_list_size(limits.header_list_bytes_max)
-        .max_pending_accept_reset_streams(limits.early_resets_max)
-        .max_send_buffer_size(limits.stream_send_bytes_max);
-    if limits.concurrent_streams_max != u32::MAX {
-        builder.max_concurrent_streams(limits.concurrent_streams_max);
+/// Tells all calls of a connection that it has ended, however it ended.
+struct Abandoned(Wire);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
-    let mut handshake = builder.handshake(wire.clone());
-    poll_fn(|cx| {
-        let done = Pin::new(&mut handshake).poll(cx);
-        // A socket that fails to send will fail to read as well.
-        let _ = wire.poll_send(cx);
-        done
-    })
-    .await
 }
 
 /// One turn: read what is there, begin the calls in it, send what was answered. Ready when the
-/// connection has ended.
-fn turn(connection: &mut Connection<Wire, Bytes>, hub: &Rc<Hub>, cx: &mut Context<'_>) -> Poll<()> {
-    loop {
-        match hub.wire.poll_unblocked(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => return Poll::Ready(()),
-            Poll::Pending => return Poll::Pending,
+/// connection has ended, well if the client should be left to hear it.
+fn turn(wire: &Wire, hub: &Rc<Hub>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    wire.turn_begins();
+    begin_calls(wire, hub, cx);
+    for read in 1.. {
+        if wire.with(|http| http.is_failed()) {
+            return Poll::Ready(Ok(()));
         }
-        match connection.poll_accept(cx) {
-            Poll::Ready(Some(Ok((request, respond)))) => begin(hub, request, respond, cx),
-            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+        match wire.poll_receive(cx) {
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => begin_calls(wire, hub, cx),
             Poll::Pending => break,
         }
+        if read == READS_PER_TURN {
+            cx.waker().wake_by_ref();
+            break;
+        }
     }
-    match hub.wire.poll_send(cx) {
-        Poll::Ready(Err(_)) => Poll::Ready(()),
-        _ => Poll::Pending,
+    loop {
+        let unserved = wire.with(|http| http.pump());
+        begin_calls(wire, hub, cx);
+        match wire.poll_send(cx) {
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) if unserved => cx.waker().wake_by_ref(),
+            // What was held is sent; more of it may fit now.
+            Poll::Ready(Ok(())) if wire.with(|http| http.holds_more()) => continue,
+            _ => {}
+        }
+        break;
+    }
+    if wire.with(|http| http.is_failed() || http.is_drained()) {
+        return Poll::Ready(Ok(()));
+    }
+    wire.turn_ends(cx);
+    Poll::Pending
+}
+
+/// Begins the calls that have come, and wakes the others.
+fn begin_calls(wire: &Wire, hub: &Rc<Hub>, cx: &mut Context<'_>) {
+    while let Begun::Call(id, head) = wire.next() {
+        let body = RequestBody { wire: wire.clone(), id, unreleased: 0 };
+        let sender = Answer { wire: wire.clone(), id, is_started: false, is_done: false };
+        let mut call = Box::pin(answer(hub.clone(), head, body, sender));
+        if call.as_mut().poll(cx).is_pending() {
+            tokio::task::spawn_local(call);
+        }
     }
 }
 
-fn begin(
-    hub: &Rc<Hub>,
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    cx: &mut Context<'_>,
-) {
-    if hub.wire.calls_open() >= hub.shared.limits.streams_per_connection_max {
-        respond.send_reset(Reason::REFUSED_STREAM);
-        return;
+/// Sends what is left, says that nothing follows, and hears the client out.
+async fn part(wire: &Wire) -> io::Result<()> {
+    poll_fn(|cx| wire.poll_shutdown(cx)).await?;
+    let mut heard = 0;
+    while heard < FAREWELL_BYTES {
+        match poll_fn(|cx| wire.poll_discard(cx)).await? {
+            0 => break,
+            bytes => heard += bytes,
+        }
     }
-    let (head, body) = request.into_parts();
-    let body = RequestBody { stream: body, unreleased: 0 };
-    let mut call = Box::pin(answer(hub.clone(), head, body, Answer { respond, stream: None }));
-    if call.as_mut().poll(cx).is_pending() {
-        tokio::task::spawn_local(call);
-    }
+    Ok(())
 }
 
 /// Pings a silent client; ends when it does not answer.
-async fn keep_alive(mut pinger: PingPong, wire: Wire, limits: Arc<Limits>) {
+async fn keep_alive(wire: Wire, limits: Arc<Limits>) {
     if limits.keepalive_interval.is_zero() {
         return std::future::pending().await;
     }
@@ -130,11 +158,10 @@ async fn keep_alive(mut pinger: PingPong, wire: Wire, limits: Arc<Limits>) {
             sleep_until(due.into()).await;
             continue;
         }
-        if pinger.send_ping(Ping::opaque()).is_err() {
-            return;
-        }
-        let answered = timeout(limits.keepalive_timeout, poll_fn(|cx| pinger.poll_pong(cx))).await;
-        if !matches!(answered, Ok(Ok(_))) {
+        let pinged = Instant::now();
+        wire.with(|http| http.ping());
+        sleep(limits.keepalive_timeout).await;
+        if wire.last_read() < pinged {
             return;
         }
     }
@@ -142,90 +169,93 @@ async fn keep_alive(mut pinger: PingPong, wire: Wire, limits: Arc<Limits>) {
 
 /// The body of a request.
 pub(crate) struct RequestBody {
-    stream: RecvStream,
+    wire: Wire,
+    id: u32,
     /// Bytes handed out that the client has not been told are gone.
     unreleased: usize,
 }
 
 impl RequestBody {
     /// The next piece; `None` at the end. Asking for it says that the piece before is dealt with.
-    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Gone>>> {
-        // The last piece is released by dropping the stream, which saves a call of one frame this.
-        if 0 < self.unreleased {
-            let released = self.stream.flow_control().release_capacity(self.unreleased);
-            self.unreleased = 0;
-            if released.is_err() {
-                return Poll::Ready(Some(Err(Gone)));
-            }
+    pub fn poll_chunk(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Gone>>> {
+        self.release();
+        let chunk = self.wire.poll_body(self.id, cx);
+        if let Poll::Ready(Some(Ok(bytes))) = &chunk {
+            self.unreleased = bytes.len();
         }
-        let chunk = ready!(self.stream.poll_data(cx));
-        Poll::Ready(chunk.map(|chunk| match chunk {
-            Ok(bytes) => {
-                self.unreleased = bytes.len();
-                Ok(bytes)
-            }
-            Err(_) => Err(Gone),
-        }))
+        chunk
+    }
+
+    fn release(&mut self) {
+        if 0 < self.unreleased {
+            self.wire.release(self.id, std::mem::take(&mut self.unreleased));
+        }
     }
 }
 
-/// The sending half of a call.
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// The sending half of a call. Dropping it before the answer's end resets the stream.
 pub(crate) struct Answer {
-    respond: SendResponse<Bytes>,
-    stream: Option<SendStream<Bytes>>,
+    wire: Wire,
+    id: u32,
+    is_started: bool,
+    is_done: bool,
 }
 
 impl Answer {
     /// Sends the headers of an answer that has a body.
-    pub fn start(&mut self, headers: Response<()>) -> Result<(), Gone> {
-        self.stream = Some(self.respond.send_response(headers, false).map_err(|_| Gone)?);
-        Ok(())
+    pub fn start(&mut self, fields: &[Field]) -> Result<(), Gone> {
+        self.is_started = true;
+        self.wire.start(self.id, 200, fields)
     }
 
     /// Whether [`Answer::start`] was called.
     pub fn is_started(&self) -> bool {
-        self.stream.is_some()
+        self.is_started
     }
 
     /// Sends headers that are the whole answer.
-    pub fn end_at_once(&mut self, headers: Response<()>) -> Result<(), Gone> {
-        self.respond.send_response(headers, true).map(drop).map_err(|_| Gone)
+    pub fn end_at_once(&mut self, status: u16, fields: &[Field]) -> Result<(), Gone> {
+        self.is_done = true;
+        self.wire.respond(self.id, status, fields)
     }
 
-    /// Asks for so much of the client's window and tells how much of it we have.
-    pub fn window(&mut self, wanted: usize) -> usize {
-        let stream = self.started();
-        stream.reserve_capacity(wanted);
-        stream.capacity()
+    /// How many bytes the client and the socket take now.
+    pub fn window(&self) -> usize {
+        self.wire.capacity(self.id)
     }
 
-    /// Waits until [`Answer::window`] has grown. Somebody must have asked for more than it was.
-    pub fn poll_window(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        match ready!(self.started().poll_capacity(cx)) {
-            Some(Ok(_)) => Poll::Ready(Ok(())),
-            Some(Err(_)) | None => Poll::Ready(Err(Gone)),
-        }
+    /// Ready when [`Answer::window`] is not nothing.
+    pub fn poll_window(&self, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
+        self.wire.poll_room(self.id, cx)
     }
 
     /// Sends bytes; what does not fit the window waits in memory.
     pub fn send(&mut self, bytes: Bytes) -> Result<(), Gone> {
-        self.started().send_data(bytes, false).map_err(|_| Gone)
+        self.wire.send(self.id, bytes)
     }
 
     /// Ends an answer that was started.
-    pub fn end(&mut self, trailers: HeaderMap) -> Result<(), Gone> {
-        self.started().send_trailers(trailers).map_err(|_| Gone)
+    pub fn end(&mut self, trailers: &[Field]) -> Result<(), Gone> {
+        self.is_done = true;
+        self.wire.finish(self.id, trailers)
     }
 
     /// Ready when the client reset the stream or the connection ended.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.stream {
-            Some(stream) => stream.poll_reset(cx).map(drop),
-            None => self.respond.poll_reset(cx).map(drop),
-        }
+    pub fn poll_gone(&self, cx: &Context<'_>) -> Poll<()> {
+        self.wire.poll_gone(self.id, cx)
     }
+}
 
-    fn started(&mut self) -> &mut SendStream<Bytes> {
-        self.stream.as_mut().expect("the answer was started before")
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.wire.reset(self.id, Reason::CANCEL);
+        }
     }
 }

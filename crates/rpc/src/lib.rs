@@ -46,6 +46,7 @@ mod observer;
 mod outbox;
 mod pings;
 mod reply;
+mod requests;
 mod router;
 mod server;
 mod status;

@@ -2,24 +2,18 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use http2::Field;
 use types::{Code, Refusal};
 
 /// The trailers that end a call. `grpc-message` is always there, as Go sends it, also when empty.
-pub(crate) fn trailers(outcome: &Result<(), Refusal>) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(2);
-    write_status(&mut trailers, outcome);
-    trailers
-}
-
-/// Adds `grpc-status` and `grpc-message`.
-pub(crate) fn write_status(headers: &mut HeaderMap, outcome: &Result<(), Refusal>) {
+pub(crate) fn trailers(outcome: &Result<(), Refusal>) -> [Field; 2] {
     let (code, message) = match outcome {
-        Ok(()) => (Code::Ok, HeaderValue::from_static("")),
+        Ok(()) => (Code::Ok, Bytes::new()),
         Err(refusal) => (refusal.code(), percent_encoded(refusal.message())),
     };
-    headers.insert("grpc-status", HeaderValue::from_static(digits(code)));
-    headers.insert("grpc-message", message);
+    let message = Field { name: Bytes::from_static(b"grpc-message"), value: message };
+    [Field::from_static("grpc-status", digits(code)), message]
 }
 
 fn digits(code: Code) -> &'static str {
@@ -30,7 +24,7 @@ fn digits(code: Code) -> &'static str {
 }
 
 /// Printable ASCII but `%` stands for itself, every other byte is `%XX`.
-fn percent_encoded(message: &str) -> HeaderValue {
+fn percent_encoded(message: &str) -> Bytes {
     let mut out = String::with_capacity(message.len());
     for byte in message.bytes() {
         match byte {
@@ -43,7 +37,7 @@ fn percent_encoded(message: &str) -> HeaderValue {
             _ => out.push(byte as char),
         }
     }
-    HeaderValue::try_from(out).expect("printable ASCII is a header value")
+    out.into()
 }
 
 /// Reads `grpc-timeout`: up to eight digits and a unit.
@@ -82,16 +76,16 @@ mod tests {
 
     #[test]
     fn a_good_outcome_still_carries_an_empty_message() {
-        let trailers = trailers(&Ok(()));
-        assert_eq!(trailers["grpc-status"], "0");
-        assert_eq!(trailers["grpc-message"], "");
+        let [code, message] = trailers(&Ok(()));
+        assert_eq!(code, Field::from_static("grpc-status", "0"));
+        assert_eq!(message, Field::from_static("grpc-message", ""));
     }
 
     #[test]
     fn a_message_is_percent_encoded_byte_by_byte() {
         let refusal = Refusal::unknown("100% \u{e9}\n~");
-        let trailers = trailers(&Err(refusal));
-        assert_eq!(trailers["grpc-message"], "100%25 %C3%A9%0A~");
+        let [_, message] = trailers(&Err(refusal));
+        assert_eq!(message.value, "100%25 %C3%A9%0A~");
     }
 
     #[test]

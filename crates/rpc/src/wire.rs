@@ -1,71 +1,87 @@
-//! The socket under an HTTP/2 connection.
+//! A connection's socket and its protocol, shared by the task that drives them and the calls.
 //!
-//! The engine writes frame by frame, and flushes whenever it likes. Here the frames of one turn of
-//! the event loop gather in one buffer and leave in one system call, which is most of the
-//! difference between 31 and 11 us per call. The connection calls [`Wire::poll_send`] at the end
-//! of each turn; until then a flush only ends a frame.
-//!
-//! When the client does not read, the buffer stops growing at [`GATHER_BYTES`], the engine's writes
-//! wait, and the connection stops reading.
+//! Calls write their answers into the protocol's buffer; the driver sends what one turn of the event
+//! loop gathered in one system call. A call that writes while the driver rests wakes it, once.
 
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
+use http2::{Body, Connection, Event, Fault, Field, Reason};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::Limits;
 use crate::listen::Stream;
-use crate::pings::{FrameWalker, PingPolicy, TOO_MANY_PINGS};
+use crate::pings::PingPolicy;
+use crate::stream::Gone;
 
-/// Gathered bytes at which the socket is written to within a turn.
-const GATHER_BYTES: usize = 64 * 1024;
+/// Bytes read at once. The buffer is the thread's, so a connection at rest holds none.
+const READ_BYTES: usize = 64 * 1024;
 
-/// The socket, shared by the engine and the connection that drives it.
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// A socket and what is spoken on it.
 #[derive(Clone)]
 pub(crate) struct Wire(Rc<RefCell<State>>);
 
 struct State {
     stream: Box<dyn Stream>,
-    /// Read while finding out which protocol this is.
-    unread: Bytes,
-    /// Written by the engine, not yet by the socket.
-    gathered: BytesMut,
-    walker: FrameWalker,
+    http: Connection<Waiting>,
     pings: PingPolicy,
-    calls_open: usize,
-    too_many_pings: bool,
-    /// After this the engine reads an end of file.
-    closing: bool,
     last_read: Instant,
+    /// Woken when there is something to send; taken while it runs.
+    driver: Option<Waker>,
+}
+
+/// Who waits for what on a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    body: Option<Waker>,
+    room: Option<Waker>,
+    gone: Option<Waker>,
+}
+
+impl Waiting {
+    fn wake_all(self) {
+        [self.body, self.room, self.gone].into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+/// What the driver has to do for a client.
+pub(crate) enum Begun {
+    /// A request with these headers.
+    Call(u32, Rc<http2::Head>),
+    /// Nothing more.
+    Nothing,
 }
 
 impl Wire {
-    pub fn new(stream: Box<dyn Stream>, unread: Bytes, ping_min_time: Duration) -> Wire {
+    /// `unread` was read while finding out which protocol this is.
+    pub fn new(stream: Box<dyn Stream>, unread: &[u8], limits: &Limits) -> Wire {
+        let announced = Some(limits.concurrent_streams_max).filter(|streams| *streams != u32::MAX);
+        let streams_max = announced.map_or(usize::MAX, |streams| streams as usize);
+        let mut http = Connection::new(http2::Config {
+            streams_announced: announced,
+            streams_max: streams_max.min(limits.streams_per_connection_max),
+            stream_window_bytes: limits.stream_window_bytes,
+            connection_window_bytes: limits.connection_window_bytes,
+            header_list_bytes_max: limits.header_list_bytes_max,
+            early_resets_max: limits.early_resets_max,
+        });
+        http.receive(unread);
         Wire(Rc::new(RefCell::new(State {
             stream,
-            unread,
-            gathered: BytesMut::new(),
-            walker: FrameWalker::new(),
-            pings: PingPolicy::new(ping_min_time),
-            calls_open: 0,
-            too_many_pings: false,
-            closing: false,
+            http,
+            pings: PingPolicy::new(limits.keepalive_min_time),
             last_read: Instant::now(),
+            driver: None,
         })))
-    }
-
-    /// Hands the socket what was gathered. Ready when all of it is gone.
-    pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.borrow_mut().poll_send(cx)
-    }
-
-    /// Ready unless the client reads so slowly that nothing more should be begun.
-    pub fn poll_unblocked(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.borrow_mut().poll_room(cx)
     }
 
     /// When the client was last heard of.
@@ -73,118 +89,208 @@ impl Wire {
         self.0.borrow().last_read
     }
 
-    /// Headers or data of an answer are on their way.
-    pub fn answered(&self) {
-        self.0.borrow_mut().pings.forgive();
-    }
-
-    /// Calls open on the connection.
-    pub fn calls_open(&self) -> usize {
-        self.0.borrow().calls_open
-    }
-
-    /// One call more.
-    pub fn call_opened(&self) {
-        self.0.borrow_mut().calls_open += 1;
-    }
-
-    /// One call less.
-    pub fn call_closed(&self) {
-        self.0.borrow_mut().calls_open -= 1;
-    }
-}
-
-impl State {
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.gathered.is_empty() {
-            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.gathered))?;
-            if sent == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.gathered.advance(sent);
-        }
-        // An idle connection keeps no buffer: there may be many.
-        self.gathered = BytesMut::new();
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.gathered.len() < GATHER_BYTES {
-            return Poll::Ready(Ok(()));
-        }
-        match self.poll_send(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ if self.gathered.len() < GATHER_BYTES => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
-        }
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.closing {
-            return Poll::Ready(Ok(()));
-        }
-        let before = out.filled().len();
-        if self.unread.is_empty() {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, out))?;
-        } else {
-            let count = self.unread.len().min(out.remaining());
-            out.put_slice(&self.unread.split_to(count));
-        }
-        let now = Instant::now();
-        self.last_read = now;
-        for _ in 0..self.walker.pings_in(&out.filled()[before..]) {
-            self.too_many_pings |= !self.pings.allows(now, self.calls_open > 0);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// The engine flushes only between frames, so here one of our own may go. Whether one went.
-    fn say_farewell(&mut self) -> bool {
-        let now = self.too_many_pings && !self.closing;
-        if now {
-            self.gathered.extend_from_slice(TOO_MANY_PINGS);
-            self.closing = true;
-        }
-        now
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.0.borrow_mut().poll_read(cx, out)
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    /// Asks something of the connection as a whole, and sees to it that it is sent.
+    pub fn with<R>(&self, ask: impl FnOnce(&mut Connection<Waiting>) -> R) -> R {
         let mut state = self.0.borrow_mut();
-        ready!(state.poll_room(cx))?;
-        state.gathered.extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        let answer = ask(&mut state.http);
+        state.nudge();
+        answer
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.0.borrow_mut().say_farewell() {
-            cx.waker().wake_by_ref();
-        }
-        Poll::Ready(Ok(()))
+    /// The driver has begun a turn.
+    pub fn turn_begins(&self) {
+        self.0.borrow_mut().driver = None;
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// The driver rests until it is woken.
+    pub fn turn_ends(&self, cx: &Context<'_>) {
+        let mut state = self.0.borrow_mut();
+        state.driver = Some(cx.waker().clone());
+    }
+
+    /// Reads once. Pending also while the client reads so slowly that nothing more should be begun.
+    pub fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_receive(cx)
+    }
+
+    /// Hands the socket what waits to be sent. Ready when all of it is gone.
+    pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_send(cx)
+    }
+
+    /// Shuts the sending side down, after all that waits.
+    pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.borrow_mut();
         ready!(state.poll_send(cx))?;
         Pin::new(&mut state.stream).poll_shutdown(cx)
     }
 
-    fn is_write_vectored(&self) -> bool {
-        false
+    /// Reads what nobody wants any more. Ready with how much it was.
+    pub fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut state = self.0.borrow_mut();
+        READ.with_borrow_mut(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut state.stream).poll_read(cx, &mut read))?;
+            Poll::Ready(Ok(read.filled().len()))
+        })
+    }
+
+    /// Wakes whoever waits for what has happened, up to the next request.
+    pub fn next(&self) -> Begun {
+        let mut state = self.0.borrow_mut();
+        while let Some(event) = state.http.poll_event() {
+            match event {
+                Event::Request(id, head) => return Begun::Call(id, head),
+                Event::Body(id) => wake(state.http.tag(id).and_then(|tag| tag.body.take())),
+                Event::Room(id) => wake(state.http.tag(id).and_then(|tag| tag.room.take())),
+                Event::Reset(_, tag) => tag.wake_all(),
+                Event::Ping => state.pinged(),
+                Event::Pong => {}
+            }
+        }
+        Begun::Nothing
+    }
+
+    /// The connection has ended: nobody need wait any more.
+    pub fn abandon(&self) {
+        self.0.borrow_mut().http.abandon().into_iter().for_each(Waiting::wake_all);
+    }
+}
+
+/// The same, for one stream of the connection.
+impl Wire {
+    pub fn poll_body(&self, id: u32, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Gone>>> {
+        let mut state = self.0.borrow_mut();
+        match state.http.take_body(id) {
+            Body::Piece(bytes) => Poll::Ready(Some(Ok(bytes))),
+            Body::End => Poll::Ready(None),
+            Body::Gone => Poll::Ready(Some(Err(Gone))),
+            Body::Later => state.wait(id, cx, |waiting| &mut waiting.body),
+        }
+    }
+
+    pub fn release(&self, id: u32, bytes: usize) {
+        self.with(|http| http.release(id, bytes as u32));
+    }
+
+    pub fn start(&self, id: u32, status: u16, fields: &[Field]) -> Result<(), Gone> {
+        self.answer(id, |http| http.start(id, status, fields))
+    }
+
+    pub fn respond(&self, id: u32, status: u16, fields: &[Field]) -> Result<(), Gone> {
+        self.answer(id, |http| http.respond(id, status, fields))
+    }
+
+    pub fn send(&self, id: u32, bytes: Bytes) -> Result<(), Gone> {
+        self.answer(id, |http| http.send(id, bytes))
+    }
+
+    pub fn finish(&self, id: u32, trailers: &[Field]) -> Result<(), Gone> {
+        self.answer(id, |http| http.finish(id, trailers))
+    }
+
+    pub fn reset(&self, id: u32, reason: Reason) {
+        self.with(|http| http.reset(id, reason));
+    }
+
+    pub fn capacity(&self, id: u32) -> usize {
+        self.0.borrow_mut().http.capacity(id).unwrap_or(0)
+    }
+
+    /// Ready when something could be sent.
+    pub fn poll_room(&self, id: u32, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
+        let mut state = self.0.borrow_mut();
+        match state.http.capacity(id) {
+            None => Poll::Ready(Err(Gone)),
+            Some(0) => {
+                state.http.want(id);
+                state.nudge();
+                state.wait(id, cx, |waiting| &mut waiting.room)
+            }
+            Some(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ready when the client reset the stream or the connection ended.
+    pub fn poll_gone(&self, id: u32, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.borrow_mut();
+        match state.http.tag(id) {
+            None => Poll::Ready(()),
+            Some(_) => state.wait(id, cx, |waiting| &mut waiting.gone),
+        }
+    }
+
+    fn answer(&self, id: u32, write: impl FnOnce(&mut Connection<Waiting>)) -> Result<(), Gone> {
+        let mut state = self.0.borrow_mut();
+        state.http.tag(id).ok_or(Gone)?;
+        state.pings.forgive();
+        write(&mut state.http);
+        state.nudge();
+        Ok(())
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    waker.into_iter().for_each(Waker::wake);
+}
+
+impl State {
+    fn nudge(&mut self) {
+        wake(self.driver.take());
+    }
+
+    fn wait<R>(
+        &mut self,
+        id: u32,
+        cx: &Context<'_>,
+        place: impl FnOnce(&mut Waiting) -> &mut Option<Waker>,
+    ) -> Poll<R> {
+        if let Some(waiting) = self.http.tag(id) {
+            match place(waiting) {
+                Some(waker) => waker.clone_from(cx.waker()),
+                nobody => *nobody = Some(cx.waker().clone()),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn pinged(&mut self) {
+        let calls_open = self.http.streams_open() > 0;
+        if !self.pings.allows(self.last_read, calls_open) {
+            // The words that Go clients look for to slow down.
+            self.http.fail(Fault::new(Reason::ENHANCE_YOUR_CALM, "too_many_pings"));
+        }
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.http.has_room()
+            && let Poll::Ready(Err(error)) = self.poll_send(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        if !self.http.has_room() {
+            return Poll::Pending;
+        }
+        READ.with_borrow_mut(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.last_read = Instant::now();
+            self.http.receive(read.filled());
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.http.out().is_empty() {
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, self.http.out()))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.http.advance(sent);
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{call, framed, run, serve, serve_with, until};
 use holdfast_rpc::{
-    Call, Caller, HttpBody, Limits, Listener, Method, Observer, Peer, PeerAddress, Protocols,
-    Running, Server, Socket, SocketOptions, Source, whole,
+    Call, Caller, HttpBody, Limits, Listener, Metadata, Method, Observer, Peer, PeerAddress,
+    Protocols, Running, Server, Socket, SocketOptions, Source, whole,
 };
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use types::{Code, Refusal};
@@ -203,7 +203,7 @@ fn caller() -> (Server, Caller) {
 fn local(caller: &Caller, path: &str) -> Call {
     let method = *caller.method(path).expect("registered");
     let peer = Arc::new(Peer { address: PeerAddress::Unix, identity: None });
-    Call::local(method, HeaderMap::new(), peer, None)
+    Call::local(method, Metadata::default(), peer, None)
 }
 
 /// Requests that are there from the beginning.
@@ -256,7 +256,7 @@ fn a_call_from_inside_keeps_its_deadline() {
         let mut call = local(&caller, "/test.Echo/Stuck");
         call = Call::local(
             *call.method(),
-            HeaderMap::new(),
+            Metadata::default(),
             call.peer().clone(),
             Some(std::time::Instant::now() + Duration::from_millis(20)),
         );

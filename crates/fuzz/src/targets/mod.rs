@@ -2,12 +2,14 @@
 
 mod bolt;
 mod connection;
+mod http2;
 mod request;
 mod store;
 mod wal;
 
 pub(crate) use bolt::bolt;
 pub(crate) use connection::{json, rpc};
+pub(crate) use http2::http2;
 pub(crate) use request::request;
 pub(crate) use store::store;
 pub(crate) use wal::wal;

@@ -1,0 +1,212 @@
+//! What is answered, and in which order it leaves.
+
+use bytes::{Buf, Bytes};
+
+use crate::connection::{Connection, Event, OUT_BYTES_MAX};
+use crate::fault::Reason;
+use crate::frame::{self, flag, kind};
+use crate::head::Field;
+
+/// The longest DATA we send, even to a client that takes longer ones: others wait meanwhile.
+const DATA_BYTES_MAX: usize = 16_384;
+
+impl<T: Default> Connection<T> {
+    /// Bytes that wait to be sent.
+    pub fn out(&self) -> &[u8] {
+        &self.out[self.sent..]
+    }
+
+    /// So many of them were sent.
+    pub fn advance(&mut self, bytes: usize) {
+        self.sent += bytes;
+        debug_assert!(self.sent <= self.out.len());
+        if self.sent < self.out.len() {
+            return;
+        }
+        self.sent = 0;
+        self.out.clear();
+        // An idle connection keeps no buffer: there may be many.
+        if self.streams.len() == 0 || self.out.capacity() > 2 * OUT_BYTES_MAX {
+            self.out = Vec::new();
+        }
+    }
+
+    /// Whether more data may be added to what waits.
+    pub fn has_room(&self) -> bool {
+        self.out().len() < OUT_BYTES_MAX
+    }
+
+    /// Begins an answer. Nothing happens to a stream that has ended.
+    pub fn start(&mut self, id: u32, status: u16, fields: &[Field]) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        stream.started = true;
+        self.header_block(id, Some(status), fields, flag::END_HEADERS);
+    }
+
+    /// Begins an answer and ends it: headers that are all.
+    pub fn respond(&mut self, id: u32, status: u16, fields: &[Field]) {
+        if self.streams.contains(id) {
+            self.header_block(id, Some(status), fields, flag::END_HEADERS | flag::END_STREAM);
+            self.close(id);
+        }
+    }
+
+    /// How many bytes could leave at once; `None` for a stream that has ended.
+    pub fn capacity(&mut self, id: u32) -> Option<usize> {
+        let has_room = self.has_room();
+        let stream = self.streams.get_mut(id)?;
+        if !has_room || !stream.pending.is_empty() {
+            return Some(0);
+        }
+        let window = stream.send_window.min(self.send_window).max(0);
+        Some((window as usize).min(OUT_BYTES_MAX))
+    }
+
+    /// [`Event::Room`] tells when the capacity is no longer nothing.
+    pub fn want(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        stream.wanted = true;
+        if stream.send_window > 0 {
+            self.enqueue(id);
+        }
+    }
+
+    /// Sends bytes of an answer that was started; what exceeds the capacity is held until it fits.
+    pub fn send(&mut self, id: u32, mut bytes: Bytes) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        if stream.pending.is_empty() {
+            while self.write_data(id, &mut bytes) {}
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        let stream = self.streams.get_mut(id).expect("it was just there");
+        stream.pending.push_back(bytes);
+        if stream.send_window > 0 {
+            self.enqueue(id);
+        }
+    }
+
+    /// Ends an answer, after all that is held for it.
+    pub fn finish(&mut self, id: u32, trailers: &[Field]) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        if !stream.pending.is_empty() {
+            stream.trailers = Some(trailers.into());
+            return;
+        }
+        self.header_block(id, None, trailers, flag::END_HEADERS | flag::END_STREAM);
+        self.close(id);
+    }
+
+    /// Ends a stream without an answer.
+    pub fn reset(&mut self, id: u32, reason: Reason) {
+        if self.forget(id).is_some() {
+            frame::rst_stream(&mut self.out, id, reason);
+        }
+    }
+
+    /// Sends what is held and fits, and tells those who wait that there is room, as far as it
+    /// reaches. Call it when [`Connection::has_room`] again and after [`Connection::receive`]. Returns
+    /// whether somebody is left for whom there is room.
+    pub fn pump(&mut self) -> bool {
+        let mut promised = 0;
+        while let Some(&id) = self.queue.front() {
+            if self.send_window <= 0 || self.out().len() + promised >= OUT_BYTES_MAX {
+                return self.send_window > 0 && self.has_room();
+            }
+            self.queue.pop_front();
+            let Some(stream) = self.streams.get_mut(id) else { continue };
+            stream.queued = false;
+            if let Some(mut bytes) = stream.pending.pop_front() {
+                self.write_data(id, &mut bytes);
+                self.held(id, bytes);
+            } else if std::mem::take(&mut stream.wanted) {
+                promised += DATA_BYTES_MAX;
+                self.events.push_back(Event::Room(id));
+            }
+        }
+        false
+    }
+
+    /// Whether [`Connection::pump`] would do something now.
+    pub fn holds_more(&self) -> bool {
+        !self.queue.is_empty() && self.send_window > 0 && self.has_room()
+    }
+
+    /// What is left of a piece that was held goes back to where it was, and the stream into the queue.
+    fn held(&mut self, id: u32, rest: Bytes) {
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        if !rest.is_empty() {
+            stream.pending.push_front(rest);
+        }
+        if stream.pending.is_empty()
+            && let Some(trailers) = stream.trailers.take()
+        {
+            return self.finish(id, &trailers);
+        }
+        if stream.is_waiting() && stream.send_window > 0 {
+            self.enqueue(id);
+        }
+    }
+
+    /// Puts a stream into the queue of those who wait for the connection.
+    pub(crate) fn enqueue(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(id)
+            && !std::mem::replace(&mut stream.queued, true)
+        {
+            self.queue.push_back(id);
+        }
+    }
+
+    /// Writes one frame of these bytes, as far as windows and room allow. Whether more might follow.
+    fn write_data(&mut self, id: u32, bytes: &mut Bytes) -> bool {
+        let has_room = self.has_room();
+        let Some(stream) = self.streams.get_mut(id) else { return false };
+        let window = stream.send_window.min(self.send_window);
+        if bytes.is_empty() || window <= 0 || !has_room {
+            return false;
+        }
+        let len = bytes.len().min(window as usize).min(DATA_BYTES_MAX);
+        stream.send_window -= len as i64;
+        self.send_window -= len as i64;
+        frame::begin(&mut self.out, len, kind::DATA, 0, id);
+        self.out.extend_from_slice(&bytes[..len]);
+        bytes.advance(len);
+        true
+    }
+
+    /// Writes headers or trailers, in more than one frame if the client wants it so.
+    fn header_block(&mut self, id: u32, status: Option<u16>, fields: &[Field], flags: u8) {
+        let at = self.out.len();
+        frame::begin(&mut self.out, 0, kind::HEADERS, flags, id);
+        let from = self.out.len();
+        self.encoder.encode(&mut self.out, status, fields);
+        let len = self.out.len() - from;
+        let len_max = self.peer.payload_bytes_max;
+        if len <= len_max {
+            self.out[at..at + 3].copy_from_slice(&(len as u32).to_be_bytes()[1..]);
+            return;
+        }
+        let block = self.out.split_off(from);
+        self.out.truncate(at);
+        let pieces = block.chunks(len_max);
+        let last = pieces.len() - 1;
+        for (number, piece) in pieces.enumerate() {
+            let kind = if number == 0 { kind::HEADERS } else { kind::CONTINUATION };
+            let ends_stream = if number == 0 { flags & flag::END_STREAM } else { 0 };
+            let ends_headers = if number == last { flag::END_HEADERS } else { 0 };
+            frame::begin(&mut self.out, piece.len(), kind, ends_stream | ends_headers, id);
+            self.out.extend_from_slice(piece);
+        }
+    }
+
+    /// The answer is whole. A client that has not sent all of its request need not go on.
+    fn close(&mut self, id: u32) {
+        self.guard.answered();
+        if let Some(stream) = self.forget(id)
+            && !stream.receive_ended
+        {
+            frame::rst_stream(&mut self.out, id, Reason::NO_ERROR);
+        }
+    }
+}
