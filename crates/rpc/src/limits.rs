@@ -21,8 +21,6 @@ pub struct Limits {
     pub partial_messages_bytes_max: usize,
     /// The same of all connections together, in bytes; above it such calls are refused.
     pub partial_messages_total_bytes_max: usize,
-    /// Answer bytes per stream that may wait for the socket, in bytes.
-    pub stream_send_bytes_max: usize,
     /// Answers per connection that wait for the client's window, in bytes; above it, calls wait
     /// before they begin.
     pub unsent_replies_bytes_max: usize,
@@ -67,7 +65,6 @@ impl Default for Limits {
             connection_window_bytes: 1024 * 1024,
             partial_messages_bytes_max: 32 * 1024 * 1024,
             partial_messages_total_bytes_max: 256 * 1024 * 1024,
-            stream_send_bytes_max: 256 * 1024,
             unsent_replies_bytes_max: 16 * 1024 * 1024,
             unsent_replies_total_bytes_max: 512 * 1024 * 1024,
             early_resets_max: 500,

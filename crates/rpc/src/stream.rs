@@ -58,8 +58,8 @@ pub trait Source {
 
 /// Sends the answers of a stream.
 ///
-/// At most one message waits for the client's HTTP/2 window, and what the window admits waits for
-/// the socket only up to [`crate::Limits::stream_send_bytes_max`].
+/// At most one message waits for the client's HTTP/2 window or for the socket; what the socket has not
+/// taken of all streams of a connection is at most [`http2::OUT_BYTES_MAX`].
 pub struct Sink {
     pub(crate) outlet: Rc<RefCell<dyn Outlet>>,
     pub(crate) method: Method,
