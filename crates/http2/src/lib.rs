@@ -7,7 +7,7 @@
 //! A general engine parses each header block into a map and queues each frame in a structure of its
 //! own. A gRPC client says the same eight headers again and again, and an answer is headers, a message
 //! and trailers. So a block that was just seen is recognized by its bytes, and an answer is written
-//! where it leaves from. That is most of what a call cost before (`docs/decisions/0010-http2.md`).
+//! where it leaves from. That is most of what a call cost before (`docs/decisions/0011-http2.md`).
 //!
 //! Everything a client can make grow is bounded: frames, header blocks, streams, what it may send
 //! before it is read ([`Config`]), what waits to be sent ([`OUT_BYTES_MAX`]), resets and empty frames.

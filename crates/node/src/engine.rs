@@ -16,6 +16,7 @@ use member::{Chore, Engine, EngineEffect, House, Proposal, RequestIds, Stored};
 use mvcc::HashTriple;
 use prost::Message as _;
 use proto::etcdserverpb as pb;
+use proto::raftpb::ConfChange;
 use store::{Bucket, CheckpointDone, Cleaning, StoreError, Synced};
 use tokio::sync::{mpsc, oneshot};
 use types::{Entry, EntryKind, LeaseId};
@@ -108,7 +109,6 @@ pub(crate) struct EngineRef {
 }
 
 /// The way to the engine's thread.
-#[derive(Clone)]
 pub(crate) struct EngineSender {
     sender: Sender<EngineMessage>,
     waiting: Arc<AtomicUsize>,
@@ -166,7 +166,7 @@ impl EngineRef {
                 }
             } else {
                 put_back = message;
-                engine.apply(&entries)
+                engine.apply(&entries).map(|applied| engine.tell_front(applied))
             };
             self.waiting.fetch_sub(groups.max(1), Ordering::AcqRel);
             if let Err(fault) = handled {
@@ -205,25 +205,32 @@ const ENTRIES_QUICK_MAX: usize = 4;
 /// The front's way to the engine.
 pub(crate) struct EngineDoor {
     pub(crate) engine: Arc<EngineRef>,
-    pub(crate) sender: EngineSender,
+    pub(crate) shared: Arc<Shared>,
 }
+
+/// The last entry applied, and the configuration changes among those that were.
+pub(crate) type Applied = (u64, Vec<Option<ConfChange>>);
 
 impl EngineDoor {
     /// Has entries applied, in the order they are handed in: here if there are few, each is a put, and the
     /// engine is idle with nothing ahead of them; else by its thread. So a put does not overtake a watch that
     /// was asked for before it.
-    pub(crate) fn apply(&self, entries: Vec<Entry>) {
+    ///
+    /// What the front is to be told of it now; nothing if the thread will tell it.
+    pub(crate) fn apply(&self, entries: Vec<Entry>) -> Option<Applied> {
         let quick = entries.len() <= ENTRIES_QUICK_MAX && entries.iter().all(is_put);
         if quick
             && self.engine.waiting.load(Ordering::Acquire) == 0
             && let Some(mut engine) = self.engine.now()
         {
-            if let Err(fault) = engine.apply(&entries) {
+            let applied = engine.apply(&entries);
+            return applied.unwrap_or_else(|fault| {
                 engine.fatal(&fault);
-            }
-            return;
+                None
+            });
         }
-        let _ = self.sender.send(EngineMessage::Apply(entries));
+        let _ = self.shared.engine.send(EngineMessage::Apply(entries));
+        None
     }
 }
 
@@ -244,7 +251,7 @@ impl EngineThread {
         self.shared.report.report(Event::Fatal { what: "applying to the store", error });
     }
 
-    fn apply(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+    fn apply(&mut self, entries: &[Entry]) -> Result<Option<Applied>, Fault> {
         let began = Instant::now();
         let effects = self.engine.apply(entries, self.shared.now_ms())?;
         let took = began.elapsed();
@@ -252,14 +259,23 @@ impl EngineThread {
         if self.shared.report.took("", took, &|| timed::describe(entries)) {
             self.shared.metrics.server.slow_applies.inc();
         }
-        self.effects(effects);
+        let applied = self.effects(effects);
         self.shared.metrics.disk.backend_commit.observe_duration(began.elapsed());
-        Ok(())
+        Ok(applied)
+    }
+
+    fn tell_front(&self, applied: Option<Applied>) {
+        if let Some((index, changes)) = applied {
+            let _ = self.shared.front.send(FrontMessage::Applied { index, changes });
+        }
     }
 
     fn handle(&mut self, message: EngineMessage) -> Result<(), Fault> {
         match message {
-            EngineMessage::Apply(entries) => self.apply(&entries)?,
+            EngineMessage::Apply(entries) => {
+                let applied = self.apply(&entries)?;
+                self.tell_front(applied);
+            }
             EngineMessage::Standing(standing) => self.stands(standing),
             EngineMessage::StreamOpened { stream, progress_interval_ms, responses } => {
                 self.streams.insert(stream, responses);
@@ -315,7 +331,8 @@ impl EngineThread {
 
     fn watch(&mut self, input: watch::Input) {
         let effects = self.engine.watch(input);
-        self.effects(effects);
+        let applied = self.effects(effects);
+        self.tell_front(applied);
     }
 
     fn stands(&mut self, standing: Standing) {
@@ -328,8 +345,9 @@ impl EngineThread {
         self.engine.stands(standing);
     }
 
-    /// Acts on effects in their order; answers and watch responses for one receiver travel together.
-    fn effects(&mut self, effects: Vec<EngineEffect>) {
+    /// Acts on effects in their order; answers and watch responses for one receiver travel together. What
+    /// the front is to be told is left to the caller, who may have it in hand.
+    fn effects(&mut self, effects: Vec<EngineEffect>) -> Option<Applied> {
         let mut decided: HashMap<usize, Vec<(u64, Outcome)>> = HashMap::new();
         let mut responses: HashMap<watch::StreamId, Vec<watch::Response>> = HashMap::new();
         let mut applied = None;
@@ -364,10 +382,10 @@ impl EngineThread {
                 let _ = sender.send(batch);
             }
         }
-        if let Some((index, changes)) = applied {
-            self.shared.lanes.wake_reads(index);
-            let _ = self.shared.front.send(FrontMessage::Applied { index, changes });
+        if let Some((index, _)) = &applied {
+            self.shared.lanes.wake_reads(*index);
         }
+        applied
     }
 
     fn count(&mut self, operation: &'static str, outcome: &Outcome) {
@@ -438,7 +456,8 @@ impl EngineThread {
 
     fn tick(&mut self) -> Result<(), Fault> {
         let effects = self.engine.ticked(self.shared.now_ms());
-        self.effects(effects);
+        let applied = self.effects(effects);
+        self.tell_front(applied);
         let chores = self.house.tick(&mut self.engine)?;
         self.chores(chores);
         self.figures();

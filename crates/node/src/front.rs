@@ -1,7 +1,11 @@
-//! The front's thread: gathers what came in, takes one step for all of it, and passes on what follows.
+//! The front and who may use it: its own thread, which gathers what was sent, and any thread that finds it idle.
+//!
+//! A step never waits for the disk. A group that is written here (see [`LogDoor::claim`]) is written after the
+//! front was let go, so others may take steps meanwhile; the claim on the log keeps the groups in their order.
 
-use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use member::{Front, FrontEffect, FrontInput, LogWork, Proposal, RequestIds, Stored};
 use proto::raftpb::ConfChange;
@@ -10,7 +14,7 @@ use types::Refusal;
 use crate::Event;
 use crate::engine::{EngineDoor, EngineMessage};
 use crate::lane::LaneMessage;
-use crate::log::LogDoor;
+use crate::log::{Claim, LogDoor, Patience};
 use crate::shared::Shared;
 
 /// What reaches the front's thread.
@@ -28,22 +32,200 @@ pub(crate) enum FrontMessage {
 /// Messages gathered into one step, so that a flood of proposals cannot starve the rest.
 const MESSAGES_PER_STEP_MAX: usize = 1024;
 
-/// Runs until told to stop.
-pub(crate) fn run(
-    mut front: Front,
-    inbox: &Receiver<FrontMessage>,
-    log: &LogDoor,
-    engine: &EngineDoor,
-    shared: &Arc<Shared>,
-) {
-    let out = Out { shared, log, engine };
-    out.effects(front.start());
-    while let Ok(first) = inbox.recv() {
+/// The way to the front's thread.
+pub(crate) struct FrontSender {
+    sender: Sender<FrontMessage>,
+    /// Messages on their way to its thread: nobody may overtake them.
+    waiting: AtomicUsize,
+}
+
+/// The front's thread has ended, and the member with it.
+#[derive(Debug)]
+pub(crate) struct FrontGone;
+
+impl FrontSender {
+    pub(crate) fn new(sender: Sender<FrontMessage>) -> FrontSender {
+        FrontSender { sender, waiting: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn send(&self, message: FrontMessage) -> Result<(), FrontGone> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.sender.send(message).map_err(|_| FrontGone)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+}
+
+/// A front that several threads may use, one at a time.
+pub(crate) struct FrontRef {
+    state: Mutex<State>,
+    log: LogDoor,
+    engine: EngineDoor,
+    shared: Arc<Shared>,
+}
+
+/// What others may hold of a front without keeping it.
+pub(crate) type WeakFront = Weak<FrontRef>;
+
+struct State {
+    front: Front,
+    /// It was told to stop: nobody may use it any more.
+    stopped: bool,
+}
+
+/// A front that its user has to itself.
+pub(crate) struct FrontNow<'a> {
+    whole: &'a FrontRef,
+    state: MutexGuard<'a, State>,
+}
+
+impl FrontRef {
+    pub(crate) fn new(
+        front: Front,
+        log: LogDoor,
+        engine: EngineDoor,
+        shared: Arc<Shared>,
+    ) -> Arc<FrontRef> {
+        let state = Mutex::new(State { front, stopped: false });
+        Arc::new(FrontRef { state, log, engine, shared })
+    }
+
+    /// The front, if nobody has it at this moment, nothing is on its way to it, and it has not stopped.
+    pub(crate) fn now(&self) -> Option<FrontNow<'_>> {
+        if !self.shared.front.is_idle() {
+            return None;
+        }
+        let state = self.state.try_lock().ok().filter(|state| !state.stopped)?;
+        Some(FrontNow { whole: self, state })
+    }
+
+    /// Runs until told to stop. A poisoned lock means that another thread has panicked, and the process is
+    /// ending.
+    pub(crate) fn run(&self, inbox: &Receiver<FrontMessage>) {
+        let Ok(mut state) = self.state.lock() else { return };
+        let effects = state.front.start();
+        self.follow(state, effects, Patience::Short);
+        while let Ok(first) = inbox.recv() {
+            let more = std::iter::from_fn(|| inbox.try_recv().ok()).take(MESSAGES_PER_STEP_MAX);
+            let mut count = 0;
+            let messages = std::iter::once(first).chain(more).inspect(|_| count += 1);
+            let Ok(mut state) = self.state.lock() else { return };
+            let (effects, stop) = state.take(messages);
+            self.shared.front.waiting.fetch_sub(count, Ordering::AcqRel);
+            state.stopped = stop;
+            self.follow(state, effects, Patience::Short);
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Does what a step asked for, and what follows from that, as far as it is done on this thread.
+    fn follow<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        mut effects: Vec<FrontEffect>,
+        patience: Patience,
+    ) {
+        loop {
+            let mut claim = None;
+            // All of it is on its way before the front is let go, or another's steps could overtake it.
+            while !effects.is_empty() {
+                let mut next = Vec::new();
+                for effect in effects {
+                    self.effect(effect, patience, &mut claim, &mut next);
+                }
+                effects = next.into_iter().flat_map(|input| state.front.step(input)).collect();
+            }
+            let Some(claim) = claim else { return };
+            let written = if claim.waits_for_the_disk() {
+                drop(state);
+                let written = claim.write();
+                let Ok(again) = self.state.lock() else { return };
+                state = again;
+                written
+            } else {
+                claim.write()
+            };
+            let Some(number) = written else { return };
+            effects = state.front.step(FrontInput::Persisted { number });
+        }
+    }
+
+    /// A thread that has ended is on its way down with the whole member; nothing more is owed to it.
+    fn effect<'a>(
+        &'a self,
+        effect: FrontEffect,
+        patience: Patience,
+        claim: &mut Option<Claim<'a>>,
+        next: &mut Vec<FrontInput>,
+    ) {
+        let shared = &self.shared;
+        match effect {
+            FrontEffect::Persist(persist) => {
+                self.log.claim(LogWork::Persist(persist), patience, claim);
+            }
+            FrontEffect::Mark { index, term, conf_state } => {
+                self.log.claim(LogWork::Mark { index, term, conf_state }, patience, claim);
+            }
+            // A lone member has nobody to send to.
+            FrontEffect::Send(_) => {}
+            FrontEffect::Apply(entries) => {
+                let Some((index, changes)) = self.engine.apply(entries) else { return };
+                if shared.front.is_idle() {
+                    next.push(FrontInput::Applied { index, changes });
+                } else {
+                    // What the engine's thread applied before may still be on its way here.
+                    let _ = shared.front.send(FrontMessage::Applied { index, changes });
+                }
+            }
+            FrontEffect::SyncStore => drop(shared.engine.send(EngineMessage::SyncStore)),
+            FrontEffect::ReadReady { tickets, index } => {
+                for ticket in tickets {
+                    let message = LaneMessage::ReadReady { ticket, index };
+                    shared.lanes.send(shared.lanes.of_ticket(ticket), message);
+                }
+            }
+            FrontEffect::Refuse { id, refusal } => self.refuse(id, refusal),
+            FrontEffect::Standing(standing) => {
+                let before = shared.standing.load();
+                shared.standing.store(standing);
+                if (before.leader, before.term, before.role)
+                    != (standing.leader, standing.term, standing.role)
+                {
+                    let _ = shared.engine.send(EngineMessage::Standing(standing));
+                    shared.report.report(Event::Standing(standing));
+                }
+            }
+        }
+    }
+
+    fn refuse(&self, id: u64, refusal: Refusal) {
+        self.shared.metrics.server.proposals_failed.inc();
+        if let Some(lane) = RequestIds::lane(self.shared.member, id, self.shared.lanes.max()) {
+            self.shared.lanes.send(lane, LaneMessage::Decided(vec![(id, Err(refusal))]));
+        }
+    }
+}
+
+impl FrontNow<'_> {
+    /// Takes one step and does what follows. With long patience a group that is alone is written, and
+    /// waited for, on this thread.
+    pub(crate) fn step(mut self, message: FrontMessage, patience: Patience) {
+        let (effects, _) = self.state.take(std::iter::once(message));
+        self.whole.follow(self.state, effects, patience);
+    }
+}
+
+impl State {
+    /// One step for everything that arrived; whether it was told to stop.
+    fn take(&mut self, messages: impl Iterator<Item = FrontMessage>) -> (Vec<FrontEffect>, bool) {
         let mut proposals = Vec::new();
         let mut effects = Vec::new();
         let mut stop = false;
-        let more = std::iter::from_fn(|| inbox.try_recv().ok()).take(MESSAGES_PER_STEP_MAX);
-        for message in std::iter::once(first).chain(more) {
+        for message in messages {
             let input = match message {
                 FrontMessage::Propose(more) => {
                     proposals.extend(more);
@@ -61,64 +243,11 @@ pub(crate) fn run(
                     break;
                 }
             };
-            effects.extend(front.step(input));
+            effects.extend(self.front.step(input));
         }
         if !proposals.is_empty() {
-            effects.extend(front.step(FrontInput::Propose(proposals)));
+            effects.extend(self.front.step(FrontInput::Propose(proposals)));
         }
-        out.effects(effects);
-        if stop {
-            return;
-        }
-    }
-}
-
-struct Out<'a> {
-    shared: &'a Arc<Shared>,
-    log: &'a LogDoor,
-    engine: &'a EngineDoor,
-}
-
-impl Out<'_> {
-    /// A thread that has ended is on its way down with the whole member; nothing more is owed to it.
-    fn effects(&self, effects: Vec<FrontEffect>) {
-        for effect in effects {
-            match effect {
-                FrontEffect::Persist(persist) => self.log.send(LogWork::Persist(persist)),
-                FrontEffect::Mark { index, term, conf_state } => {
-                    self.log.send(LogWork::Mark { index, term, conf_state });
-                }
-                // A lone member has nobody to send to.
-                FrontEffect::Send(_) => {}
-                FrontEffect::Apply(entries) => self.engine.apply(entries),
-                FrontEffect::SyncStore => {
-                    let _ = self.shared.engine.send(EngineMessage::SyncStore);
-                }
-                FrontEffect::ReadReady { tickets, index } => {
-                    for ticket in tickets {
-                        let message = LaneMessage::ReadReady { ticket, index };
-                        self.shared.lanes.send(self.shared.lanes.of_ticket(ticket), message);
-                    }
-                }
-                FrontEffect::Refuse { id, refusal } => self.refuse(id, refusal),
-                FrontEffect::Standing(standing) => {
-                    let before = self.shared.standing.load();
-                    self.shared.standing.store(standing);
-                    if (before.leader, before.term, before.role)
-                        != (standing.leader, standing.term, standing.role)
-                    {
-                        let _ = self.shared.engine.send(EngineMessage::Standing(standing));
-                        self.shared.report.report(Event::Standing(standing));
-                    }
-                }
-            }
-        }
-    }
-
-    fn refuse(&self, id: u64, refusal: Refusal) {
-        self.shared.metrics.server.proposals_failed.inc();
-        if let Some(lane) = RequestIds::lane(self.shared.member, id, self.shared.lanes.max()) {
-            self.shared.lanes.send(lane, LaneMessage::Decided(vec![(id, Err(refusal))]));
-        }
+        (effects, stop)
     }
 }

@@ -17,7 +17,6 @@ use prost::Message as _;
 use proto::etcdserverpb as pb;
 use proto::raftpb;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 use types::{EntryKind, LeaseId, Limits, MemberId, Refusal};
 
 use crate::engine::EngineMessage;
@@ -179,14 +178,7 @@ impl Node {
     ) -> Result<Answer, Refusal> {
         let limits = &self.shared.config.limits;
         let _counted = Counted::enter(&self.shared, limits.proposals_pending_max)?;
-        let pending = lane.propose(proposal);
-        match timeout(limits.request_timeout, pending.outcome()).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.shared.metrics.server.proposals_failed.inc();
-                Err(Refusal::Timeout)
-            }
-        }
+        lane.propose(proposal).outcome().await
     }
 
     /// Waits until everything that was committed before this call can be read: what a linearizable
@@ -196,16 +188,7 @@ impl Node {
     /// `Timeout` and `Stopped`.
     pub async fn barrier(&self) -> Result<(), Refusal> {
         let lane = Lane::here(&self.shared);
-        let ready = lane.barrier();
-        match timeout(self.shared.config.limits.request_timeout, ready).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Refusal::Stopped),
-            Err(_) => {
-                self.shared.metrics.server.slow_read_indexes.inc();
-                lane.read_gave_up();
-                Err(Refusal::Timeout)
-            }
-        }
+        lane.barrier().await.unwrap_or(Err(Refusal::Stopped))
     }
 
     /// An id that no other member and no other call gets, with the highest bit clear: for leases.
@@ -220,6 +203,7 @@ impl Node {
     /// # Errors
     /// As [`Node::propose`].
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<KeepAliveAnswer, Refusal> {
+        Lane::not_alone();
         let here = self.shared.engine_here.get().and_then(std::sync::Weak::upgrade);
         // On this thread if the engine is idle, which saves waking its own.
         let now = here.as_ref().and_then(|engine| engine.now()).map(|mut e| e.keep_alive(lease));
@@ -359,6 +343,7 @@ impl WatchStream {
     }
 
     fn step(&self, input: watch::Input) {
+        Lane::not_alone();
         let _ = self.node.shared.engine.send(EngineMessage::Watch(input));
     }
 }

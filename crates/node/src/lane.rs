@@ -1,16 +1,17 @@
 //! A lane: the way from one connection-serving thread into the log and back.
 //!
-//! What a thread proposes within one turn of its loop leaves as one message, reads of one turn share
+//! What a thread proposes within one turn of its loop leaves as one group, reads of one turn share
 //! one question, and answers for a thread arrive together. So the price of crossing threads is paid per
-//! turn, not per request.
+//! turn, not per request. When the front is idle its step is taken right here; and a thread that serves nothing
+//! but one put after the other ([`LONE_TURNS_MIN`]) crosses to no other thread at all.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::sync::{OnceLock, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use apply::Answer;
 use member::{Proposal, RequestIds};
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use types::Refusal;
 
 use crate::front::FrontMessage;
+use crate::log::Patience;
 use crate::shared::Shared;
 use crate::timed::Timed;
 
@@ -26,6 +28,13 @@ const LANES_MAX: usize = 256;
 
 /// Threads beside those that serve connections which have a lane: duties, metrics, peers, the engine.
 const LANES_BESIDE: usize = 4;
+
+/// Turns in a row with nothing but one put, after which a thread may wait for the disk itself. Whoever turns up
+/// on such a thread waits for one sync, once, and then the count begins anew.
+const LONE_TURNS_MIN: u32 = 32;
+
+/// How often a lane looks for requests that have waited too long, at least.
+const LATE_DURATION_MAX: Duration = Duration::from_millis(250);
 
 /// What a proposer is told.
 pub(crate) type Outcome = Result<Answer, Refusal>;
@@ -107,18 +116,42 @@ pub(crate) struct Lane {
     number: usize,
     shared: Arc<Shared>,
     ids: RefCell<RequestIds>,
-    waiting: RefCell<HashMap<u64, oneshot::Sender<Outcome>>>,
+    waiting: RefCell<HashMap<u64, Waiting<Outcome>>>,
     outgoing: RefCell<Vec<Proposal>>,
     /// Reads that have not left yet.
-    reads: RefCell<Vec<oneshot::Sender<()>>>,
+    reads: RefCell<Vec<WaitingRead>>,
     /// Reads that wait for their index to be confirmed, by ticket.
-    asked: RefCell<HashMap<u64, Vec<oneshot::Sender<()>>>>,
+    asked: RefCell<HashMap<u64, Vec<WaitingRead>>>,
     /// Reads that wait for their index to be applied.
-    confirmed: RefCell<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
+    confirmed: RefCell<BTreeMap<u64, Vec<WaitingRead>>>,
     awaited: Arc<AtomicU64>,
     tickets: Cell<u64>,
     leaving: Cell<bool>,
+    /// Turns in a row that had nothing but one put.
+    lone_turns: Cell<u32>,
+    /// Whether somebody looks for requests that are late.
+    watched: Cell<bool>,
     timed: RefCell<Timed>,
+}
+
+/// Who waits for an outcome, and since when. One clock for all of a lane: a timer for each request costs a
+/// wake-up of the thread's own runtime.
+struct Waiting<T> {
+    since: Instant,
+    sender: oneshot::Sender<T>,
+}
+
+type WaitingRead = Waiting<Result<(), Refusal>>;
+
+impl<T> Waiting<T> {
+    fn new() -> (Waiting<T>, oneshot::Receiver<T>) {
+        let (sender, receiver) = oneshot::channel();
+        (Waiting { since: Instant::now(), sender }, receiver)
+    }
+
+    fn is_late(&self, now: Instant, patience: Duration) -> bool {
+        patience <= now.duration_since(self.since)
+    }
 }
 
 thread_local! {
@@ -149,6 +182,8 @@ impl Lane {
             awaited,
             tickets: Cell::new(0),
             leaving: Cell::new(false),
+            lone_turns: Cell::new(0),
+            watched: Cell::new(false),
             timed: RefCell::default(),
         });
         let weak = Rc::downgrade(&lane);
@@ -175,20 +210,30 @@ impl Lane {
 
     /// Sends a proposal on its way and returns where its outcome will arrive.
     pub(crate) fn propose(self: &Rc<Self>, proposal: Proposal) -> Pending {
-        let (sender, receiver) = oneshot::channel();
+        let (waiting, receiver) = Waiting::new();
         let id = proposal.id;
-        self.waiting.borrow_mut().insert(id, sender);
+        self.waiting.borrow_mut().insert(id, waiting);
         self.outgoing.borrow_mut().push(proposal);
         self.leave_soon();
         Pending { lane: self.clone(), id, receiver }
     }
 
     /// Resolves when everything that was committed before this call is applied.
-    pub(crate) fn barrier(self: &Rc<Self>) -> oneshot::Receiver<()> {
-        let (sender, receiver) = oneshot::channel();
-        self.reads.borrow_mut().push(sender);
+    pub(crate) fn barrier(self: &Rc<Self>) -> oneshot::Receiver<Result<(), Refusal>> {
+        let (waiting, receiver) = Waiting::new();
+        self.reads.borrow_mut().push(waiting);
         self.leave_soon();
         receiver
+    }
+
+    /// This thread serves more than one client that puts.
+    pub(crate) fn not_alone() {
+        // A thread that ends has nothing to wait for any more.
+        let _ = LANE.try_with(|lane| {
+            if let Some(lane) = lane.get() {
+                lane.lone_turns.set(0);
+            }
+        });
     }
 
     /// Everything gathered in this turn of the loop leaves at its end: the task runs after those that
@@ -201,19 +246,80 @@ impl Lane {
         tokio::task::spawn_local(async move { lane.leave() });
     }
 
-    fn leave(&self) {
+    fn leave(self: &Rc<Self>) {
         self.leaving.set(false);
         let proposals = std::mem::take(&mut *self.outgoing.borrow_mut());
         let reads = std::mem::take(&mut *self.reads.borrow_mut());
+        let patience = self.patience(proposals.len(), reads.len());
         if !reads.is_empty() {
             let ticket = self.next_ticket();
             self.asked.borrow_mut().insert(ticket, reads);
-            let _ = self.shared.front.send(FrontMessage::Read { ticket });
+            self.tell_front(FrontMessage::Read { ticket }, patience);
         }
         if !proposals.is_empty() {
             // A front that has ended leaves the proposals undecided: they time out, as they must.
-            let _ = self.shared.front.send(FrontMessage::Propose(proposals));
+            self.tell_front(FrontMessage::Propose(proposals), patience);
         }
+        self.watch_for_late();
+    }
+
+    /// Takes the front's step here if it is idle, else leaves it to its thread.
+    fn tell_front(&self, message: FrontMessage, patience: Patience) {
+        let here = self.shared.front_here.get().and_then(Weak::upgrade);
+        match here.as_ref().and_then(|front| front.now()) {
+            Some(front) => front.step(message, patience),
+            None => drop(self.shared.front.send(message)),
+        }
+    }
+
+    /// How long this thread may wait for the disk.
+    fn patience(&self, proposals: usize, reads: usize) -> Patience {
+        let alone = proposals == 1 && reads == 0 && self.waiting.borrow().len() == 1;
+        let turns = if alone { self.lone_turns.get().saturating_add(1) } else { 0 };
+        self.lone_turns.set(turns);
+        if LONE_TURNS_MIN < turns { Patience::Long } else { Patience::None }
+    }
+
+    /// As long as anybody waits, looks for those who have waited too long.
+    fn watch_for_late(self: &Rc<Self>) {
+        if !self.is_awaited() || self.watched.replace(true) {
+            return;
+        }
+        let lane = self.clone();
+        let patience = self.shared.config.limits.request_timeout;
+        tokio::task::spawn_local(async move {
+            while lane.is_awaited() {
+                tokio::time::sleep(LATE_DURATION_MAX.min(patience / 4)).await;
+                lane.refuse_late(Instant::now(), patience);
+            }
+            lane.watched.set(false);
+        });
+    }
+
+    fn is_awaited(&self) -> bool {
+        let proposed = !self.waiting.borrow().is_empty();
+        proposed || !self.asked.borrow().is_empty() || !self.confirmed.borrow().is_empty()
+    }
+
+    /// Tells those who have waited too long. The log may decide their requests all the same.
+    fn refuse_late(&self, now: Instant, patience: Duration) {
+        let late = |waiting: &Waiting<_>| waiting.is_late(now, patience);
+        let mut waiting = self.waiting.borrow_mut();
+        for (_, late) in waiting.extract_if(|_, waiting| late(waiting)) {
+            self.shared.metrics.server.proposals_failed.inc();
+            let _ = late.sender.send(Err(Refusal::Timeout));
+        }
+        let refuse = |reads: &mut Vec<WaitingRead>| {
+            for late in reads.extract_if(.., |read| read.is_late(now, patience)) {
+                self.shared.metrics.server.slow_read_indexes.inc();
+                let _ = late.sender.send(Err(Refusal::Timeout));
+            }
+            // Nor may anything gather for askers that have gone.
+            reads.retain(|read| !read.sender.is_closed());
+            !reads.is_empty()
+        };
+        self.asked.borrow_mut().retain(|_, reads| refuse(reads));
+        self.confirmed.borrow_mut().retain(|_, reads| refuse(reads));
     }
 
     /// The lane's number is in the low bits, so the answer finds its way back.
@@ -228,8 +334,8 @@ impl Lane {
             LaneMessage::Decided(outcomes) => {
                 let mut waiting = self.waiting.borrow_mut();
                 for (id, outcome) in outcomes {
-                    if let Some(sender) = waiting.remove(&id) {
-                        let _ = sender.send(outcome);
+                    if let Some(waiting) = waiting.remove(&id) {
+                        let _ = waiting.sender.send(outcome);
                     }
                 }
             }
@@ -250,8 +356,8 @@ impl Lane {
             while let Some(entry) = confirmed.first_entry()
                 && *entry.key() <= applied
             {
-                for sender in entry.remove() {
-                    let _ = sender.send(());
+                for read in entry.remove() {
+                    let _ = read.sender.send(Ok(()));
                 }
             }
             let Some((index, _)) = confirmed.first_key_value() else { return };
@@ -261,21 +367,6 @@ impl Lane {
                 return;
             }
         }
-    }
-
-    /// Drops reads whose askers have gone.
-    fn forget_reads(&self) {
-        let gone = |senders: &mut Vec<oneshot::Sender<()>>| {
-            senders.retain(|sender| !sender.is_closed());
-            !senders.is_empty()
-        };
-        self.asked.borrow_mut().retain(|_, senders| gone(senders));
-        self.confirmed.borrow_mut().retain(|_, senders| gone(senders));
-    }
-
-    /// To be called when a read gave up: nothing may gather for askers that have gone.
-    pub(crate) fn read_gave_up(&self) {
-        self.forget_reads();
     }
 }
 

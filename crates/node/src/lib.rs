@@ -14,6 +14,10 @@
 //! Requests come from the threads that serve connections. Each of them has a *lane*: what it
 //! proposes in one turn of its loop travels together, and answers come back to it together.
 //!
+//! Front, log and engine stand behind locks, and whoever finds the next one idle does its work on the spot
+//! instead of waking its thread. Locks are taken in this order: front, log's writer, engine; the log's
+//! writer goes on being held when the front is let go.
+//!
 //! Not here: what a request looks like on the wire (see `server`), what it does (see `apply`).
 
 mod boot;

@@ -4,13 +4,14 @@
 //! failed write or sync ends the process and is never tried again: what the disk holds after one is anybody's
 //! guess.
 //!
-//! A group that is alone and small is not worth waking a thread for: the front writes it itself, through
-//! [`LogDoor::write_now`], when nothing waits and the last sync was quick. That takes two of the six thread
-//! switches out of a lone put. On a slow disk, or under load, this thread does it, and the front goes on.
+//! A group that is alone and small is not worth waking a thread for: whoever took the front's step may
+//! [claim](LogDoor::claim) the log and write it there. The claim is made while the front is held, so groups are
+//! written in the order in which raft made them; the write happens when the front was let go. On a slow disk,
+//! or under load, this thread does it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use member::{LogWork, LogWriter};
@@ -33,10 +34,29 @@ pub(crate) enum LogMessage {
 /// Groups that share one sync.
 const GROUPS_PER_SYNC_MAX: usize = 1024;
 
-/// A sync that takes longer is waited for on the log's own thread.
-const SYNC_QUICK_MAX: Duration = Duration::from_millis(1);
+/// How long the thread that took the front's step may be expected to wait for a sync, before the log's own
+/// thread waits for it instead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// Others on this thread wait too.
+    None,
+    /// The front's thread has a heart to beat.
+    Short,
+    /// Nobody else seems to need this thread.
+    Long,
+}
 
-/// Bytes of entries that the front writes itself, at most.
+impl Patience {
+    fn sync_duration_max(self) -> Duration {
+        match self {
+            Patience::None => Duration::ZERO,
+            Patience::Short => Duration::from_millis(1),
+            Patience::Long => Duration::from_millis(20),
+        }
+    }
+}
+
+/// Bytes of entries that are written past the log's thread, at most.
 const QUICK_BYTES_MAX: usize = 16 * 1024;
 
 /// The way to the log: by message to its thread, or at once on the caller's.
@@ -60,39 +80,77 @@ pub(crate) fn open(
     upkeep: Sender<UpkeepJob>,
     shared: Arc<Shared>,
 ) -> (LogDoor, LogThread) {
-    let writer = Writer { log, upkeep, shared, last_sync: Duration::ZERO };
+    let writer = Writer { log, upkeep, shared, last_sync: Duration::ZERO, ended: false };
     let writer = Arc::new(Mutex::new(writer));
     let waiting = Arc::new(AtomicUsize::new(0));
     let thread = LogThread { writer: writer.clone(), waiting: waiting.clone() };
     (LogDoor { sender, writer, waiting }, thread)
 }
 
-impl LogDoor {
-    /// Has work done, in the order it is handed in. A thread that has ended is not missed.
-    pub(crate) fn send(&self, work: LogWork) {
-        let Some(work) = self.write_now(work) else { return };
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        let _ = self.sender.send(LogMessage::Work(work));
-    }
+/// A group that is the next one to be written, by whoever holds this.
+pub(crate) struct Claim<'a> {
+    writer: MutexGuard<'a, Writer>,
+    works: Vec<LogWork>,
+}
 
-    /// Does it here if nothing is ahead of it and it will not take long; else gives it back.
-    fn write_now(&self, work: LogWork) -> Option<LogWork> {
-        let quick = match &work {
+impl LogDoor {
+    /// Puts work into the claim if it may be done by its holder; else the log's thread does it. To be called in
+    /// the order in which raft asks, that is with the front in hand.
+    pub(crate) fn claim<'a>(
+        &'a self,
+        work: LogWork,
+        patience: Patience,
+        claim: &mut Option<Claim<'a>>,
+    ) {
+        let small = match &work {
             LogWork::Persist(persist) => {
                 let bytes: usize = persist.entries.iter().map(|entry| entry.data.len()).sum();
                 bytes <= QUICK_BYTES_MAX
             }
             LogWork::Mark { .. } => false,
         };
-        if !quick || 0 < self.waiting.load(Ordering::Acquire) {
-            return Some(work);
+        let next = small && self.waiting.load(Ordering::Acquire) == 0;
+        if next && claim.is_none() {
+            let longest = patience.sync_duration_max();
+            let may = |writer: &MutexGuard<'_, Writer>| {
+                let quick = !waits_for_the_disk(&work) || writer.last_sync < longest;
+                quick && !writer.ended
+            };
+            *claim = self.writer.try_lock().ok().filter(may).map(Claim::new);
         }
-        let Ok(mut writer) = self.writer.try_lock() else { return Some(work) };
-        if SYNC_QUICK_MAX < writer.last_sync {
-            return Some(work);
+        match claim {
+            Some(claim) if next => claim.works.push(work),
+            _ => {
+                self.waiting.fetch_add(1, Ordering::AcqRel);
+                let _ = self.sender.send(LogMessage::Work(work));
+            }
         }
-        writer.round_or_report(std::iter::once(LogMessage::Work(work)));
-        None
+    }
+}
+
+/// A commit index on its own waits in memory for the next group.
+fn waits_for_the_disk(work: &LogWork) -> bool {
+    match work {
+        LogWork::Persist(persist) => persist.must_sync || !persist.entries.is_empty(),
+        LogWork::Mark { .. } => true,
+    }
+}
+
+impl Claim<'_> {
+    fn new(writer: MutexGuard<'_, Writer>) -> Claim<'_> {
+        Claim { writer, works: Vec::new() }
+    }
+
+    /// Whether writing it takes longer than remembering it.
+    pub(crate) fn waits_for_the_disk(&self) -> bool {
+        self.works.iter().any(waits_for_the_disk)
+    }
+
+    /// Writes and syncs it, and says up to which group the log is durable now. Nothing after an error, which
+    /// ends the process.
+    pub(crate) fn write(mut self) -> Option<u64> {
+        let messages = self.works.drain(..).map(LogMessage::Work);
+        self.writer.round_or_report(messages)
     }
 }
 
@@ -106,10 +164,12 @@ impl LogThread {
                 .chain(more)
                 .inspect(|message| counted += usize::from(matches!(message, LogMessage::Work(_))));
             let Ok(mut writer) = self.writer.lock() else { return };
-            let go_on = writer.round_or_report(messages);
-            // Only now may the front write past this thread: what it sent before is in the log.
+            if let Some(number) = writer.round_or_report(messages) {
+                let _ = writer.shared.front.send(FrontMessage::Persisted { number });
+            }
+            // Only now may others write past this thread: what was sent to it before is in the log.
             self.waiting.fetch_sub(counted, Ordering::AcqRel);
-            if !go_on {
+            if writer.ended {
                 return;
             }
         }
@@ -122,28 +182,33 @@ struct Writer {
     shared: Arc<Shared>,
     /// What the last sync took, a little forgetful: one slow sync is soon forgiven.
     last_sync: Duration,
+    /// It was told to stop, or could not go on.
+    ended: bool,
 }
 
 impl Writer {
-    /// A round; whether to go on. An error ends the process.
-    fn round_or_report(&mut self, messages: impl Iterator<Item = LogMessage>) -> bool {
+    /// A round; up to which group the log is durable now. An error ends the process.
+    fn round_or_report(&mut self, messages: impl Iterator<Item = LogMessage>) -> Option<u64> {
         self.round(messages).unwrap_or_else(|error| {
+            self.ended = true;
             let error = chain(&error);
             self.shared.report.report(Event::Fatal { what: "writing the raft log", error });
-            false
+            None
         })
     }
 
-    /// Writes what gathered; says whether to go on.
-    fn round(&mut self, messages: impl Iterator<Item = LogMessage>) -> Result<bool, WriteError> {
-        let mut go_on = true;
+    /// Writes what gathered, syncs it once, and only then says up to which group the log is durable.
+    fn round(
+        &mut self,
+        messages: impl Iterator<Item = LogMessage>,
+    ) -> Result<Option<u64>, WriteError> {
         let began = Instant::now();
         for message in messages {
             match message {
                 LogMessage::Work(work) => self.log.take(work)?,
                 LogMessage::Prepared(prepared) => self.prepared(prepared),
                 LogMessage::Stop => {
-                    go_on = false;
+                    self.ended = true;
                     break;
                 }
             }
@@ -152,7 +217,7 @@ impl Writer {
         disk.wal_write.observe_duration(began.elapsed());
         disk.wal_write_bytes.set(i64::try_from(self.log.bytes_written()).unwrap_or(i64::MAX));
         let began = Instant::now();
-        if !go_on {
+        if self.ended {
             self.log.sync_all()?;
         } else if self.log.sync()? {
             let took = began.elapsed();
@@ -161,16 +226,13 @@ impl Writer {
         }
         // A lone member has nobody to send to, so no message waits for the log.
         let done = self.log.finish()?;
-        if let Some(number) = done.persisted {
-            let _ = self.shared.front.send(FrontMessage::Persisted { number });
-        }
         if let Some(index) = done.marked {
             self.shared.report.report(Event::Marked { index });
         }
         if let Some(preparation) = done.preparation {
             let _ = self.upkeep.send(UpkeepJob::PrepareLog(preparation));
         }
-        Ok(go_on)
+        Ok(done.persisted)
     }
 
     /// A spare segment that could not be prepared costs a wait at the next cut, nothing else.

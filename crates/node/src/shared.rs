@@ -1,7 +1,6 @@
 //! What the threads of one member share: the published state, and the ways to each other.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Instant;
 
@@ -14,7 +13,7 @@ use proto::etcdserverpb as pb;
 use types::MemberId;
 
 use crate::engine::{EngineSender, WeakEngine};
-use crate::front::FrontMessage;
+use crate::front::{FrontSender, WeakFront};
 use crate::lane::Lanes;
 use crate::{Config, Report};
 
@@ -23,7 +22,9 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) member: MemberId,
     pub(crate) cluster_id: u64,
-    pub(crate) front: Sender<FrontMessage>,
+    pub(crate) front: FrontSender,
+    /// The front itself, for steps that are taken at once when it is idle.
+    pub(crate) front_here: OnceLock<WeakFront>,
     pub(crate) engine: EngineSender,
     /// The engine itself, for what is done at once when it is idle.
     pub(crate) engine_here: OnceLock<WeakEngine>,

@@ -19,12 +19,12 @@ use vfs::{Disk, Lock};
 
 use crate::boot::{Booted, boot};
 use crate::engine::{EngineDoor, EngineMessage, EngineRef, EngineSender, EngineThread};
-use crate::front::FrontMessage;
+use crate::front::{FrontMessage, FrontRef, FrontSender};
 use crate::lane::Lanes;
 use crate::log::LogMessage;
 use crate::shared::{ClusterView, Figures, PublishedStanding, Shared};
 use crate::timed::Timed;
-use crate::{BootError, Config, Node, Report, engine, front, history, log, upkeep};
+use crate::{BootError, Config, Node, Report, engine, history, log, upkeep};
 
 /// A sync of the store, for the thread that waits for it.
 #[derive(Debug)]
@@ -67,7 +67,8 @@ pub fn start(
     let shared = Arc::new(Shared {
         member: booted.parts.member,
         cluster_id: booted.parts.cluster_id,
-        front: front_sender,
+        front: FrontSender::new(front_sender),
+        front_here: OnceLock::new(),
         engine: EngineSender::new(engine_sender),
         engine_here: OnceLock::new(),
         lanes: Lanes::new(),
@@ -125,18 +126,18 @@ fn threads(
     engine.publish_first();
     let engine = EngineRef::new(engine);
     let _ = shared.engine_here.set(Arc::downgrade(&engine));
-    let engine_door = EngineDoor { engine: engine.clone(), sender: shared.engine.clone() };
+    let engine_door = EngineDoor { engine: engine.clone(), shared: shared.clone() };
     let (log_door, log_thread) =
         log::open(log_writer, log_sender.clone(), upkeep_sender, shared.clone());
+    let front = FrontRef::new(front, log_door, engine_door, shared.clone());
+    let _ = shared.front_here.set(Arc::downgrade(&front));
 
     let mut threads = Vec::new();
     let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         let thread = std::thread::Builder::new().name(name.to_owned());
         threads.push(thread.spawn(body).expect("a process may have a dozen threads"));
     };
-    let s = shared.clone();
-    let body = move || front::run(front, &front_inbox, &log_door, &engine_door, &s);
-    spawn("front", Box::new(body));
+    spawn("front", Box::new(move || front.run(&front_inbox)));
     spawn("log", Box::new(move || log_thread.run(&log_inbox)));
     spawn("engine", Box::new(move || engine.run(&engine_inbox)));
     let s = shared.clone();

@@ -52,6 +52,36 @@ fn an_answer_waits_for_the_sync_of_the_log() {
 }
 
 #[test]
+fn a_thread_that_waits_for_the_disk_itself_is_answered_after_the_sync_and_holds_up_no_reader() {
+    let disk = GatedDisk::default();
+    let member = begin(config(), disk.clone()).expect("a new member");
+    let node = member.running.node();
+    block_on(async || {
+        let first = put_when_led(node, "key", "").await;
+        // One after the other, until this thread does without the others.
+        for turn in 1..100 {
+            assert_eq!(put(node, "key", "early").await, Ok(first + turn));
+        }
+        disk.gate.close();
+        let reader = std::thread::spawn({
+            let (node, gate) = (node.clone(), disk.gate.clone());
+            move || {
+                std::thread::sleep(A_WHILE);
+                let seen = block_on(async || get(&node, "key").await);
+                gate.open();
+                seen
+            }
+        });
+        let began = Instant::now();
+        assert_eq!(put(node, "key", "late").await, Ok(first + 100));
+        assert!(A_WHILE <= began.elapsed(), "answered before the sync");
+        let seen = reader.join().expect("it does not panic");
+        assert_eq!(seen.as_deref(), Some("early"), "and nobody sees it before");
+    });
+    member.running.stop();
+}
+
+#[test]
 fn what_gathers_during_a_sync_shares_the_next() {
     let disk = GatedDisk::default();
     let member = begin(config(), disk.clone()).expect("a new member");
