@@ -217,20 +217,27 @@ impl Node {
     /// Starts a lease's time over. Where the lease has a checkpoint this waits until that is cleared, on
     /// whoever leads next too.
     ///
+    /// Guarantee (leases end once): what was said before the wait is not the answer. The lease may have
+    /// ended meanwhile, or may end sooner than its holder would believe; so it is kept alive once more.
+    ///
     /// # Errors
     /// As [`Node::propose`].
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<KeepAliveAnswer, Refusal> {
+        loop {
+            let kept = self.renew(lease).await?;
+            let KeepAlive::Renewed { clear: Some(checkpoint), .. } = kept else { return Ok(kept) };
+            self.propose(checkpoint_request(vec![checkpoint])).await?;
+        }
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<KeepAliveAnswer, Refusal> {
         let here = self.shared.engine_here.get().and_then(std::sync::Weak::upgrade);
         // On this thread if the engine is idle, which saves waking its own.
         let now = here.as_ref().and_then(|engine| engine.now()).map(|mut e| e.keep_alive(lease));
-        let kept = match now {
-            Some(kept) => kept,
-            None => self.ask(|answer| EngineMessage::KeepAlive { lease, answer }).await?,
-        };
-        if let KeepAlive::Renewed { clear: Some(checkpoint), .. } = kept {
-            self.propose(checkpoint_request(vec![checkpoint])).await?;
+        match now {
+            Some(kept) => Ok(kept),
+            None => self.ask(|answer| EngineMessage::KeepAlive { lease, answer }).await,
         }
-        Ok(kept)
     }
 
     /// What is left of a lease; `None` if there is none.
