@@ -267,8 +267,8 @@ impl Engine {
     /// Starts a lease's time over, if this member counts it.
     ///
     /// Guarantee (leases never end early): when the answer has a checkpoint to clear, the client is told
-    /// only after that was applied ([`checkpoint_request`]). Otherwise a crash in between would leave the
-    /// old checkpoint, and the next leader would let the lease end by it.
+    /// only after that was applied ([`checkpoint_request`]), and by what this says then. Otherwise a crash
+    /// in between would leave the old checkpoint, and the next leader would let the lease end by it.
     pub fn keep_alive(&mut self, lease: LeaseId, now_ms: u64) -> KeepAlive {
         self.applier.leases().keep_alive(lease, now_ms)
     }

@@ -142,9 +142,27 @@ impl Node {
     ///
     /// # Errors
     /// What applying it said; `RequestTooLarge`, `RequestTooManyRequests`, `Timeout`, `Stopped`.
-    pub async fn propose(&self, request: pb::InternalRaftRequest) -> Result<Answer, Refusal> {
-        let mut request = request;
+    pub fn propose(
+        &self,
+        request: pb::InternalRaftRequest,
+    ) -> impl Future<Output = Result<Answer, Refusal>> {
+        // The request is large and most of it empty. Encoded here, it is no part of what waits.
         let lane = Lane::here(&self.shared);
+        let encoded = self.encoded(&lane, request);
+        async move {
+            let (proposal, kind) = encoded?;
+            let began = Instant::now();
+            let outcome = self.decide(&lane, proposal).await;
+            lane.took(kind, outcome.is_ok(), began.elapsed());
+            outcome
+        }
+    }
+
+    fn encoded(
+        &self,
+        lane: &Lane,
+        mut request: pb::InternalRaftRequest,
+    ) -> Result<(Proposal, &'static str), Refusal> {
         let id = lane.next_id();
         request.header = Some(pb::RequestHeader { id, ..Default::default() });
         let bytes = request.encoded_len();
@@ -153,10 +171,7 @@ impl Node {
         }
         let kind = timed::kind(&request);
         let data = request.encode_to_vec().into();
-        let began = Instant::now();
-        let outcome = self.decide(&lane, Proposal { id, kind: EntryKind::Normal, data }).await;
-        lane.took(kind, outcome.is_ok(), began.elapsed());
-        outcome
+        Ok((Proposal { id, kind: EntryKind::Normal, data }, kind))
     }
 
     /// Proposes a configuration change and waits until it is applied. Its id is set here.
@@ -200,21 +215,28 @@ impl Node {
     /// Starts a lease's time over. Where the lease has a checkpoint this waits until that is cleared, on
     /// whoever leads next too.
     ///
+    /// Guarantee (leases end once): what was said before the wait is not the answer. The lease may have
+    /// ended meanwhile, or may end sooner than its holder would believe; so it is kept alive once more.
+    ///
     /// # Errors
     /// As [`Node::propose`].
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<KeepAliveAnswer, Refusal> {
         Lane::not_alone();
+        loop {
+            let kept = self.renew(lease).await?;
+            let KeepAlive::Renewed { clear: Some(checkpoint), .. } = kept else { return Ok(kept) };
+            self.propose(checkpoint_request(vec![checkpoint])).await?;
+        }
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<KeepAliveAnswer, Refusal> {
         let here = self.shared.engine_here.get().and_then(std::sync::Weak::upgrade);
         // On this thread if the engine is idle, which saves waking its own.
         let now = here.as_ref().and_then(|engine| engine.now()).map(|mut e| e.keep_alive(lease));
-        let kept = match now {
-            Some(kept) => kept,
-            None => self.ask(|answer| EngineMessage::KeepAlive { lease, answer }).await?,
-        };
-        if let KeepAlive::Renewed { clear: Some(checkpoint), .. } = kept {
-            self.propose(checkpoint_request(vec![checkpoint])).await?;
+        match now {
+            Some(kept) => Ok(kept),
+            None => self.ask(|answer| EngineMessage::KeepAlive { lease, answer }).await,
         }
-        Ok(kept)
     }
 
     /// What is left of a lease; `None` if there is none.

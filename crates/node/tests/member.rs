@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use holdfast_node::BootError;
+use lease::KeepAlive;
+use proto::etcdserverpb as pb;
 use support::{GatedDisk, begin, block_on, config, get, path, put, put_when_led};
 use types::{Limits, Refusal};
 use vfs::{CrashPolicy, Disk, FaultKind, Faults, MemoryDisk};
@@ -152,6 +154,34 @@ fn more_proposals_than_may_wait_are_refused() {
             assert!(answer.await.expect("it does not panic").is_ok());
         }
         assert!(put(node, "room again", "").await.is_ok());
+    });
+    member.running.stop();
+}
+
+/// Guarantee (leases end once).
+#[test]
+fn a_lease_that_ended_while_its_checkpoint_was_cleared_was_not_kept_alive() {
+    let disk = GatedDisk::default();
+    let config = holdfast_node::Config { lease_checkpoints: true, ..config() };
+    let member = begin(config, disk.clone()).expect("a new member");
+    let node = member.running.node();
+    block_on(async || {
+        put_when_led(node, "before", "").await;
+        let grant = pb::LeaseGrantRequest { id: 7, ttl: 1 };
+        let grant = pb::InternalRaftRequest { lease_grant: Some(grant), ..Default::default() };
+        node.propose(grant).await.expect("a new lease");
+        let left = lease::Checkpoint { id: 7, remaining_seconds: 1 };
+        node.propose(member::checkpoint_request(vec![left])).await.expect("it is there");
+        disk.gate.close();
+        let mut kept = std::pin::pin!(node.keep_alive(7));
+        let early = tokio::time::timeout(Duration::from_millis(1500), &mut kept).await;
+        assert!(early.is_err(), "answered before the checkpoint was cleared: {early:?}");
+        disk.gate.open();
+        let kept = tokio::time::timeout(AT_ONCE, kept).await.expect("in time");
+        assert!(
+            matches!(kept, Ok(KeepAlive::Expired | KeepAlive::NotFound)),
+            "its second was over, and it was {kept:?}"
+        );
     });
     member.running.stop();
 }

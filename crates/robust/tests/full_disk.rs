@@ -8,6 +8,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use holdfast_robust::foreign;
 use holdfast_robust::generate::MEMBER_ID;
 use holdfast_robust::process::{Home, Server};
 use proto::etcdserverpb::{
@@ -32,11 +33,13 @@ impl SmallDisk {
             Ok(done) if done.status.success() => Some(SmallDisk(path.to_path_buf())),
             Ok(done) => {
                 let why = String::from_utf8_lossy(&done.stderr).trim().to_string();
-                println!("SKIPPED {name}: a small file system cannot be mounted here: {why}");
+                let remedy = "only root may mount a tmpfs";
+                let reason = format!("a small file system cannot be mounted here, {remedy}: {why}");
+                foreign::skip(name, &reason);
                 None
             }
             Err(error) => {
-                println!("SKIPPED {name}: there is no mount here: {error}");
+                foreign::skip(name, &format!("there is no mount here: {error}"));
                 None
             }
         }

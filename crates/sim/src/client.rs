@@ -40,7 +40,7 @@ pub(crate) enum What {
     /// A lease to live on.
     KeepAlive { lease: i64 },
     /// The lease's checkpoint to be cleared, as a part of keeping it alive.
-    Clear { lease: i64, ttl: u64 },
+    Clear { lease: i64 },
     /// A lease to end.
     Revoke { lease: i64 },
     /// The alarm to be cleared.

@@ -146,9 +146,14 @@ impl World {
                     self.record.leases.push(LeaseEvent::Granted { lease, asked, ttl });
                 }
             }
-            What::Clear { lease, ttl } if result.is_ok() => {
-                let (lease, asked, ttl) = (*lease, waits.asked_ms, *ttl);
-                self.record.leases.push(LeaseEvent::KeptAlive { lease, asked, ttl });
+            What::Clear { lease } if result.is_ok() => {
+                // As node does: the lease may have ended meanwhile.
+                let lease = *lease;
+                if let Some(running) = self.machines[0].running.as_mut() {
+                    running.to_engine.push_back(ToEngine::KeepAlive { client: place, lease });
+                    let what = What::KeepAlive { lease };
+                    self.clients[place].waits = Some(Waits { what, ..waits });
+                }
             }
             What::Keys(_) => self.finished(place, waits, outcome(result)),
             _ => self.note(&format!("c{place} {:?}: {result:?}", waits.what)),
@@ -183,7 +188,7 @@ impl World {
                 let request = member::checkpoint_request(vec![checkpoint]);
                 let id = propose(running, place, request);
                 if let Some(waits) = &mut self.clients[place].waits {
-                    (waits.id, waits.what) = (id, What::Clear { lease, ttl });
+                    (waits.id, waits.what) = (id, What::Clear { lease });
                 }
             }
             _ => {

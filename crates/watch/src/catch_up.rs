@@ -189,11 +189,9 @@ impl Hub {
                 continue;
             }
             let Some(event) = self.with_previous(event, wish) else {
-                batch.retain(|other: &Event| other.row.revision.main < revision.main);
-                if !self.flush(slot, &mut batch, lists, out) {
-                    return Replayed::NoRoom;
-                }
-                self.watchers[slot].next = revision.main;
+                // The read that brings the missing row brings these too: etcd sends them together.
+                let first = batch.first().map_or(revision, |event| event.row.revision);
+                self.watchers[slot].next = first.main;
                 return Replayed::Unloaded;
             };
             bytes += event.bytes();

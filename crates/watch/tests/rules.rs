@@ -112,6 +112,13 @@ fn previous_rows_are_shown_but_for_the_creating_put() {
 }
 
 #[test]
+fn a_replay_with_previous_rows_is_one_response_even_if_the_first_needs_no_read() {
+    let mut world = world();
+    world.create(1, Create { previous: true, ..from(2, "a*") });
+    check(&mut world, &["0 @4 created", "0 @4 +a=1 +a=2(was 1)"]);
+}
+
+#[test]
 fn only_rows_that_somebody_wants_the_previous_of_need_it_loaded() {
     let mut world = world();
     world.create(1, watch(".."));

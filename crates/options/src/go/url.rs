@@ -187,7 +187,13 @@ fn check_authority(typed: &str, authority: &str) -> Result<(), String> {
         {
             return fault(format!("invalid character {} in host name", quote(&bad.to_string())));
         }
-        authority.rfind(':').map_or("", |colon| &authority[colon..])
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        // Go takes no second colon in the host of a web address, and asks nobody else.
+        let web = ["http:", "https:"]
+            .iter()
+            .any(|web| typed.get(..web.len()).is_some_and(|start| start.eq_ignore_ascii_case(web)));
+        let colon = if web { host.find(':') } else { host.rfind(':') };
+        colon.map_or("", |colon| &host[colon..])
     };
     let digits_only = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
     match port.strip_prefix(':') {
@@ -239,6 +245,10 @@ mod tests {
         );
         refused("http://a:1/x", "URL must not contain a path: http://a:1/x");
         refused("http://a:b", "parse \"http://a:b\": invalid port \":b\" after host");
+        refused("http://a:b:c", "parse \"http://a:b:c\": invalid port \":b:c\" after host");
+        refused("http://a:1:2", "parse \"http://a:1:2\": invalid port \":1:2\" after host");
+        refused("http://a::1", "parse \"http://a::1\": invalid port \"::1\" after host");
+        refused("unix://a:b:c", "parse \"unix://a:b:c\": invalid port \":c\" after host");
         refused("http://a:1,", "URL scheme must be http, https, unix, or unixs: ");
     }
 
