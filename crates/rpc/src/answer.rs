@@ -71,7 +71,8 @@ pub(crate) async fn answer(hub: Rc<Hub>, head: Rc<Head>, body: RequestBody, mut 
     // Nobody is left to be told when the answer cannot be sent.
     let _ = match &route.handler {
         Handler::Unary(_) => unary(&mut record, route, call, requests, answer, admitted).await,
-        _ => stream(&mut record, route, call, requests, answer, admitted).await,
+        // In a box of its own, because most calls are no streams and would carry its size.
+        _ => Box::pin(stream(&mut record, route, call, requests, answer, admitted)).await,
     };
     record.handled(Code::Canceled);
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use types::{Code, Refusal};
 
 use crate::reply::{self, Reply};
@@ -76,7 +77,7 @@ impl Router {
     {
         let erased = move |call: Call, message: Bytes| -> LocalFuture<Result<Bytes, Refusal>> {
             let answer = handler(call, message);
-            Box::pin(async move { answer.await.and_then(|reply| reply::answer_frame(&reply)) })
+            Box::pin(answer.map(|answer| answer.and_then(|reply| reply::answer_frame(&reply))))
         };
         self.add(path, Kind::Unary, Handler::Unary(Box::new(erased)));
     }
@@ -95,7 +96,7 @@ impl Router {
                 Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),
             };
             let answer = handler(call, request);
-            Box::pin(async move { answer.await.and_then(|reply| reply::answer_frame(&reply)) })
+            Box::pin(answer.map(|answer| answer.and_then(|reply| reply::answer_frame(&reply))))
         };
         self.add(path, Kind::Unary, Handler::Unary(Box::new(erased)));
     }

@@ -285,8 +285,9 @@ async fn put(node: Node, call: Call, request: pb::PutRequest) -> Result<PutReply
     door::enter(&node, &call)?;
     quota::check(&node, check::put_cost(&request)).await?;
     check::put(&request)?;
-    let request = pb::InternalRaftRequest { put: Some(request), ..Default::default() };
-    match node.propose(request).await? {
+    let decided =
+        node.propose(pb::InternalRaftRequest { put: Some(request), ..Default::default() });
+    match decided.await? {
         Answer::Put(answer) => Ok(PutReply { header: node.header(answer.revision), answer }),
         other => Err(unexpected(&other)),
     }
@@ -299,8 +300,9 @@ async fn delete_range(
 ) -> Result<DeleteReply, Refusal> {
     door::enter(&node, &call)?;
     check::delete_range(&request)?;
-    let request = pb::InternalRaftRequest { delete_range: Some(request), ..Default::default() };
-    match node.propose(request).await? {
+    let decided =
+        node.propose(pb::InternalRaftRequest { delete_range: Some(request), ..Default::default() });
+    match decided.await? {
         Answer::DeleteRange(answer) => {
             Ok(DeleteReply { header: node.header(answer.revision), answer })
         }
@@ -332,8 +334,9 @@ pub(crate) async fn run_txn(
         return apply::read_txn(&view.index, &view.rows(), &request)
             .map_err(|error| refused(node, error));
     }
-    let request = pb::InternalRaftRequest { txn: Some(request), ..Default::default() };
-    match node.propose(request).await? {
+    let decided =
+        node.propose(pb::InternalRaftRequest { txn: Some(request), ..Default::default() });
+    match decided.await? {
         Answer::Txn(answer) => Ok(answer),
         other => Err(unexpected(&other)),
     }
