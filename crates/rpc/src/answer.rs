@@ -31,10 +31,10 @@ pub(crate) struct Hub {
     pub wire: Wire,
     peer: Arc<Peer>,
     phase: watch::Receiver<Phase>,
-    /// Answers that wait for the client's window.
-    unsent: Rc<Gate>,
+    /// Answers that are made or wait for the client.
+    unsent: Arc<Gate>,
     /// Requests that are not complete.
-    partial: Rc<Gate>,
+    partial: Arc<Gate>,
 }
 
 impl Hub {
@@ -204,11 +204,14 @@ async fn unary(
             record.hub.shared.observer.sent(&route.method, record.response_bytes);
             record.handled(Code::Ok);
             answer.start(headers)?;
-            let frame = admitted.encoding.of(frame);
-            if hub.unsent.is_shut() && answer.window(frame.len()) < frame.len() {
-                return end(&mut answer, None, &Err(too_much_unread()));
-            }
-            send_whole(hub, &mut answer, frame).await?;
+            let frame = match admitted.encoding {
+                Encoding::Identity => frame,
+                encoding => match hub.unsent.count(encoding.of(frame)) {
+                    Ok(frame) => frame,
+                    Err(refusal) => return end(&mut answer, None, &Err(refusal)),
+                },
+            };
+            send_whole(&mut answer, frame).await?;
             end(&mut answer, None, &Ok(()))
         }
         Err(refusal) => {
@@ -218,15 +221,8 @@ async fn unary(
     }
 }
 
-/// Said to a client whose answer does not fit its window while others read as little.
-pub(crate) fn too_much_unread() -> Refusal {
-    let text = "grpc: too many answers wait for clients to read them";
-    Refusal::Other(Code::ResourceExhausted, text.into())
-}
-
-/// Sends a frame as the client's window admits it, and holds the rest meanwhile.
-async fn send_whole(hub: &Hub, answer: &mut Answer, mut frame: Bytes) -> Result<(), Gone> {
-    let mut held: Option<Held> = None;
+/// Sends a frame as the client's window admits it, and keeps the rest meanwhile.
+async fn send_whole(answer: &mut Answer, mut frame: Bytes) -> Result<(), Gone> {
     loop {
         let window = answer.window(frame.len());
         if frame.len() <= window {
@@ -234,10 +230,6 @@ async fn send_whole(hub: &Hub, answer: &mut Answer, mut frame: Bytes) -> Result<
         }
         if 0 < window {
             answer.send(frame.split_to(window))?;
-        }
-        match &mut held {
-            Some(held) => held.set(frame.len()),
-            None => held = Some(hub.unsent.hold(frame.len())),
         }
         if window == 0 {
             poll_fn(|cx| answer.poll_window(cx)).await?;
