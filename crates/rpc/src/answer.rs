@@ -211,7 +211,7 @@ async fn unary(
                     Err(refusal) => return end(&mut answer, None, &Err(refusal)),
                 },
             };
-            send_whole(&mut answer, frame).await?;
+            send_whole(hub, &mut answer, frame).await?;
             end(&mut answer, None, &Ok(()))
         }
         Err(refusal) => {
@@ -222,8 +222,10 @@ async fn unary(
 }
 
 /// Sends a frame as the client's window admits it, and keeps the rest meanwhile.
-async fn send_whole(answer: &mut Answer, mut frame: Bytes) -> Result<(), Gone> {
+async fn send_whole(hub: &Hub, answer: &mut Answer, mut frame: Bytes) -> Result<(), Gone> {
     loop {
+        // Go's client pings to measure what it receives, and Go's server forgives that with each write.
+        hub.wire.answered();
         let window = answer.window(frame.len());
         if frame.len() <= window {
             return answer.send(frame);
