@@ -25,6 +25,10 @@ impl RowSource for Flushed<'_> {
         let first = revisions.first().copied().unwrap_or_default();
         self.0.read_many(revisions).map_err(|error| fault(first, error))
     }
+
+    fn row_bytes(&self, revision: Revision) -> u64 {
+        self.0.row_bytes(revision)
+    }
 }
 
 fn fault(revision: Revision, error: store::StoreError) -> RowFault {

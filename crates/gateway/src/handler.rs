@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method as Verb, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use rpc::{Call, Caller, HttpBody, Kind, Peer, whole};
+use tokio::sync::Semaphore;
 use types::{Code, Refusal};
 
 use crate::body::{Input, Lines, Requests, error_line, result_line};
@@ -14,6 +16,11 @@ use crate::metadata::{deadline, metadata};
 use crate::status::{http_status, print_error};
 use crate::transcoder::{Target, Transcoder};
 use crate::websocket;
+
+/// Bytes of an answer from which on it is printed on a thread that serves nobody else.
+const BYTES_INLINE_MAX: usize = 1 << 20;
+/// Long answers printed at once.
+static LONG_ANSWERS: Semaphore = Semaphore::const_new(4);
 
 /// The JSON gateway of one server. Cheap to clone.
 #[derive(Clone)]
@@ -86,14 +93,32 @@ impl Gateway {
     ) -> Response<HttpBody> {
         let answered = async {
             let message = self.caller.unary(call, requests.only().await?).await?;
-            let mut out = String::with_capacity(2 * message.len());
-            self.transcoder.answer(target, &message, &mut out)?;
-            Ok(out)
+            // The JSON waits for the client, so it counts as the frame it comes from does.
+            let unread = self.caller.unread();
+            if message.len() <= BYTES_INLINE_MAX {
+                return unread.count(self.printed(target, &message)?);
+            }
+            let _turn = LONG_ANSWERS.acquire().await.map_err(|_| Refusal::Stopped)?;
+            let reserved = unread.reserve(2 * message.len())?;
+            let at = self.clone();
+            let printed = tokio::task::spawn_blocking(move || {
+                let printed = at.printed(target, &message)?;
+                drop(reserved);
+                unread.count(printed)
+            });
+            printed.await.map_err(|_| Refusal::Stopped)?
         };
         match answered.await {
             Ok(out) => served(whole(out)),
             Err(refusal) => refused(&refusal),
         }
+    }
+
+    /// An answer as JSON.
+    fn printed(&self, target: Target, message: &[u8]) -> Result<Bytes, Refusal> {
+        let mut out = String::with_capacity(2 * message.len());
+        self.transcoder.answer(target, message, &mut out)?;
+        Ok(out.into())
     }
 
     async fn server_stream(

@@ -17,6 +17,12 @@ pub trait RowSource {
     fn rows(&self, revisions: &[Revision]) -> Result<Vec<Row>, RowFault> {
         revisions.iter().map(|revision| self.row(*revision)).collect()
     }
+
+    /// How long the row at `revision` is, at most, in bytes; 0 where it is missing. Worth overriding where
+    /// that is known without reading it.
+    fn row_bytes(&self, revision: Revision) -> u64 {
+        self.row(revision).map_or(0, |row| row.encoded.len() as u64)
+    }
 }
 
 /// A row that the index knows could not be read: the store is damaged.

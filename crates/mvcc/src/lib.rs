@@ -24,6 +24,7 @@ mod pages;
 mod plan;
 mod query;
 mod restore;
+mod size;
 mod txn;
 mod view;
 

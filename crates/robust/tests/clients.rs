@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use holdfast_robust::foreign::{self, Part};
 use holdfast_robust::process::Home;
+use proto::etcdserverpb::request_op::Request;
+use proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest, TxnResponse};
 
 /// Runs a client against a fresh server. When it says RESTART, the server is killed and started again
 /// with the same data; when it ends, it must have said PASS.
@@ -55,4 +57,33 @@ fn rusts_etcd_client_works_across_a_restart() {
     let name = "rust-client";
     let Some(program) = foreign::need(name, Part::RustClient) else { return };
     run(name, &program, &[]);
+}
+
+/// Go's client pings while it receives much, to learn how much its connection takes at once. That is no flood.
+#[test]
+fn the_official_client_reads_a_large_answer() {
+    let name = "large-answer";
+    let Some(etcdctl) = foreign::need(name, Part::EtcdctlNew) else { return };
+    let Some(subject) = foreign::subject(name) else { return };
+    let server = Home::new(&subject, &[]).start();
+    let connection = server.connect();
+    for batch in 0..400 {
+        let put = |n: usize| PutRequest {
+            key: format!("large/{batch:03}/{n:03}").into_bytes().into(),
+            value: vec![b'v'; 200].into(),
+            ..PutRequest::default()
+        };
+        let op = |n| RequestOp { request: Some(Request::RequestPut(put(n))) };
+        let txn = TxnRequest { success: (0..128).map(op).collect(), ..TxnRequest::default() };
+        connection.unary("/etcdserverpb.KV/Txn", &txn).ok::<TxnResponse>();
+    }
+    let endpoint = server.address();
+    let mut get = Command::new(etcdctl);
+    get.args(["--endpoints", &endpoint, "get", "--prefix", "large/", "--print-value-only"]);
+    for _ in 0..3 {
+        let done = get.output().expect("etcdctl starts");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{name}: {}", said.chars().take(2000).collect::<String>());
+        assert_eq!(done.stdout.len(), 400 * 128 * 201);
+    }
 }

@@ -16,7 +16,7 @@ use types::{Code, Refusal};
 use crate::admission::{Admitted, Turned, admit};
 use crate::call::Call;
 use crate::engine::{Answer, RequestBody};
-use crate::gate::{Gate, Held};
+use crate::gate::Gate;
 use crate::message::{Encoding, compressed};
 use crate::reply::PREFIX_BYTES;
 use crate::requests::Requests;
@@ -30,10 +30,10 @@ pub(crate) struct Hub {
     pub shared: Shared,
     peer: Arc<Peer>,
     phase: watch::Receiver<Phase>,
-    /// Answers that wait for the client's window.
-    unsent: Rc<Gate>,
+    /// Answers that are made or wait for the client.
+    unsent: Arc<Gate>,
     /// Requests that are not complete.
-    pub partial: Rc<Gate>,
+    pub partial: Arc<Gate>,
 }
 
 impl Hub {
@@ -194,43 +194,20 @@ async fn unary(
             record.hub.shared.observer.sent(&route.method, record.response_bytes);
             record.handled(Code::Ok);
             opening.send(&mut answer)?;
-            let frame = encoding.of(frame);
-            if hub.unsent.is_shut() && answer.window() < frame.len() {
-                return end(&mut answer, None, &Err(too_much_unread()));
-            }
-            send_whole(hub, &mut answer, frame).await?;
+            let frame = match encoding {
+                Encoding::Identity => frame,
+                encoding => match hub.unsent.count(encoding.of(frame)) {
+                    Ok(frame) => frame,
+                    Err(refusal) => return end(&mut answer, None, &Err(refusal)),
+                },
+            };
+            // What does not fit the client's window leaves as it opens; the frame counts meanwhile.
+            answer.send(frame)?;
             end(&mut answer, None, &Ok(()))
         }
         Err(refusal) => {
             record.handled(refusal.code());
             end(&mut answer, Some(opening), &Err(refusal))
-        }
-    }
-}
-
-/// Said to a client whose answer does not fit its window while others read as little.
-pub(crate) fn too_much_unread() -> Refusal {
-    let text = "grpc: too many answers wait for clients to read them";
-    Refusal::Other(Code::ResourceExhausted, text.into())
-}
-
-/// Sends a frame as the client's window admits it, and holds the rest meanwhile.
-async fn send_whole(hub: &Hub, answer: &mut Answer, mut frame: Bytes) -> Result<(), Gone> {
-    let mut held: Option<Held> = None;
-    loop {
-        let window = answer.window();
-        if frame.len() <= window {
-            return answer.send(frame);
-        }
-        if 0 < window {
-            answer.send(frame.split_to(window))?;
-        }
-        match &mut held {
-            Some(held) => held.set(frame.len()),
-            None => held = Some(hub.unsent.hold(frame.len())),
-        }
-        if window == 0 {
-            poll_fn(|cx| answer.poll_window(cx)).await?;
         }
     }
 }

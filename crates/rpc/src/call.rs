@@ -9,8 +9,7 @@ use std::time::Instant;
 use types::Refusal;
 
 use crate::Method;
-use crate::answer::too_much_unread;
-use crate::gate::Gate;
+use crate::gate::{Gate, Unread};
 
 /// The request's headers, gRPC's own included.
 pub use http2::Fields as Metadata;
@@ -24,8 +23,8 @@ pub struct Call {
     pub(crate) metadata: Rc<Metadata>,
     pub(crate) peer: Arc<Peer>,
     pub(crate) deadline: Option<Instant>,
-    /// Answers this client has not read; `None` inside the process.
-    pub(crate) unsent: Option<Rc<Gate>>,
+    /// Answers this client has not read; `None` before the call is made.
+    pub(crate) unsent: Option<Arc<Gate>>,
 }
 
 impl Call {
@@ -44,20 +43,13 @@ impl Call {
         self.unsent.as_ref().is_none_or(|unsent| unsent.is_open())
     }
 
-    /// Refuses a call that would make a large answer while all clients together leave too many unread:
-    /// better before the work than after it.
-    ///
-    /// # Errors
-    /// ResourceExhausted.
-    pub fn check_unread(&self) -> Result<(), Refusal> {
-        match &self.unsent {
-            Some(unsent) if unsent.is_shut() => Err(too_much_unread()),
-            _ => Ok(()),
-        }
+    /// Where a handler reserves what making a large answer will take, on whichever thread.
+    pub fn unread(&self) -> Unread {
+        Unread(self.unsent.clone())
     }
 
     /// Waits while this client leaves too many answers unread. Calls that begin together all pass when
-    /// they begin; a handler that is about to make a large answer asks again.
+    /// they begin; a handler that is about to make an answer of rows asks again.
     pub async fn room(&self) {
         if let Some(unsent) = &self.unsent {
             unsent.pass().await;

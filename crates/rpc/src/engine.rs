@@ -104,7 +104,7 @@ fn turn(wire: &Wire, hub: &Rc<Hub>, cx: &mut Context<'_>) -> Poll<io::Result<()>
         }
     }
     loop {
-        let unserved = wire.with(|http| http.pump());
+        let unserved = wire.pump();
         begin_calls(wire, hub, cx);
         match wire.poll_send(cx) {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -225,12 +225,7 @@ impl Answer {
         self.wire.respond(self.id, status, fields)
     }
 
-    /// How many bytes the client and the socket take now.
-    pub fn window(&self) -> usize {
-        self.wire.capacity(self.id)
-    }
-
-    /// Ready when [`Answer::window`] is not nothing.
+    /// Ready when the client and the socket take something.
     pub fn poll_window(&self, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
         self.wire.poll_room(self.id, cx)
     }

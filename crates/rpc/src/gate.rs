@@ -1,36 +1,36 @@
-//! What one connection may have us hold for it.
+//! What clients may have us hold for them.
 //!
-//! Answers that do not fit the client's window are held until they do. A client that asks for much
-//! and reads nothing fills the gate; its further calls then wait before they begin, and so do no
-//! harm to anybody else.
+//! An answer counts from before it is made until its last byte was written to the socket: first as what is
+//! reserved for its making ([`Unread::reserve`]), then as its frame, whole, until the buffer is let go of.
+//! A client that asks for much and reads nothing fills its connection's gate; its further calls then wait
+//! before they begin, and so do no harm to anybody else.
 //!
-//! Many connections that each stay below their bound are bounded together by a [`Total`]: above it
-//! nothing more is held for anybody, and the call that would need it is refused. What fits a client's
-//! window is never held, so small answers go on.
+//! Many connections that each stay below their bound are bounded together by a [`Total`]: what would go
+//! beyond it is refused. Two exceptions, so that the bound of all harms nobody who asks for little, nor who
+//! asks for one thing that is larger than the bound: what is small ([`SMALL_BYTES_MAX`]) is counted and never
+//! refused, and of what does not fit one answer at a time is made all the same.
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
+
+use bytes::Bytes;
+use types::{Code, Refusal};
+
+/// Answers up to this are never refused: any client's first window takes them.
+const SMALL_BYTES_MAX: usize = 64 * 1024;
+/// Answers below this are not counted: their stream itself costs as much.
+const COUNTED_BYTES_MIN: usize = 2 * 1024;
 
 /// Counts bytes held for all connections of a server.
 #[derive(Debug)]
 pub(crate) struct Total {
     bytes_max: usize,
     held: AtomicUsize,
-}
-
-impl Total {
-    pub fn new(bytes_max: usize) -> Arc<Total> {
-        Arc::new(Total { bytes_max, held: AtomicUsize::new(0) })
-    }
-
-    /// Whether the bound is reached.
-    pub fn is_full(&self) -> bool {
-        self.held.load(Relaxed) >= self.bytes_max
-    }
+    /// Whether the one answer that may go beyond the bound is under way.
+    extra: AtomicBool,
+    waiting: Wakers,
 }
 
 /// Counts bytes held for one connection.
@@ -38,21 +38,75 @@ impl Total {
 pub(crate) struct Gate {
     total: Arc<Total>,
     bytes_max: usize,
-    held: Cell<usize>,
-    waiting: RefCell<Vec<Waker>>,
+    held: AtomicUsize,
+    waiting: Wakers,
 }
 
-/// Bytes that count until this is dropped.
+/// Bytes that count until this is dropped, on whichever thread.
 #[derive(Debug)]
 pub(crate) struct Held {
-    gate: Rc<Gate>,
+    gate: Arc<Gate>,
     bytes: usize,
+    /// Beyond the bound of all: counts for its connection only.
+    is_extra: bool,
+}
+
+/// Who waits for what is held to become less.
+#[derive(Debug, Default)]
+struct Wakers(Mutex<Vec<Waker>>);
+
+impl Wakers {
+    fn wake(&self) {
+        let waiting = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn push(&self, waker: &Waker) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(waker.clone());
+    }
+}
+
+impl Total {
+    pub fn new(bytes_max: usize) -> Arc<Total> {
+        let (held, extra) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Total { bytes_max, held, extra, waiting: Wakers::default() })
+    }
+
+    /// Whether the bound is reached.
+    pub fn is_full(&self) -> bool {
+        self.held.load(SeqCst) >= self.bytes_max
+    }
+
+    /// Counts so many bytes instead of so many.
+    fn exchange(&self, before: usize, after: usize) {
+        if before <= after {
+            self.held.fetch_add(after - before, SeqCst);
+            return;
+        }
+        let held = self.held.fetch_sub(before - after, SeqCst);
+        let is_full = held - (before - after) >= self.bytes_max;
+        if held >= self.bytes_max && !is_full {
+            self.waiting.wake();
+        }
+    }
+
+    /// The same, if all of it then is within the bound.
+    fn try_exchange(&self, before: usize, after: usize) -> bool {
+        let fits = |held: usize| {
+            let sum = (held - before).saturating_add(after);
+            (sum <= self.bytes_max).then_some(sum)
+        };
+        after <= before && {
+            self.exchange(before, after);
+            true
+        } || self.held.fetch_update(SeqCst, SeqCst, fits).is_ok()
+    }
 }
 
 impl Gate {
-    pub fn new(bytes_max: usize, total: Arc<Total>) -> Rc<Gate> {
-        let (held, waiting) = (Cell::new(0), RefCell::new(Vec::new()));
-        Rc::new(Gate { total, bytes_max, held, waiting })
+    pub fn new(bytes_max: usize, total: Arc<Total>) -> Arc<Gate> {
+        let (held, waiting) = (AtomicUsize::new(0), Wakers::default());
+        Arc::new(Gate { total, bytes_max, held, waiting })
     }
 
     /// Whether nothing more may be held for anybody.
@@ -62,32 +116,65 @@ impl Gate {
 
     /// Whether this connection's bound is reached.
     pub fn is_full(&self) -> bool {
-        self.held.get() >= self.bytes_max
+        self.held.load(SeqCst) >= self.bytes_max
     }
 
     /// Whether a call may begin: not at the bound, nor while the bound of all is reached and this
     /// connection has a part in it.
     pub fn is_open(&self) -> bool {
-        !self.is_full() && (self.held.get() == 0 || !self.is_shut())
+        !self.is_full() && (self.held.load(SeqCst) == 0 || !self.is_shut())
     }
 
     /// Waits until a call may begin.
     pub async fn pass(&self) {
         poll_fn(|cx| {
-            if !self.is_open() {
-                self.waiting.borrow_mut().push(cx.waker().clone());
-                return Poll::Pending;
+            if self.is_open() {
+                return Poll::Ready(());
             }
-            Poll::Ready(())
+            // Bytes are let go of on other threads too: whoever looks again afterwards misses nothing.
+            self.waiting.push(cx.waker());
+            if self.is_shut() {
+                self.total.waiting.push(cx.waker());
+            }
+            if self.is_open() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
     /// Counts so many bytes.
-    pub fn hold(self: &Rc<Gate>, bytes: usize) -> Held {
-        self.held.set(self.held.get() + bytes);
-        self.total.held.fetch_add(bytes, Relaxed);
-        Held { gate: self.clone(), bytes }
+    pub fn hold(self: &Arc<Gate>, bytes: usize) -> Held {
+        let mut held = Held { gate: self.clone(), bytes: 0, is_extra: false };
+        held.set(bytes);
+        held
+    }
+
+    /// Counts a frame until its last byte was written.
+    ///
+    /// # Errors
+    /// ResourceExhausted, when it is not small and does not fit.
+    pub fn count(self: &Arc<Gate>, frame: Bytes) -> Result<Bytes, Refusal> {
+        if frame.len() < COUNTED_BYTES_MIN {
+            return Ok(frame);
+        }
+        let mut held = self.hold(0);
+        if frame.len() <= SMALL_BYTES_MAX {
+            held.set(frame.len());
+        } else {
+            held.grow(frame.len())?;
+        }
+        Ok(Bytes::from_owner(Counted { frame, _held: held }))
+    }
+}
+
+/// A frame and its part of the bound.
+struct Counted {
+    frame: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
     }
 }
 
@@ -99,12 +186,41 @@ impl Held {
 
     /// Counts another number of bytes from now on.
     pub fn set(&mut self, bytes: usize) {
-        self.gate.held.set(self.gate.held.get() - self.bytes + bytes);
-        self.gate.total.held.fetch_add(bytes, Relaxed);
-        self.gate.total.held.fetch_sub(self.bytes, Relaxed);
+        if bytes == self.bytes {
+            return;
+        }
+        if !self.is_extra {
+            self.gate.total.exchange(self.bytes, bytes);
+        }
+        self.set_for_connection(bytes);
+    }
+
+    /// Counts that many bytes from now on, if they fit, or as the one answer that need not fit.
+    ///
+    /// # Errors
+    /// ResourceExhausted.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let total = self.gate.total.clone();
+        if !self.is_extra && !total.try_exchange(self.bytes, bytes) {
+            if total.extra.swap(true, SeqCst) {
+                return Err(too_much_unread());
+            }
+            total.exchange(self.bytes, 0);
+            self.is_extra = true;
+        }
+        self.set_for_connection(bytes);
+        Ok(())
+    }
+
+    fn set_for_connection(&mut self, bytes: usize) {
+        let gate = &self.gate;
+        // Added first: others look at it meanwhile.
+        gate.held.fetch_add(bytes, SeqCst);
+        gate.held.fetch_sub(self.bytes, SeqCst);
+        let less = bytes < self.bytes;
         self.bytes = bytes;
-        if self.gate.is_open() {
-            self.gate.waiting.borrow_mut().drain(..).for_each(Waker::wake);
+        if less && gate.is_open() {
+            gate.waiting.wake();
         }
     }
 }
@@ -112,7 +228,47 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.set(0);
+        if self.is_extra {
+            self.gate.total.extra.store(false, SeqCst);
+        }
     }
+}
+
+/// Where a call's answer is counted: what a handler reserves before it makes a large one, and the frame.
+#[derive(Clone, Debug)]
+pub struct Unread(pub(crate) Option<Arc<Gate>>);
+
+/// Bytes reserved until this is dropped: by then the answer's frame counts by itself.
+#[derive(Debug, Default)]
+pub struct Reserved {
+    _held: Option<Held>,
+}
+
+impl Unread {
+    /// Reserves what making an answer will take.
+    ///
+    /// # Errors
+    /// ResourceExhausted, while clients leave so much unread that it does not fit.
+    pub fn reserve(&self, bytes: usize) -> Result<Reserved, Refusal> {
+        let Some(gate) = &self.0 else { return Ok(Reserved::default()) };
+        let mut held = gate.hold(0);
+        held.grow(bytes)?;
+        Ok(Reserved { _held: Some(held) })
+    }
+
+    /// Counts a frame until its last byte was written.
+    ///
+    /// # Errors
+    /// ResourceExhausted, when it is not small and does not fit.
+    pub fn count(&self, frame: Bytes) -> Result<Bytes, Refusal> {
+        self.0.as_ref().map_or_else(|| Ok(frame.clone()), |gate| gate.count(frame.clone()))
+    }
+}
+
+/// Said to a client whose answer does not fit while others read as little.
+fn too_much_unread() -> Refusal {
+    let text = "grpc: too many answers wait for clients to read them";
+    Refusal::Other(Code::ResourceExhausted, text.into())
 }
 
 #[cfg(test)]
@@ -120,18 +276,21 @@ mod tests {
     use super::*;
     use std::task::Context;
 
+    fn passes(pass: &mut std::pin::Pin<Box<impl Future<Output = ()>>>) -> bool {
+        pass.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
     #[test]
     fn whoever_comes_to_a_full_gate_waits_until_something_left() {
         let gate = Gate::new(10, Total::new(100));
         let mut first = gate.hold(4);
         let second = gate.hold(6);
         let mut pass = Box::pin(gate.pass());
-        let mut cx = Context::from_waker(Waker::noop());
-        assert_eq!(pass.as_mut().poll(&mut cx), Poll::Pending);
+        assert!(!passes(&mut pass));
         first.set(3);
-        assert_eq!(pass.as_mut().poll(&mut cx), Poll::Ready(()));
+        assert!(passes(&mut pass));
         drop((first, second));
-        assert_eq!(gate.held.get(), 0);
+        assert_eq!(gate.held.load(SeqCst), 0);
     }
 
     #[test]
@@ -148,6 +307,73 @@ mod tests {
         second.set(3);
         assert!(!other.is_shut());
         drop((first, second));
-        assert_eq!(one.total.held.load(Relaxed), 0);
+        assert_eq!(one.total.held.load(SeqCst), 0);
+    }
+
+    #[test]
+    fn whoever_waits_for_the_bound_of_all_is_woken_when_others_let_go() {
+        struct Woken(AtomicBool);
+        impl std::task::Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, SeqCst);
+            }
+        }
+        let total = Total::new(10);
+        let (one, other) = (Gate::new(100, total.clone()), Gate::new(100, total));
+        let (first, _stuck) = (one.hold(9), other.hold(1));
+        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let waker = Waker::from(woken.clone());
+        let mut pass = Box::pin(other.pass());
+        assert!(pass.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(first);
+        assert!(woken.0.load(SeqCst));
+        assert!(passes(&mut pass));
+    }
+
+    /// Guarantee (unread answers are bounded): what is reserved and what waits is within the bound, but for
+    /// one answer at a time.
+    #[test]
+    fn what_does_not_fit_is_refused_but_for_one_answer_at_a_time() {
+        let total = Total::new(10);
+        let unread = Unread(Some(Gate::new(100, total.clone())));
+        let first = unread.reserve(6).expect("it fits");
+        let extra = unread.reserve(600).expect("one need not fit");
+        let second = unread.reserve(4).expect("which takes no room from others");
+        assert_eq!(total.held.load(SeqCst), 10);
+        assert!(unread.reserve(1).is_err());
+        drop(first);
+        let third = unread.reserve(6).expect("there is room again");
+        drop(extra);
+        let extra = unread.reserve(7).expect("nobody else is beyond the bound");
+        drop((second, third, extra));
+        assert_eq!(total.held.load(SeqCst), 0);
+        assert!(!total.extra.load(SeqCst));
+    }
+
+    #[test]
+    fn a_frame_counts_whole_until_its_last_byte_is_gone() {
+        let total = Total::new(1 << 20);
+        let gate = Gate::new(1 << 20, total.clone());
+        let mut frame = gate.count(vec![7; 100_000].into()).expect("it fits");
+        let sent = frame.split_to(99_999);
+        drop(sent);
+        assert_eq!(total.held.load(SeqCst), 100_000, "one byte keeps the whole buffer");
+        drop(frame);
+        assert_eq!(total.held.load(SeqCst), 0);
+        assert_eq!(gate.held.load(SeqCst), 0);
+    }
+
+    #[test]
+    fn small_answers_are_counted_and_never_refused() {
+        let total = Total::new(100_000);
+        let gate = Gate::new(1 << 20, total.clone());
+        let large = gate.count(vec![7; 100_000].into()).expect("it fits");
+        let extra = gate.count(vec![7; 65_537].into()).expect("one need not fit");
+        assert!(gate.count(vec![7; 65_537].into()).is_err());
+        let small = gate.count(vec![7; 65_536].into()).expect("small");
+        assert_eq!(total.held.load(SeqCst), 165_536);
+        let tiny = gate.count(vec![7; 100].into()).expect("tiny");
+        drop((large, extra, small));
+        assert_eq!((total.held.load(SeqCst), tiny.len()), (0, 100));
     }
 }

@@ -54,6 +54,7 @@ mod stream;
 mod wire;
 
 pub use call::{Call, Identity, Metadata, Peer, PeerAddress};
+pub use gate::{Reserved, Unread};
 pub use http1::{HttpBody, HttpHandler, whole};
 pub use limits::Limits;
 pub use listen::{Handshake, Listener, Protocols, Socket, SocketOptions, Stream, Tls};
@@ -61,8 +62,8 @@ pub use local::{Answers, Caller};
 pub use observer::{Ended, NoObserver, Observer};
 pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
 pub use reply::{
-    ANSWER_BYTES_MAX, FRAME_PREFIX_BYTES, Reply, answer_too_large, begin_frame, decode,
-    decode_streamed, end_frame,
+    ANSWER_BYTES_MAX, FRAME_PREFIX_BYTES, Reply, answer_frame, answer_too_large, begin_frame,
+    decode, decode_streamed, end_frame, frame,
 };
 pub use router::{Kind, Method, Router};
 pub use server::{Running, Server};

@@ -21,11 +21,10 @@ pub struct Limits {
     pub partial_messages_bytes_max: usize,
     /// The same of all connections together, in bytes; above it such calls are refused.
     pub partial_messages_total_bytes_max: usize,
-    /// Answers per connection that wait for the client's window, in bytes; above it, calls wait
+    /// Answers per connection that are made or wait for the client, in bytes; above it, calls wait
     /// before they begin.
     pub unsent_replies_bytes_max: usize,
-    /// The same of all connections together, in bytes; above it answers that do not fit their
-    /// client's window are refused.
+    /// The same of all connections together, in bytes; above it all but small answers are refused.
     pub unsent_replies_total_bytes_max: usize,
     /// Streams a client may open and reset before we even looked at them.
     pub early_resets_max: usize,

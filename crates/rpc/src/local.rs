@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use types::{Code, Refusal};
 
 use crate::answer::deadline_exceeded;
+use crate::gate::{Gate, Total, Unread};
 use crate::reply::PREFIX_BYTES;
 use crate::router::Handler;
 use crate::server::{Phase, Shared, reached};
@@ -26,11 +27,24 @@ pub struct Caller {
     router: Arc<Router>,
     observer: Arc<dyn Observer>,
     phase: watch::Receiver<Phase>,
+    unsent: Arc<Total>,
+    unsent_bytes_max: usize,
 }
 
 impl Caller {
     pub(crate) fn new(shared: &Shared, phase: watch::Receiver<Phase>) -> Caller {
-        Caller { router: shared.router.clone(), observer: shared.observer.clone(), phase }
+        Caller {
+            router: shared.router.clone(),
+            observer: shared.observer.clone(),
+            phase,
+            unsent: shared.unsent.clone(),
+            unsent_bytes_max: shared.limits.unsent_replies_bytes_max,
+        }
+    }
+
+    /// Where a call's answers are counted, with those of all connections, until they were written.
+    pub fn unread(&self) -> Unread {
+        Unread(Some(Gate::new(self.unsent_bytes_max, self.unsent.clone())))
     }
 
     /// The method at a path, for [`Call::local`].
@@ -46,6 +60,7 @@ impl Caller {
     /// # Panics
     /// When the method is not unary.
     pub async fn unary(&self, call: Call, message: Bytes) -> Result<Bytes, Refusal> {
+        let call = Call { unsent: self.unread().0, ..call };
         let method = call.method;
         let route = self.router.route(method.path).expect("a Method comes from a router");
         let Handler::Unary(handler) = &route.handler else { panic!("{} streams", method.path) };
@@ -75,6 +90,7 @@ impl Caller {
     /// # Panics
     /// When the method is unary.
     pub fn stream(&self, call: Call, mut requests: Box<dyn Source>) -> Answers {
+        let call = Call { unsent: self.unread().0, ..call };
         let (method, deadline) = (call.method, call.deadline);
         let outlet = Rc::new(RefCell::new(Queue::default()));
         let observer = self.observer.clone();

@@ -85,8 +85,11 @@ pub fn answer_too_large(len: usize) -> Refusal {
     Refusal::Other(Code::ResourceExhausted, text.into())
 }
 
-/// The one answer of a call with its prefix; refused above [`ANSWER_BYTES_MAX`].
-pub(crate) fn answer_frame<R: Reply>(reply: &R) -> Result<Bytes, Refusal> {
+/// The one answer of a call with its prefix.
+///
+/// # Errors
+/// What grpc-go says above [`ANSWER_BYTES_MAX`].
+pub fn answer_frame<R: Reply>(reply: &R) -> Result<Bytes, Refusal> {
     if let Some(framed) = reply.framed() {
         return Ok(framed);
     }
@@ -97,7 +100,7 @@ pub(crate) fn answer_frame<R: Reply>(reply: &R) -> Result<Bytes, Refusal> {
 }
 
 /// One message with its prefix, as it goes into DATA frames.
-pub(crate) fn frame<R: Reply + ?Sized>(reply: &R) -> Bytes {
+pub fn frame<R: Reply + ?Sized>(reply: &R) -> Bytes {
     if let Some(framed) = reply.framed() {
         return framed;
     }

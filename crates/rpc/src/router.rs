@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use types::{Code, Refusal};
 
+use crate::gate::Unread;
 use crate::reply::{self, Reply};
 use crate::{Call, Inbound, LocalFuture, Sink};
 
@@ -48,6 +49,13 @@ pub(crate) enum Handler {
     Bidi(Bidi),
 }
 
+/// An answer's frame, counted. What was reserved for its making goes with the reply.
+fn framed<R: Reply>(reply: R, unread: &Unread) -> Result<Bytes, Refusal> {
+    let frame = reply::answer_frame(&reply)?;
+    drop(reply);
+    unread.count(frame)
+}
+
 /// A method and the code behind it.
 pub(crate) struct Route {
     pub method: Method,
@@ -76,8 +84,9 @@ impl Router {
         R: Reply,
     {
         let erased = move |call: Call, message: Bytes| -> LocalFuture<Result<Bytes, Refusal>> {
+            let unread = call.unread();
             let answer = handler(call, message);
-            Box::pin(answer.map(|answer| answer.and_then(|reply| reply::answer_frame(&reply))))
+            Box::pin(answer.map(move |answer| answer.and_then(|reply| framed(reply, &unread))))
         };
         self.add(path, Kind::Unary, Handler::Unary(Box::new(erased)));
     }
@@ -95,8 +104,9 @@ impl Router {
                 Ok(request) => request,
                 Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),
             };
+            let unread = call.unread();
             let answer = handler(call, request);
-            Box::pin(answer.map(|answer| answer.and_then(|reply| reply::answer_frame(&reply))))
+            Box::pin(answer.map(move |answer| answer.and_then(|reply| framed(reply, &unread))))
         };
         self.add(path, Kind::Unary, Handler::Unary(Box::new(erased)));
     }

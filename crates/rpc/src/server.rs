@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub limits: Arc<Limits>,
     pub observer: Arc<dyn Observer>,
     pub http: Option<Arc<dyn HttpHandler>>,
-    /// Answers that wait for their clients' windows.
+    /// Answers that are made or wait for their clients.
     pub unsent: Arc<Total>,
     /// Requests that are not complete.
     pub partial: Arc<Total>,

@@ -135,6 +135,18 @@ impl Wire {
         })
     }
 
+    /// Sends what is held and fits. Returns whether somebody is left for whom there is room.
+    pub fn pump(&self) -> bool {
+        let mut state = self.0.borrow_mut();
+        let before = state.http.out().len();
+        let is_left = state.http.pump();
+        if before < state.http.out().len() {
+            // Go's client pings to measure what it receives, and Go's server forgives that with each write.
+            state.pings.forgive();
+        }
+        is_left
+    }
+
     /// Wakes whoever waits for what has happened, up to the next request.
     pub fn next(&self) -> Begun {
         let mut state = self.0.borrow_mut();
@@ -191,10 +203,6 @@ impl Wire {
 
     pub fn reset(&self, id: u32, reason: Reason) {
         self.with(|http| http.reset(id, reason));
-    }
-
-    pub fn capacity(&self, id: u32) -> usize {
-        self.0.borrow_mut().http.capacity(id).unwrap_or(0)
     }
 
     /// Ready when something could be sent.

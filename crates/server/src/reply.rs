@@ -8,7 +8,7 @@ use apply::{DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use proto::etcdserverpb as pb;
-use rpc::Reply;
+use rpc::{Reply, Reserved};
 use types::Row;
 
 /// A `RangeResponse`.
@@ -17,17 +17,19 @@ pub(crate) struct RangeReply {
     pub(crate) answer: RangeAnswer,
 }
 
-/// A `RangeResponse`, as a message to be written or already in its frame.
-pub(crate) enum RangeOut {
-    Short(RangeReply),
-    Framed(Bytes),
+/// An answer, as a message to be written or already in its frame, with what was reserved for its making.
+pub(crate) enum Out<R> {
+    Short(R),
+    Framed { frame: Bytes, _reserved: Reserved },
 }
 
 /// A `RangeResponse` on its way into its frame.
 pub(crate) struct LongRange {
     frame: BytesMut,
-    rows: usize,
 }
+
+/// A message that is in its frame, and counted as unread.
+pub(crate) struct CountedFrame(pub(crate) Bytes);
 
 /// A `RangeStreamResponse`: the same one level deeper.
 pub(crate) struct RangeStreamReply(pub(crate) RangeReply);
@@ -66,51 +68,45 @@ impl Reply for RangeReply {
     }
 }
 
-impl Reply for RangeOut {
+impl<R: Reply> Reply for Out<R> {
     fn encoded_len(&self) -> usize {
         match self {
-            RangeOut::Short(reply) => reply.encoded_len(),
-            RangeOut::Framed(frame) => frame.len() - rpc::FRAME_PREFIX_BYTES,
+            Out::Short(reply) => reply.encoded_len(),
+            Out::Framed { frame, .. } => frame.len() - rpc::FRAME_PREFIX_BYTES,
         }
     }
 
     fn encode(&self, out: &mut BytesMut) {
         match self {
-            RangeOut::Short(reply) => reply.encode(out),
-            RangeOut::Framed(frame) => out.put_slice(&frame[rpc::FRAME_PREFIX_BYTES..]),
+            Out::Short(reply) => reply.encode(out),
+            Out::Framed { frame, .. } => out.put_slice(&frame[rpc::FRAME_PREFIX_BYTES..]),
         }
     }
 
     fn framed(&self) -> Option<Bytes> {
         match self {
-            RangeOut::Short(_) => None,
-            RangeOut::Framed(frame) => Some(frame.clone()),
+            Out::Short(_) => None,
+            Out::Framed { frame, .. } => Some(frame.clone()),
         }
     }
 }
 
 impl LongRange {
-    pub(crate) fn begin(header: &pb::ResponseHeader) -> LongRange {
-        let mut frame = rpc::begin_frame(0);
+    /// Makes room for rows of so many bytes at once: a buffer that grows is in memory twice at each step.
+    pub(crate) fn begin(header: &pb::ResponseHeader, rows_bytes: u64) -> LongRange {
+        /// The header and what comes after the rows.
+        const AROUND_BYTES: usize = 64;
+        let room = usize::try_from(rows_bytes).unwrap_or(usize::MAX).min(rpc::ANSWER_BYTES_MAX);
+        let mut frame = rpc::begin_frame(room + AROUND_BYTES);
         put_header(&mut frame, Some(header));
-        LongRange { frame, rows: 0 }
+        LongRange { frame }
     }
 
-    /// Appends rows; so many follow. Room for those is made at once, by the size of the rows so far: a
-    /// buffer that grows step by step is in memory twice at each step.
-    pub(crate) fn rows(&mut self, rows: &[Row], following: u64) -> usize {
-        /// A first page may mislead: room for more than this is made step by step.
-        const GUESS_BYTES_MAX: u64 = 64 << 20;
+    /// Appends rows; returns how many bytes they took.
+    pub(crate) fn rows(&mut self, rows: &[Row]) -> usize {
         let bytes = rows_len(rows);
         self.frame.reserve(bytes);
         put_rows(&mut self.frame, 2, rows);
-        let first = self.rows == 0;
-        self.rows += rows.len();
-        if first && !rows.is_empty() {
-            let each = self.frame.len() as u64 / rows.len() as u64 + 1;
-            let guess = each.saturating_mul(following).min(GUESS_BYTES_MAX);
-            self.frame.reserve(usize::try_from(guess + guess / 32).unwrap_or(0));
-        }
         bytes
     }
 
@@ -125,6 +121,20 @@ impl LongRange {
         }
         put_number(&mut self.frame, 4, count);
         rpc::end_frame(self.frame)
+    }
+}
+
+impl Reply for CountedFrame {
+    fn encoded_len(&self) -> usize {
+        self.0.len() - rpc::FRAME_PREFIX_BYTES
+    }
+
+    fn encode(&self, out: &mut BytesMut) {
+        out.put_slice(&self.0[rpc::FRAME_PREFIX_BYTES..]);
+    }
+
+    fn framed(&self) -> Option<Bytes> {
+        Some(self.0.clone())
     }
 }
 

@@ -32,6 +32,13 @@ impl LogView {
         extent.ok_or(StoreError::Missing { revision })?.read(revision)
     }
 
+    /// How many bytes the row at `revision` takes in the log, which is more than its own; 0 when it is not
+    /// there. Reads nothing.
+    pub fn row_bytes(&self, revision: Revision) -> u64 {
+        let span = self.extent(self.place_of(revision)).and_then(|extent| extent.find(revision));
+        span.map_or(0, |span| span.bytes())
+    }
+
     /// Many rows, in the order asked for. Neighbours in the log are read together.
     ///
     /// # Errors

@@ -43,6 +43,10 @@ pub(crate) struct KeyParts<'a> {
 }
 
 impl KeyParts<'_> {
+    pub(crate) fn len(self) -> usize {
+        self.prefix.len() + self.rest.len()
+    }
+
     pub(crate) fn to_bytes(self) -> Bytes {
         let mut out = BytesMut::with_capacity(self.prefix.len() + self.rest.len());
         out.put_slice(self.prefix);

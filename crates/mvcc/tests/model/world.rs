@@ -256,8 +256,29 @@ impl World {
         let query = self.some_query();
         let answer = self.mvcc.now().range(&self.rows, &query).map_err(refusal);
         assert_eq!(answer, self.reference.range(&query), "{query:?}");
+        self.check_size(&query);
         let count = self.mvcc.now().count(&query.range, query.revision);
         assert_eq!(count, self.reference.count(&query.range, query.revision), "{query:?}");
+    }
+
+    /// What is said of an answer before it is read is never too little, and exact where nothing is left out.
+    fn check_size(&self, query: &RangeQuery) {
+        let now = self.mvcc.now();
+        let bytes = now.answer_bytes(&self.rows, query, u64::MAX);
+        let answer = match self.reference.range(query) {
+            Ok(answer) => answer,
+            Err(refusal) => return assert_eq!(bytes, Err(refusal)),
+        };
+        let (rows, bytes) = (answer.rows.len() as u64, bytes.expect("the range is not refused"));
+        let taken: u64 = answer.rows.iter().map(|row| row.encoded.len() as u64 + 8).sum();
+        assert!(taken <= bytes, "{query:?}: {taken} bytes, and {bytes} were said");
+        assert!(rows <= now.answer_rows(query), "{query:?}");
+        let plain = RangeQuery { revision: query.revision, ..RangeQuery::new(query.range.clone()) };
+        let plain_bytes = now.answer_bytes(&self.rows, &plain, u64::MAX).expect("as above");
+        let all = self.reference.range(&plain).expect("as above").rows;
+        assert_eq!(plain_bytes, all.iter().map(|row| row.encoded.len() as u64 + 8).sum::<u64>());
+        let enough = now.answer_bytes(&self.rows, query, bytes / 2).expect("as above");
+        assert!(enough <= bytes && (bytes / 2 < enough || bytes == 0), "{query:?}: {enough}");
     }
 
     fn check_pages(&mut self) {

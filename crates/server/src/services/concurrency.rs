@@ -85,7 +85,7 @@ pub(crate) async fn line_up(
         success: ops([Request::RequestPut(put), owner.clone()]),
         failure: ops([Request::RequestRange(get), owner]),
     };
-    let answer = run_txn(node, request, None).await?;
+    let answer = run_txn(node, request).await?;
     let rows = |index: usize| match answer.responses.get(index) {
         Some(apply::OpAnswer::Range(range)) => range.rows.clone(),
         _ => Vec::new(),
@@ -212,7 +212,7 @@ pub(crate) async fn guarded(
 ) -> Result<TxnAnswer, Refusal> {
     let compare = vec![created_at(key, revision)];
     let request = pb::TxnRequest { compare, success: ops([request]), failure: Vec::new() };
-    run_txn(node, request, None).await
+    run_txn(node, request).await
 }
 
 /// Deletes the key of a caller that gave up waiting, however it gave up.

@@ -1,28 +1,23 @@
 //! The KV service.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use apply::{Answer, RangeAnswer, ReadView, check, wire};
 use mvcc::ReadError;
 use node::Node;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Router, Sink};
+use rpc::{Call, Reply, Reserved, Router, Sink, Unread};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use types::{Code, KeyRange, Refusal};
+use types::{Code, Refusal};
 
 use crate::door;
 use crate::observer::described_range;
 use crate::quota;
 use crate::reply::{
-    DeleteReply, LongRange, PutReply, RangeOut, RangeReply, RangeStreamReply, TxnReply,
+    CountedFrame, DeleteReply, LongRange, Out, PutReply, RangeReply, RangeStreamReply, TxnReply,
 };
-
-/// Rows from which on a range is read on a thread that serves nobody else.
-const ROWS_INLINE_MAX: i64 = 1000;
-/// And bytes, as far as the average row tells.
-const BYTES_INLINE_MAX: i64 = 1 << 20;
+use crate::services::size;
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
@@ -46,18 +41,22 @@ pub(crate) fn register(router: &mut Router, node: &Node) {
     });
 }
 
-async fn range(node: Node, call: Call, request: pb::RangeRequest) -> Result<RangeOut, Refusal> {
+async fn range(
+    node: Node,
+    call: Call,
+    request: pb::RangeRequest,
+) -> Result<Out<RangeReply>, Refusal> {
     door::enter(&node, &call)?;
     check::range(&request)?;
     let view = settled(&node, &request, Some(&call)).await?;
-    if is_long(&node, &view, &request) {
+    if size::is_long(&view, &request) {
         let _turn = turn(Some(&call)).await?;
-        return Ok(RangeOut::Framed(long_range(&node, view, request).await?));
+        return long_range(&node, view, request, call.unread()).await;
     }
     let read = || apply::read_range(&view.index, &view.rows(), &request);
     let answer = timed(&node, &request, read);
     let answer = answer.map_err(|error| refused(&node, error))?;
-    Ok(RangeOut::Short(RangeReply { header: Some(node.header(answer.revision)), answer }))
+    Ok(Out::Short(RangeReply { header: Some(node.header(answer.revision)), answer }))
 }
 
 /// Rows of a long answer that are read and written first; then as many at a time as take about
@@ -66,26 +65,31 @@ const ROWS_FIRST_STEP: usize = 64;
 const STEP_BYTES: usize = 1 << 20;
 
 /// A long answer, on a thread that serves nobody else. Its rows go into the frame page by page: what is in
-/// memory is the answer, once, and one page.
+/// memory is the answer, once, and one page. Both are reserved before the first row is read.
 async fn long_range(
     node: &Node,
     view: Arc<ReadView>,
     request: pb::RangeRequest,
-) -> Result<bytes::Bytes, Refusal> {
+    unread: Unread,
+) -> Result<Out<RangeReply>, Refusal> {
     let header = node.header(view.index.current_revision());
     let at = node.clone();
     let write = move |request: &pb::RangeRequest| {
-        let mut pages = view.index.pages(&view.rows(), wire::range_query(request)?)?;
-        let mut frame = LongRange::begin(&header);
+        let query = wire::range_query(request)?;
+        let bytes = size::range_bytes(&view, &query, u64::MAX);
+        let reserved = unread.reserve(while_made(bytes))?;
+        let mut pages = view.index.pages(&view.rows(), query)?;
+        let mut frame = LongRange::begin(&header, bytes);
         let mut rows_max = ROWS_FIRST_STEP;
         while let Some(page) = pages.next_page(&view.rows(), rows_max)? {
-            let bytes = frame.rows(&page.rows, pages.left());
+            let bytes = frame.rows(&page.rows);
             if rpc::ANSWER_BYTES_MAX < frame.len() {
                 return Err(rpc::answer_too_large(frame.len()).into());
             }
             rows_max = next_rows_max(rows_max, bytes, STEP_BYTES);
         }
-        Ok(frame.end(pages.more(), pages.count()))
+        let frame = frame.end(pages.more(), pages.count());
+        Ok(Out::Framed { frame, _reserved: reserved })
     };
     let timed = move || timed(&at, &request, || write(&request));
     let written = tokio::task::spawn_blocking(timed).await;
@@ -122,7 +126,12 @@ fn timed<T>(
     answer
 }
 
-/// Long reads at once, over all threads: each may hold a large answer before it is counted as unread.
+/// What an answer takes while it is made: its rows as they were read, and its frame.
+fn while_made(rows_bytes: u64) -> usize {
+    usize::try_from(rows_bytes.saturating_mul(2)).unwrap_or(usize::MAX)
+}
+
+/// Long reads at once, over all threads.
 static LONG_READS: Semaphore = Semaphore::const_new(4);
 
 /// A checked range, linearizable unless it says otherwise. For a `call` whose client reads too little it
@@ -139,7 +148,7 @@ pub(crate) async fn read_range(
             timed(&node, asked, || apply::read_range(&view.index, &view.rows(), asked))
         }
     };
-    let answer = if is_long(node, &view, &request) {
+    let answer = if size::is_long(&view, &request) {
         let _turn = turn(call).await?;
         let read = tokio::task::spawn_blocking(move || read(&request));
         read.await.map_err(|_| Refusal::Stopped)?
@@ -156,38 +165,15 @@ async fn room(call: Option<&Call>) {
 }
 
 /// Waits for one of the turns. Whoever was overtaken by answers its client does not read gives the turn
-/// back and waits for room first. While all clients together leave too much unread, nobody gets one.
+/// back and waits for room first.
 async fn turn(call: Option<&Call>) -> Result<SemaphorePermit<'static>, Refusal> {
     loop {
         room(call).await;
         let turn = LONG_READS.acquire().await.map_err(|_| Refusal::Stopped)?;
-        call.map_or(Ok(()), Call::check_unread)?;
         if call.is_none_or(Call::has_room) {
             return Ok(turn);
         }
     }
-}
-
-/// About how long a row is: the store's live bytes over keys and revisions that are not forgotten.
-fn average_row_bytes(node: &Node, view: &ReadView) -> i64 {
-    let live = node.figures().live_bytes.load(Ordering::Relaxed);
-    let keys = view.index.count(&KeyRange::all(), 0).unwrap_or(0);
-    let history = view.index.current_revision() - view.index.compact_revision().max(0);
-    (i64::try_from(live).unwrap_or(i64::MAX) / (keys + history).max(1)).max(1)
-}
-
-/// Whether a range returns so much that others on this thread would notice.
-fn is_long(node: &Node, view: &ReadView, request: &pb::RangeRequest) -> bool {
-    if request.count_only || request.range_end.is_empty() {
-        return false;
-    }
-    let rows_max = ROWS_INLINE_MAX.min(BYTES_INLINE_MAX / average_row_bytes(node, view));
-    if (1..=rows_max).contains(&request.limit) {
-        return false;
-    }
-    wire::key_range(&request.key, &request.range_end)
-        .and_then(|range| view.index.count(&range, 0))
-        .is_ok_and(|count| rows_max < count)
 }
 
 /// A refusal goes to the client. A fault of the store ends the member: rather none than a wrong answer.
@@ -217,7 +203,7 @@ async fn range_stream(
     }
     request.serializable = true;
     let view = node.view();
-    stream_pages(&node, view, query, &mut sink).await
+    stream_pages(&node, view, query, &call, &mut sink).await
 }
 
 /// Streams come in key order and whole; etcd has no better for those who want something else.
@@ -240,6 +226,7 @@ async fn stream_pages(
     node: &Node,
     view: Arc<ReadView>,
     query: mvcc::RangeQuery,
+    call: &Call,
     sink: &mut Sink,
 ) -> Result<(), Refusal> {
     const ROWS_FIRST: usize = 10;
@@ -250,6 +237,7 @@ async fn stream_pages(
     let (count, more) = (pages.count(), pages.more());
     let mut rows_max = if whole { usize::MAX } else { ROWS_FIRST };
     loop {
+        call.room().await;
         let page = pages
             .next_page(&view.rows(), rows_max)
             .map_err(|error| refused(node, error))?
@@ -262,7 +250,8 @@ async fn stream_pages(
             answer.count = count;
             header = Some(node.header(revision));
         }
-        sink.send(&RangeStreamReply(RangeReply { header, answer })).await?;
+        let reply = RangeStreamReply(RangeReply { header, answer });
+        sink.send(&CountedFrame(call.unread().count(rpc::frame(&reply))?)).await?;
         if page.last {
             return Ok(());
         }
@@ -297,43 +286,96 @@ async fn delete_range(
     node: Node,
     call: Call,
     request: pb::DeleteRangeRequest,
-) -> Result<DeleteReply, Refusal> {
+) -> Result<Out<DeleteReply>, Refusal> {
     door::enter(&node, &call)?;
     check::delete_range(&request)?;
+    let reserved = reserve(&call, size::delete_bytes(&node.view(), &request)).await?;
     let decided =
         node.propose(pb::InternalRaftRequest { delete_range: Some(request), ..Default::default() });
     match decided.await? {
         Answer::DeleteRange(answer) => {
-            Ok(DeleteReply { header: node.header(answer.revision), answer })
+            written(DeleteReply { header: node.header(answer.revision), answer }, reserved).await
         }
         other => Err(unexpected(&other)),
     }
 }
 
-async fn txn(node: Node, call: Call, request: pb::TxnRequest) -> Result<TxnReply, Refusal> {
+async fn txn(node: Node, call: Call, request: pb::TxnRequest) -> Result<Out<TxnReply>, Refusal> {
     door::enter(&node, &call)?;
     quota::check(&node, check::txn_cost(&request)).await?;
     check::txn(&request, node.limits().txn_ops_max)?;
-    let answer = run_txn(&node, request, Some(&call)).await?;
-    Ok(TxnReply { header: node.header(answer.revision), answer })
+    if !check::is_read_only(&request) {
+        let reserved = reserve(&call, size::txn_bytes(&node.view(), &request)).await?;
+        let answer = write_txn(&node, request).await?;
+        return written(TxnReply { header: node.header(answer.revision), answer }, reserved).await;
+    }
+    let view = settled_txn(&node, &request, Some(&call)).await?;
+    let Some(bytes) = size::txn_bytes(&view, &request) else {
+        let answer = read_txn(&node, &view, &request)?;
+        return Ok(Out::Short(TxnReply { header: node.header(answer.revision), answer }));
+    };
+    let _turn = turn(Some(&call)).await?;
+    let reserved = call.unread().reserve(while_made(bytes))?;
+    let at = node.clone();
+    let read = tokio::task::spawn_blocking(move || read_txn(&at, &view, &request));
+    let answer = read.await.map_err(|_| Refusal::Stopped)??;
+    written(TxnReply { header: node.header(answer.revision), answer }, Some(reserved)).await
 }
 
-/// A checked transaction: through the log if it may write, else on a snapshot.
+/// Reserves what a change's large answer will take, once its client reads enough. How large it is, is known
+/// as of now: what is changed before the change itself is applied is not.
+async fn reserve(call: &Call, bytes: Option<u64>) -> Result<Option<Reserved>, Refusal> {
+    let Some(bytes) = bytes else { return Ok(None) };
+    call.room().await;
+    call.unread().reserve(while_made(bytes)).map(Some)
+}
+
+/// An answer for which something was reserved is long: it is written on a thread that serves nobody else.
+async fn written<R: Reply + Send + 'static>(
+    reply: R,
+    reserved: Option<Reserved>,
+) -> Result<Out<R>, Refusal> {
+    let Some(reserved) = reserved else { return Ok(Out::Short(reply)) };
+    let frame = tokio::task::spawn_blocking(move || rpc::answer_frame(&reply));
+    let frame = frame.await.map_err(|_| Refusal::Stopped)??;
+    Ok(Out::Framed { frame, _reserved: reserved })
+}
+
+/// A checked transaction of the member's own services: through the log if it may write, else on a snapshot.
 pub(crate) async fn run_txn(
     node: &Node,
     request: pb::TxnRequest,
-    call: Option<&Call>,
 ) -> Result<apply::TxnAnswer, Refusal> {
-    if check::is_read_only(&request) {
-        if !check::is_serializable(&request) {
-            node.barrier().await?;
-        }
-        room(call).await;
-        let view = node.view();
-        node.metrics().mvcc.txns.inc();
-        return apply::read_txn(&view.index, &view.rows(), &request)
-            .map_err(|error| refused(node, error));
+    if !check::is_read_only(&request) {
+        return write_txn(node, request).await;
     }
+    let view = settled_txn(node, &request, None).await?;
+    read_txn(node, &view, &request)
+}
+
+/// What readers see now, or from the moment on at which a linearizable transaction may be read.
+async fn settled_txn(
+    node: &Node,
+    request: &pb::TxnRequest,
+    call: Option<&Call>,
+) -> Result<Arc<ReadView>, Refusal> {
+    if !check::is_serializable(request) {
+        node.barrier().await?;
+    }
+    room(call).await;
+    Ok(node.view())
+}
+
+fn read_txn(
+    node: &Node,
+    view: &ReadView,
+    request: &pb::TxnRequest,
+) -> Result<apply::TxnAnswer, Refusal> {
+    node.metrics().mvcc.txns.inc();
+    apply::read_txn(&view.index, &view.rows(), request).map_err(|error| refused(node, error))
+}
+
+async fn write_txn(node: &Node, request: pb::TxnRequest) -> Result<apply::TxnAnswer, Refusal> {
     let decided =
         node.propose(pb::InternalRaftRequest { txn: Some(request), ..Default::default() });
     match decided.await? {

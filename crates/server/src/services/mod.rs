@@ -9,6 +9,7 @@ pub(crate) mod kv;
 mod lease;
 mod lock;
 mod maintenance;
+mod size;
 mod watch;
 
 use node::Node;

@@ -1,0 +1,84 @@
+//! How much an answer will take, and whether it is made here or where nobody else waits.
+
+use apply::{ReadView, wire};
+use bytes::Bytes;
+use mvcc::RangeQuery;
+use pb::request_op::Request;
+use proto::etcdserverpb as pb;
+
+/// Rows from which on a range is read on a thread that serves nobody else.
+const ROWS_INLINE_MAX: u64 = 1000;
+/// And bytes.
+const BYTES_INLINE_MAX: u64 = 1 << 20;
+/// Operations of a transaction that are not looked at when each speaks of one key.
+const OPS_SMALL_MAX: usize = 4;
+
+/// Whether a range returns so much that others on this thread would notice.
+pub(crate) fn is_long(view: &ReadView, request: &pb::RangeRequest) -> bool {
+    if request.count_only || request.range_end.is_empty() {
+        return false;
+    }
+    // What cannot be answered is refused at once.
+    let Ok(query) = wire::range_query(request) else { return false };
+    ROWS_INLINE_MAX < view.index.answer_rows(&query)
+        || BYTES_INLINE_MAX < range_bytes(view, &query, BYTES_INLINE_MAX)
+}
+
+/// What the rows of a range take; 0 when it will be refused.
+pub(crate) fn range_bytes(view: &ReadView, query: &RangeQuery, enough: u64) -> u64 {
+    view.index.answer_bytes(&view.rows(), query, enough).unwrap_or(0)
+}
+
+/// What the rows of a large transaction's answer take as of this view, whichever way it goes; `None` when it
+/// is not large.
+pub(crate) fn txn_bytes(view: &ReadView, request: &pb::TxnRequest) -> Option<u64> {
+    let small = |ops: &[pb::RequestOp]| ops.len() <= OPS_SMALL_MAX && ops.iter().all(is_small);
+    if small(&request.success) && small(&request.failure) {
+        return None;
+    }
+    Some(dearer(view, request)).filter(|bytes| BYTES_INLINE_MAX < *bytes)
+}
+
+/// The same for the rows a deletion returns.
+pub(crate) fn delete_bytes(view: &ReadView, request: &pb::DeleteRangeRequest) -> Option<u64> {
+    if !request.prev_kv || request.range_end.is_empty() {
+        return None;
+    }
+    Some(deleted(view, request)).filter(|bytes| BYTES_INLINE_MAX < *bytes)
+}
+
+fn is_small(op: &pb::RequestOp) -> bool {
+    match &op.request {
+        Some(Request::RequestRange(range)) => range.range_end.is_empty(),
+        Some(Request::RequestDeleteRange(delete)) => !delete.prev_kv || delete.range_end.is_empty(),
+        Some(Request::RequestTxn(_)) => false,
+        Some(Request::RequestPut(_)) | None => true,
+    }
+}
+
+fn dearer(view: &ReadView, request: &pb::TxnRequest) -> u64 {
+    let branch = |ops: &[pb::RequestOp]| -> u64 { ops.iter().map(|op| op_bytes(view, op)).sum() };
+    branch(&request.success).max(branch(&request.failure))
+}
+
+fn op_bytes(view: &ReadView, op: &pb::RequestOp) -> u64 {
+    match &op.request {
+        Some(Request::RequestRange(range)) => {
+            wire::range_query(range).map_or(0, |query| range_bytes(view, &query, u64::MAX))
+        }
+        Some(Request::RequestDeleteRange(delete)) if delete.prev_kv => deleted(view, delete),
+        Some(Request::RequestPut(put)) if put.prev_kv => one(view, &put.key),
+        Some(Request::RequestTxn(txn)) => dearer(view, txn),
+        Some(Request::RequestDeleteRange(_) | Request::RequestPut(_)) | None => 0,
+    }
+}
+
+fn deleted(view: &ReadView, request: &pb::DeleteRangeRequest) -> u64 {
+    let range = wire::key_range(&request.key, &request.range_end);
+    range.map_or(0, |range| range_bytes(view, &RangeQuery::new(range), u64::MAX))
+}
+
+fn one(view: &ReadView, key: &Bytes) -> u64 {
+    let range = wire::key_range(key, &Bytes::new());
+    range.map_or(0, |range| range_bytes(view, &RangeQuery::new(range), u64::MAX))
+}
