@@ -61,11 +61,16 @@ fn the_corpus_of_json_is_harmless() {
 }
 
 #[test]
+fn the_corpus_of_connections_without_a_socket_is_harmless() {
+    play("http2", 400);
+}
+
+#[test]
 fn the_corpus_of_frames_is_harmless() {
     play("rpc", 60);
 }
 
 #[test]
 fn every_target_has_a_test() {
-    assert_eq!(TARGETS.len(), 6, "and this file has as many");
+    assert_eq!(TARGETS.len(), 7, "and this file has as many");
 }
