@@ -260,6 +260,9 @@ impl EngineThread {
             self.shared.metrics.server.slow_applies.inc();
         }
         let applied = self.effects(effects);
+        if let Some(piece) = self.engine.applier_mut().store().write_out() {
+            let _ = self.sync.send(SyncJob::WriteOut(piece));
+        }
         self.shared.metrics.disk.backend_commit.observe_duration(began.elapsed());
         Ok(applied)
     }
@@ -297,7 +300,9 @@ impl EngineThread {
             EngineMessage::Leases { answer } => drop(answer.send(self.engine.leases())),
             EngineMessage::SyncStore => {
                 let syncing = self.engine.begin_sync()?;
-                let _ = self.sync.send(SyncJob { handle: syncing.handle, stored: syncing.stored });
+                let _ = self
+                    .sync
+                    .send(SyncJob::Sync { handle: syncing.handle, stored: syncing.stored });
             }
             EngineMessage::Synced { done, stored } => {
                 self.engine.synced(done?);

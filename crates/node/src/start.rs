@@ -14,7 +14,7 @@ use member::{
 };
 use metrics::Metrics;
 use mvcc::CompactionHashes;
-use store::SyncHandle;
+use store::{SyncHandle, WriteOut};
 use vfs::{Disk, Lock};
 
 use crate::boot::{Booted, boot};
@@ -22,15 +22,16 @@ use crate::engine::{EngineDoor, EngineMessage, EngineRef, EngineSender, EngineTh
 use crate::front::{FrontMessage, FrontRef, FrontSender};
 use crate::lane::Lanes;
 use crate::log::LogMessage;
+use crate::report::chain;
 use crate::shared::{ClusterView, Figures, PublishedStanding, Shared};
 use crate::timed::Timed;
-use crate::{BootError, Config, Node, Report, engine, history, log, upkeep};
+use crate::{BootError, Config, Event, Node, Report, engine, history, log, upkeep};
 
 /// A sync of the store, for the thread that waits for it.
 #[derive(Debug)]
-pub(crate) struct SyncJob {
-    pub(crate) handle: SyncHandle,
-    pub(crate) stored: Stored,
+pub(crate) enum SyncJob {
+    Sync { handle: SyncHandle, stored: Stored },
+    WriteOut(WriteOut),
 }
 
 /// Bytes of entries in memory and in the raft log before the store is synced and the log marked, so that both
@@ -145,21 +146,10 @@ fn threads(
     let s = shared.clone();
     spawn("history", Box::new(move || history::run(&history_inbox, &s)));
     let (s, l) = (shared.clone(), log_sender.clone());
-    let body = move || {
-        step_back();
-        upkeep::run(&upkeep_inbox, &l, &s);
-    };
-    spawn("upkeep", Box::new(body));
+    spawn("upkeep", Box::new(move || upkeep::run(&upkeep_inbox, &l, &s)));
     let s = shared.clone();
     spawn("ticker", Box::new(move || run_ticker(&ticker_inbox, &s)));
     Running { node: Node { shared }, log: log_sender, threads, ticker, _lock: lock }
-}
-
-/// This thread works when the others leave it time: nobody waits for what it does, and on few cores a write
-/// would wait behind it. Without the right to a lower priority it keeps the one it has.
-fn step_back() {
-    const NICENESS: i32 = 10;
-    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 fn front_options(config: &Config) -> FrontOptions {
@@ -193,9 +183,20 @@ fn unix_ms() -> u64 {
 }
 
 fn run_syncs(inbox: &Receiver<SyncJob>, shared: &Arc<Shared>) {
-    while let Ok(SyncJob { handle, stored }) = inbox.recv() {
-        let done = handle.sync();
-        let _ = shared.engine.send(EngineMessage::Synced { done, stored });
+    while let Ok(job) = inbox.recv() {
+        match job {
+            SyncJob::Sync { handle, stored } => {
+                let done = handle.sync();
+                let _ = shared.engine.send(EngineMessage::Synced { done, stored });
+            }
+            SyncJob::WriteOut(piece) => {
+                if let Err(error) = piece.run() {
+                    let error = chain(&error);
+                    shared.report.report(Event::Fatal { what: "syncing the store", error });
+                    return;
+                }
+            }
+        }
     }
 }
 

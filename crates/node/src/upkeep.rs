@@ -1,12 +1,19 @@
 //! The upkeep thread: long work on the store that nobody waits for.
+//!
+//! It works in small steps and rests after each as long as the step took, so that half of the disk, and of a
+//! processor, is always there for those who are waited for. It does so instead of stepping back in the
+//! scheduler's order (`nice`): whoever does that may be set aside while it holds the lock inside a channel, and
+//! then everybody waits who sends there.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use apply::HashJob;
 use member::{CheckpointJob, HashRead};
 use mvcc::HashTriple;
-use store::{CheckpointDone, CleanProgress, Cleaning, StoreError};
+use store::{CheckpointDone, CleanProgress, Cleaning, Replaced, StoreError};
 use wal::Preparation;
 
 use crate::Event;
@@ -27,11 +34,27 @@ pub(crate) enum UpkeepJob {
 /// Bytes of the store worked through at a time.
 const STEP_BYTES: usize = 1 << 20;
 
+/// The longest rest after a step.
+const REST_DURATION_MAX: Duration = Duration::from_millis(20);
+
+/// How often it is seen whether replaced files are still read.
+const UNREAD_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Runs until nobody can ask any more.
 pub(crate) fn run(inbox: &Receiver<UpkeepJob>, log: &Sender<LogMessage>, shared: &Arc<Shared>) {
-    while let Ok(job) = inbox.recv() {
+    // Closing the last copy of a file that has no name gives its blocks back, which takes as long as it takes.
+    // So the last copy is here, and not with a reader.
+    let mut replaced: Vec<Replaced> = Vec::new();
+    while let Some(job) = next(inbox, &mut replaced) {
         let message = match job {
-            UpkeepJob::Clean(cleaning) => clean(cleaning),
+            UpkeepJob::Clean(cleaning) => {
+                let files = cleaning.replaced();
+                let (message, succeeded) = clean(cleaning);
+                if succeeded {
+                    replaced.push(files);
+                }
+                message
+            }
             UpkeepJob::Hash(job) => EngineMessage::Hashed(hash(*job, shared)),
             UpkeepJob::Checkpoint(job) => EngineMessage::Checkpointed(checkpoint(*job)),
             UpkeepJob::PrepareLog(preparation) => {
@@ -43,19 +66,49 @@ pub(crate) fn run(inbox: &Receiver<UpkeepJob>, log: &Sender<LogMessage>, shared:
     }
 }
 
-fn clean(mut cleaning: Box<Cleaning>) -> EngineMessage {
+/// The next job. While there is none, lets go of files that nobody reads any more.
+fn next(inbox: &Receiver<UpkeepJob>, replaced: &mut Vec<Replaced>) -> Option<UpkeepJob> {
+    while !replaced.is_empty() {
+        match inbox.recv_timeout(UNREAD_INTERVAL) {
+            Ok(job) => return Some(job),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => replaced.retain(|files| !files.is_unread()),
+        }
+    }
+    inbox.recv().ok()
+}
+
+/// Takes a step and rests.
+fn rested<T>(step: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let done = step();
+    thread::sleep(began.elapsed().min(REST_DURATION_MAX));
+    done
+}
+
+/// Whether it went well is the second answer.
+fn clean(mut cleaning: Box<Cleaning>) -> (EngineMessage, bool) {
     let failed = loop {
-        match cleaning.step(STEP_BYTES) {
+        match rested(|| cleaning.step(STEP_BYTES)) {
             Ok(CleanProgress::More) => {}
             Ok(CleanProgress::Done) => break None,
             Err(error) => break Some(error),
         }
     };
-    EngineMessage::Cleaned { cleaning, failed }
+    let succeeded = failed.is_none();
+    (EngineMessage::Cleaned { cleaning, failed }, succeeded)
 }
 
 fn hash(job: HashJob, shared: &Arc<Shared>) -> Option<HashTriple> {
-    match hash_rows(job.hasher, &job.log) {
+    let mut read = HashRead::from(job);
+    let hashed = loop {
+        match rested(|| read.step(STEP_BYTES)) {
+            Ok(None) => {}
+            Ok(Some(triple)) => break Ok(triple),
+            Err(error) => break Err(error),
+        }
+    };
+    match hashed {
         Ok(triple) => Some(triple),
         Err(error) => {
             let what = "hashing what a compaction left";
@@ -80,7 +133,7 @@ pub(crate) fn hash_rows(
 
 fn checkpoint(mut job: CheckpointJob) -> Result<CheckpointDone, StoreError> {
     loop {
-        if let Some(done) = job.step()? {
+        if let Some(done) = rested(|| job.step())? {
             return Ok(done);
         }
     }

@@ -124,6 +124,7 @@ pub struct CheckpointWriter {
     revision: i64,
     file: Named,
     offset: u64,
+    written_out: u64,
     total: u64,
     digest: u32,
     committed: bool,
@@ -160,6 +161,7 @@ impl CheckpointWriter {
             revision,
             file,
             offset: HEADER_BYTES as u64,
+            written_out: 0,
             total: 0,
             digest: 0,
             committed: false,
@@ -181,6 +183,11 @@ impl CheckpointWriter {
             self.digest = crc32c::crc32c_append(self.digest, &checksum.to_le_bytes());
             self.total += piece.len() as u64;
             self.offset += out.len() as u64;
+            if self.written_out + PIECE_BYTES_MAX as u64 <= self.offset {
+                // In small pieces: the raft log's syncs wait behind this one.
+                self.file.sync()?;
+                self.written_out = self.offset;
+            }
         }
         Ok(())
     }

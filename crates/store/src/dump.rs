@@ -27,6 +27,8 @@ pub(crate) fn write(
         digest = crc32c::crc32c_append(digest, &checksum.to_le_bytes());
         if out.len() >= WRITE_BYTES {
             file.write(&out, offset)?;
+            // In small pieces: the raft log's syncs wait behind this one.
+            file.sync()?;
             offset += out.len() as u64;
             out.clear();
         }

@@ -14,6 +14,8 @@ use crate::{Damage, OpenError, StoreError};
 
 /// Bytes of the header at the start of every file.
 pub(crate) const HEADER_BYTES: usize = 64;
+/// What is given to the disk at once.
+const PIECE_BYTES: usize = 1 << 20;
 /// What we write, and the newest we read.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"holdfast";
@@ -287,6 +289,25 @@ impl Named {
     pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
         let done = self.file.write_all_at(bytes, offset);
         done.map_err(|source| StoreError::io("write", &self.name, source))
+    }
+
+    /// Writes much in pieces, each but the last synced: the raft log's syncs wait behind what the disk was
+    /// given before, so it is never given much.
+    pub(crate) fn write_in_pieces(
+        &self,
+        bytes: &[u8],
+        offset: u64,
+        sync: impl Fn(&Named) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut at = offset;
+        for (number, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
+            if 0 < number {
+                sync(self)?;
+            }
+            self.write(piece, at)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
     }
 
     pub(crate) fn sync(&self) -> Result<(), StoreError> {

@@ -46,10 +46,10 @@ mod view;
 
 pub use batch::{Batch, Bucket, StateChange};
 pub use checkpoint::{Checkpoint, CheckpointDone, CheckpointWriter};
-pub use clean::{CleanProgress, Cleaning};
+pub use clean::{CleanProgress, Cleaning, Replaced};
 pub use error::{Damage, OpenError, StoreError};
 pub use restored::{Repair, Restored, RowMeta, RowMetas};
 pub use state::State;
 pub use store::{Options, Sizes, Store};
-pub use sync::{SyncHandle, Synced};
+pub use sync::{SyncHandle, Synced, WriteOut};
 pub use view::{LogView, Scan};

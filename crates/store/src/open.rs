@@ -438,6 +438,7 @@ impl Opening {
             applied_term: last.end.term,
             flushed_index: last.end.index,
             synced,
+            written_out: Position::default(),
             unsynced: Vec::new(),
             dir_changed: false,
             failure: Default::default(),

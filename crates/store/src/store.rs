@@ -11,7 +11,7 @@ use crate::recent::Recent;
 use crate::sealed::{Sealed, order};
 use crate::segment::Extent;
 use crate::shared::Shared;
-use crate::sync::{Position, Unsynced};
+use crate::sync::{Position, Unsynced, WRITE_OUT_BYTES, WriteOut};
 use crate::{
     Batch, CheckpointDone, CheckpointWriter, Cleaning, LogView, OpenError, Restored, RowMetas,
     State, StoreError, SyncHandle, Synced,
@@ -80,6 +80,8 @@ pub struct Store {
     /// The last entry that is in the file.
     pub(crate) flushed_index: u64,
     pub(crate) synced: Synced,
+    /// How far the log was handed to the disk, see [`Store::write_out`].
+    pub(crate) written_out: Position,
     /// Sealed log files that may not be durable yet.
     pub(crate) unsynced: Vec<Unsynced>,
     /// Whether a log file was begun since the directory was known to be durable.
@@ -231,6 +233,19 @@ impl Store {
             target: Synced { index: self.flushed_index, position },
             shared: self.shared.clone(),
         }
+    }
+
+    /// What of the log is worth writing out before its sync; nothing most of the time.
+    pub fn write_out(&mut self) -> Option<WriteOut> {
+        let end = Position { log: self.active.log, offset: self.active.end() };
+        if self.written_out.log != end.log {
+            self.written_out = Position { log: end.log, offset: 0 };
+        }
+        if end.offset < self.written_out.offset + WRITE_OUT_BYTES {
+            return None;
+        }
+        self.written_out = end;
+        Some(WriteOut { file: self.active.segment.file.clone(), shared: self.shared.clone() })
     }
 
     /// Takes note of what a [`SyncHandle`] did.

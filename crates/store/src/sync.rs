@@ -66,7 +66,8 @@ impl SyncHandle {
         dir.check_going_on()?;
         for unsynced in &self.files {
             if let Some((offset, footer)) = &unsynced.footer {
-                unsynced.file.write(footer, *offset)?;
+                let sync = |file: &Named| dir.sync_file(file);
+                unsynced.file.write_in_pieces(footer, *offset, sync)?;
             }
             if !planted!("store synced in word only") {
                 dir.sync_file(&unsynced.file)?;
@@ -77,6 +78,28 @@ impl SyncHandle {
         }
         self.shared.record.write(dir, self.target)?;
         Ok(self.target)
+    }
+}
+
+/// Bytes of the log that are handed to the disk together.
+pub(crate) const WRITE_OUT_BYTES: u64 = 1 << 20;
+
+/// A piece of the log on its way to the disk before anybody asks for its sync, so that a sync never finds
+/// much to write: the raft log's syncs would wait behind it. May be carried to any thread.
+#[derive(Debug)]
+pub struct WriteOut {
+    pub(crate) file: Named,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl WriteOut {
+    /// Writes it out and waits for that. Nothing is told by it: what is durable [`SyncHandle::sync`] says.
+    ///
+    /// # Errors
+    /// As [`SyncHandle::sync`].
+    pub fn run(self) -> Result<(), StoreError> {
+        self.shared.dir.check_going_on()?;
+        self.shared.dir.sync_file(&self.file)
     }
 }
 

@@ -37,6 +37,24 @@ fn file_bytes(disk: &MemoryDisk) -> u64 {
     files.map(|file| file.len().expect("it is open")).sum()
 }
 
+#[test]
+fn the_log_is_handed_to_the_disk_a_mebibyte_at_a_time_across_its_files() {
+    let options = Options { segment_bytes: 3 * MIB, ..Options::default() };
+    let mut store = open(&MemoryDisk::new(), options).expect("a new store").0;
+    let mut pieces = 0;
+    for main in 2..102 {
+        put(&mut store, main, b"key", MIB as usize / 10);
+        if let Some(piece) = store.write_out() {
+            piece.run().expect("the disk works");
+            pieces += 1;
+            assert!(store.write_out().is_none(), "it has just been");
+        }
+    }
+    // Ten MiB in files of three, whose last piece goes with the sync.
+    assert!((7..=10).contains(&pieces), "{pieces}");
+    assert_eq!(store.synced_index(), 0, "nothing is told by it");
+}
+
 /// The runbook for a full quota of 16 MiB: one key, many large values, compact, defragment.
 #[test]
 fn after_compaction_and_cleaning_one_overwritten_key_takes_the_space_of_one_value() {

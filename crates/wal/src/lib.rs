@@ -94,7 +94,7 @@ impl Default for Options {
             segment_bytes: 16_000_000,
             tail_step_bytes: 1 << 20,
             tail_ahead_bytes: 8 << 20,
-            spare_step_bytes: 4 << 20,
+            spare_step_bytes: 1 << 20,
         }
     }
 }

@@ -18,7 +18,7 @@ use writer::SegmentWriter;
 use crate::bury::{Burial, Marks};
 use crate::files::{FileId, Kind};
 use crate::sealed::Sealed;
-use crate::segment::{Extent, Span};
+use crate::segment::{Extent, Segment, Span};
 use crate::shared::Shared;
 use crate::sync::Position;
 use crate::{State, Store, StoreError, SyncHandle, Synced, dump};
@@ -78,6 +78,17 @@ pub enum CleanProgress {
     Done,
 }
 
+/// Files that a cleaning replaced and removed, still open.
+#[derive(Debug)]
+pub struct Replaced(Vec<Arc<Segment>>);
+
+impl Replaced {
+    /// Whether no reader has one of them any more.
+    pub fn is_unread(&self) -> bool {
+        self.0.iter().all(|segment| Arc::strong_count(segment) == 1)
+    }
+}
+
 impl Cleaning {
     /// Works through about `budget_bytes` of rows. The first step syncs the log, the last one syncs the
     /// new segment and exchanges the files.
@@ -104,6 +115,13 @@ impl Cleaning {
             Phase::Done => return Ok(CleanProgress::Done),
         };
         Ok(CleanProgress::More)
+    }
+
+    /// The files that this round takes the place of. Whoever keeps them until nobody else has them open closes
+    /// them last, and waits until the file system has given their blocks back.
+    pub fn replaced(&self) -> Replaced {
+        let victims = self.sealed[self.victims.clone()].iter();
+        Replaced(victims.map(|sealed| sealed.segment.clone()).collect())
     }
 
     fn write_state(&mut self) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use types::{Revision, Row};
 
 use crate::StoreError;
-use crate::files::{Dir, FileId, HEADER_BYTES, Header};
+use crate::files::{Dir, FileId, HEADER_BYTES, Header, Named};
 use crate::footer::{FooterBuilder, FramesEnd};
 use crate::frame::FrameWriter;
 use crate::sealed::{Dead, Sealed};
@@ -86,7 +86,8 @@ impl SegmentWriter {
         self.segment.file.write(&self.buffer, self.end.offset)?;
         self.end.offset += self.buffer.len() as u64;
         self.buffer.clear();
-        Ok(())
+        // In small pieces: a write that is acknowledged waits behind what the disk was given before.
+        self.segment.file.sync()
     }
 
     /// Completes the file and makes it durable; its name is not durable yet.
@@ -94,7 +95,7 @@ impl SegmentWriter {
         self.write()?;
         let end = self.end;
         let (footer, keys) = self.footer.finish(end);
-        self.segment.file.write(&footer, end.offset)?;
+        self.segment.file.write_in_pieces(&footer, end.offset, Named::sync)?;
         self.segment.file.sync()?;
         let segment = Arc::new(self.segment);
         let extent = Extent::new(&segment, segment.table.len(), end.offset);
