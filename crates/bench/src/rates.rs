@@ -133,7 +133,7 @@ pub fn with_slow_syncs(server: &Server, results: &mut Results, millis: u64, scal
     let (alone, before) = (so_many(1_200.0 / cost), server.syncs());
     measure(server, results, &name(1), &put(), 1, alone);
     // Whoever puts one at a time is a group of one each time: its acknowledgement came after a sync of its
-    // own, or the count says otherwise. strace writes a call down when it returns.
+    // own, or the count says otherwise. A call is counted when it begins.
     let each = (server.syncs() - before) as f64 / alone as f64;
     assert!(1.0 <= each, "{}: {each} syncs for each put that was acknowledged", server.name());
     results.add(&format!("{} syncs a put", name(1)), server.name(), each);
