@@ -10,6 +10,9 @@ use crate::head::Field;
 /// The longest DATA we send, even to a client that takes longer ones: others wait meanwhile.
 const DATA_BYTES_MAX: usize = 16_384;
 
+/// The buffer that a connection without streams keeps.
+const OUT_BYTES_KEPT: usize = 1024;
+
 impl<T: Default> Connection<T> {
     /// Bytes that wait to be sent.
     pub fn out(&self) -> &[u8] {
@@ -25,8 +28,9 @@ impl<T: Default> Connection<T> {
         }
         self.sent = 0;
         self.out.clear();
-        // An idle connection keeps no buffer: there may be many.
-        if self.streams.len() == 0 || self.out.capacity() > 2 * OUT_BYTES_MAX {
+        // A connection at rest keeps a small buffer at most: there may be many.
+        let kept = if self.streams.len() == 0 { OUT_BYTES_KEPT } else { 2 * OUT_BYTES_MAX };
+        if kept < self.out.capacity() {
             self.out = Vec::new();
         }
     }

@@ -6,6 +6,9 @@ use bytes::{Bytes, BytesMut};
 
 use crate::head::Field;
 
+/// Places that a connection at rest keeps.
+const SLOTS_KEPT: usize = 4;
+
 /// One stream. It ends, and is forgotten, when the answer is sent or somebody resets it.
 #[derive(Debug)]
 pub(crate) struct Stream<T> {
@@ -89,7 +92,7 @@ impl<T> Streams<T> {
         let place = self.places.remove(&id)?;
         self.last = (0, 0);
         self.free.push(place);
-        if self.places.is_empty() {
+        if self.places.is_empty() && SLOTS_KEPT < self.slots.len() {
             // A connection that once had many streams need not keep room for them.
             self.free = Vec::new();
             return std::mem::take(&mut self.slots).swap_remove(place as usize);

@@ -53,6 +53,7 @@ pub(crate) async fn serve(
             biased;
             ended = poll_fn(|cx| turn(&wire, &hub, cx)) => {
                 if ended.is_ok() {
+                    wire.abandon();
                     let _ = timeout(FAREWELL, part(&wire)).await;
                 }
                 return;

@@ -149,23 +149,34 @@ impl Wire {
 
     /// Wakes whoever waits for what has happened, up to the next request.
     pub fn next(&self) -> Begun {
-        let mut state = self.0.borrow_mut();
-        while let Some(event) = state.http.poll_event() {
-            match event {
+        loop {
+            let mut state = self.0.borrow_mut();
+            let Some(event) = state.http.poll_event() else { return Begun::Nothing };
+            let woken = match event {
                 Event::Request(id, head) => return Begun::Call(id, head),
-                Event::Body(id) => wake(state.http.tag(id).and_then(|tag| tag.body.take())),
-                Event::Room(id) => wake(state.http.tag(id).and_then(|tag| tag.room.take())),
-                Event::Reset(_, tag) => tag.wake_all(),
-                Event::Ping => state.pinged(),
-                Event::Pong => {}
-            }
+                Event::Body(id) => state.http.tag(id).and_then(|tag| tag.body.take()),
+                Event::Room(id) => state.http.tag(id).and_then(|tag| tag.room.take()),
+                Event::Reset(_, tag) => {
+                    drop(state);
+                    tag.wake_all();
+                    continue;
+                }
+                Event::Ping => {
+                    state.pinged();
+                    None
+                }
+                Event::Pong => None,
+            };
+            // Whoever is woken must find the connection free.
+            drop(state);
+            wake(woken);
         }
-        Begun::Nothing
     }
 
     /// The connection has ended: nobody need wait any more.
     pub fn abandon(&self) {
-        self.0.borrow_mut().http.abandon().into_iter().for_each(Waiting::wake_all);
+        let waiting = self.0.borrow_mut().http.abandon();
+        waiting.into_iter().for_each(Waiting::wake_all);
     }
 }
 
