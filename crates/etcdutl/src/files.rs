@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bolt::Backend;
-use vfs::{Disk, Lock, OsDisk};
+use vfs::{BulkDisk, Disk, Lock, OsDisk};
 
 use crate::cli::Failure;
 use crate::go;
@@ -15,6 +15,13 @@ pub struct Locked {
     pub backend: Backend<Arc<dyn vfs::File>>,
     /// `None` where this process may not lock: a file it can only read.
     _lock: Option<Box<dyn Lock>>,
+}
+
+/// A disk for large files: what waits for it does so on a thread of its own.
+pub const BULK: BulkDisk = BulkDisk::beside(on_a_thread);
+
+fn on_a_thread(work: Box<dyn FnOnce() + Send>) -> bool {
+    std::thread::Builder::new().name("writer".into()).spawn(work).is_ok()
 }
 
 /// The database within a data directory of Go etcd.

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use bolt::{Backend, Layout, ReadAt, Rows, Source, SourceError, write_file};
 use bytes::Bytes;
-use vfs::{BulkDisk, Disk, OsDisk, replace_durably};
+use vfs::{Disk, OsDisk, replace_durably};
 
 use crate::cli::Failure;
+use crate::files::BULK;
 use crate::go;
 
 /// A bucket's name and a key in it.
@@ -111,7 +112,7 @@ pub fn write(source: &dyn Source, path: &Path) -> Result<(), Failure> {
     let failure = |error: &dyn std::error::Error| {
         Failure::new(format!("{}: {}", path.display(), go::chain(error)))
     };
-    let file = BulkDisk.create(path).map_err(|error| failure(&error))?;
+    let file = BULK.create(path).map_err(|error| failure(&error))?;
     write_file(&*file, source, Layout::default()).map_err(|error| failure(&error))?;
     Ok(())
 }

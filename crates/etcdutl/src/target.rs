@@ -13,10 +13,11 @@ use prost::Message;
 use proto::{raftpb, snappb};
 use store::{Batch, Bucket, StateChange, Store};
 use types::{ConfState, Revision, Row};
-use vfs::{BulkDisk, Disk, OsDisk};
+use vfs::{Disk, OsDisk};
 
 use crate::bootstrap::Cluster;
 use crate::cli::Failure;
+use crate::files::BULK;
 use crate::rewrite::{self, File, Rewrite};
 use crate::{go, v2json};
 
@@ -137,7 +138,7 @@ fn snap_file(content: &Content) -> Vec<u8> {
 
 fn write_holdfast(content: &Content, dir: &Path) -> Result<(), Failure> {
     let failure = |error: &dyn std::error::Error| Failure::new(go::chain(error));
-    let disk: Arc<dyn Disk> = Arc::new(BulkDisk);
+    let disk: Arc<dyn Disk> = Arc::new(BULK);
     let options = store::Options { recent_bytes_max: 0, ..Default::default() };
     let (mut store, _) = Store::open(disk, dir, options).map_err(|error| failure(&error))?;
     let source = content.rewrite();

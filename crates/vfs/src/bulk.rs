@@ -5,12 +5,16 @@
 //! others had there. Everything else (a header written last, a cut, a read) goes the ordinary way, after
 //! what was gathered. A file system that knows no such writes gets ordinary ones.
 //!
+//! Such a write waits for the disk. With [`BulkDisk::beside`] it does so on a thread of its own, while the
+//! next block is filled.
+//!
 //! Durable is what it always is: what was synced.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::libc;
@@ -22,16 +26,35 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// What the place in the file and in memory must be a multiple of, for any disk there is.
 const ALIGNED_BYTES: u64 = 4096;
 
+/// Blocks of a file that may be under way while another is filled.
+const UNDER_WAY_MAX: usize = 2;
+
+/// Starts a thread that does this; `false` if there is none to be had.
+pub type Spawn = fn(Box<dyn FnOnce() + Send>) -> bool;
+
 /// [`OsDisk`], whose new files expect to be written from front to back.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct BulkDisk;
+pub struct BulkDisk {
+    spawn: Option<Spawn>,
+}
+
+impl BulkDisk {
+    /// A disk whose files each have a thread for what waits. A write that fails there is said by the next
+    /// call on the file, at the latest by its sync.
+    pub const fn beside(spawn: Spawn) -> BulkDisk {
+        BulkDisk { spawn: Some(spawn) }
+    }
+}
 
 impl Disk for BulkDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let plain = OsDisk.create(path)?;
         let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path);
         Ok(match direct {
-            Ok(direct) => Arc::new(BulkFile { plain, gathered: Mutex::new(Gathered::new(direct)) }),
+            Ok(direct) => {
+                let gathered = Mutex::new(Gathered::new(direct, self.spawn));
+                Arc::new(BulkFile { plain, gathered })
+            }
             Err(_) => plain,
         })
     }
@@ -87,7 +110,9 @@ struct BulkFile {
 #[derive(Debug)]
 struct Gathered {
     /// `None` once the file is written the ordinary way only.
-    direct: Option<fs::File>,
+    direct: Option<Arc<fs::File>>,
+    spawn: Option<Spawn>,
+    writer: Option<Writer>,
     /// A block, and room to let it begin at an aligned place. Empty before the first byte.
     memory: Vec<u8>,
     start: usize,
@@ -99,9 +124,11 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn new(direct: fs::File) -> Gathered {
+    fn new(direct: fs::File, spawn: Option<Spawn>) -> Gathered {
         Gathered {
-            direct: Some(direct),
+            direct: Some(Arc::new(direct)),
+            spawn,
+            writer: None,
             memory: Vec::new(),
             start: 0,
             offset: 0,
@@ -124,14 +151,16 @@ impl Gathered {
             return false;
         }
         if self.memory.is_empty() && offset.is_multiple_of(ALIGNED_BYTES) {
-            self.memory = vec![0; BLOCK_BYTES + ALIGNED_BYTES as usize];
-            self.start = self.memory.as_ptr().align_offset(ALIGNED_BYTES as usize);
+            self.fill(new_memory());
             self.offset = offset;
         }
         !self.memory.is_empty() && offset == self.end()
     }
 
     fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if self.memory.is_empty() {
+            return Err(gone());
+        }
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.used_bytes));
             let at = self.start + self.used_bytes;
@@ -139,8 +168,7 @@ impl Gathered {
             self.used_bytes += now.len();
             bytes = later;
             if self.used_bytes == BLOCK_BYTES {
-                let direct = self.direct.as_ref().expect("only such a file gathers");
-                direct.write_all_at(self.block(), self.offset)?;
+                self.write_block()?;
                 self.offset += BLOCK_BYTES as u64;
                 self.used_bytes = 0;
                 self.flushed_bytes = 0;
@@ -149,8 +177,37 @@ impl Gathered {
         Ok(())
     }
 
+    /// Goes on with this memory.
+    fn fill(&mut self, memory: Vec<u8>) {
+        self.start = memory.as_ptr().align_offset(ALIGNED_BYTES as usize);
+        self.memory = memory;
+    }
+
+    /// Writes a full block, here or on the file's thread.
+    fn write_block(&mut self) -> io::Result<()> {
+        let direct = self.direct.as_ref().expect("only such a file gathers");
+        if self.writer.is_none()
+            && let Some(spawn) = self.spawn
+        {
+            self.writer = Writer::start(direct.clone(), spawn);
+        }
+        let Some(writer) = &mut self.writer else {
+            return direct.write_all_at(self.block(), self.offset);
+        };
+        let (memory, start) = (std::mem::take(&mut self.memory), self.start);
+        let next = writer.write(Block { memory, start, offset: self.offset })?;
+        self.fill(next);
+        Ok(())
+    }
+
+    /// Waits until nothing is under way.
+    fn settle(&mut self) -> io::Result<()> {
+        self.writer.as_mut().map_or(Ok(()), Writer::settle)
+    }
+
     /// Gives the ordinary file what it does not have yet. The block stays: once full it is written again.
     fn flush(&mut self, plain: &dyn File) -> io::Result<()> {
+        self.settle()?;
         let fresh = &self.block()[self.flushed_bytes..];
         if !fresh.is_empty() {
             plain.write_all_at(fresh, self.offset + self.flushed_bytes as u64)?;
@@ -158,6 +215,75 @@ impl Gathered {
         }
         Ok(())
     }
+}
+
+fn new_memory() -> Vec<u8> {
+    vec![0; BLOCK_BYTES + ALIGNED_BYTES as usize]
+}
+
+/// A full block and its place.
+struct Block {
+    memory: Vec<u8>,
+    start: usize,
+    offset: u64,
+}
+
+/// A thread that writes blocks.
+#[derive(Debug)]
+struct Writer {
+    blocks: Sender<Block>,
+    /// Each block's memory comes back, with how its write ended.
+    written: Receiver<(Vec<u8>, io::Result<()>)>,
+    under_way: usize,
+    /// After a failed write nothing is written any more.
+    failed: bool,
+}
+
+impl Writer {
+    fn start(direct: Arc<fs::File>, spawn: Spawn) -> Option<Writer> {
+        let (blocks, inbox) = channel::<Block>();
+        let (outbox, written) = channel();
+        let work = move || {
+            for Block { memory, start, offset } in inbox {
+                let outcome = direct.write_all_at(&memory[start..start + BLOCK_BYTES], offset);
+                if outbox.send((memory, outcome)).is_err() {
+                    return;
+                }
+            }
+        };
+        let started = spawn(Box::new(work));
+        started.then_some(Writer { blocks, written, under_way: 0, failed: false })
+    }
+
+    /// Sends a block on its way and returns memory for the next one.
+    fn write(&mut self, block: Block) -> io::Result<Vec<u8>> {
+        if self.failed || self.blocks.send(block).is_err() {
+            return Err(gone());
+        }
+        self.under_way += 1;
+        if self.under_way < UNDER_WAY_MAX {
+            return Ok(new_memory());
+        }
+        self.next_written()
+    }
+
+    fn next_written(&mut self) -> io::Result<Vec<u8>> {
+        let (memory, outcome) = self.written.recv().map_err(|_| gone())?;
+        self.under_way -= 1;
+        self.failed |= outcome.is_err();
+        outcome.map(|()| memory)
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        while self.under_way > 0 {
+            self.next_written()?;
+        }
+        if self.failed { Err(gone()) } else { Ok(()) }
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("a write to this file has failed before")
 }
 
 impl BulkFile {
@@ -220,6 +346,28 @@ impl File for BulkFile {
 mod tests {
     use super::*;
 
+    const BESIDE: BulkDisk = BulkDisk::beside(|work| {
+        std::thread::spawn(work);
+        true
+    });
+
+    #[test]
+    fn a_write_that_fails_beside_is_said_and_nothing_is_written_after_it() {
+        // A file that cannot be written to.
+        let direct = fs::File::open("/dev/null").expect("it is there");
+        let mut gathered = Gathered::new(direct, BESIDE.spawn);
+        assert!(gathered.takes(0));
+        let outcomes: Vec<bool> =
+            (0..8).map(|_| gathered.append(&[7; BLOCK_BYTES]).is_err()).collect();
+        let first = outcomes.iter().position(|failed| *failed).expect("it is said");
+        assert!(first <= UNDER_WAY_MAX);
+        assert!(gathered.settle().is_err(), "and said again");
+        let mut other = Gathered::new(fs::File::open("/dev/null").expect("there"), BESIDE.spawn);
+        assert!(other.takes(0));
+        other.append(&[7; BLOCK_BYTES]).expect("it is under way");
+        assert!(other.settle().is_err(), "a sync says it at the latest");
+    }
+
     /// Bytes that tell where they belong.
     fn bytes(from: usize, count: usize) -> Vec<u8> {
         (from..from + count).map(|at| ((at / 3) ^ (at >> 11)) as u8).collect()
@@ -229,9 +377,10 @@ mod tests {
     fn a_file_written_from_front_to_back_is_the_same_whichever_way_its_bytes_went() {
         // In the build's own folder: a temporary one may lie in memory, where no such writes exist.
         let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
-        for (number, first) in [0usize, 8192, 100].into_iter().enumerate() {
+        for (number, first) in [0usize, 0, 8192, 8192, 100, 100].into_iter().enumerate() {
             let path = folder.path().join(format!("f{number}"));
-            let file = BulkDisk.create(&path).expect("a new file");
+            let disk = if number % 2 == 0 { BulkDisk::default() } else { BESIDE };
+            let file = disk.create(&path).expect("a new file");
             let mut at = first;
             for step in [1usize, 4095, 70_000, 3 << 20, 17, 900_000, 2 << 20] {
                 file.write_all_at(&bytes(at, step), at as u64).expect("room");
