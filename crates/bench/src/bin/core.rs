@@ -1,6 +1,6 @@
 //! The pure heart of a member, driven by one thread without sockets or clocks: for counting instructions.
 //!
-//! `holdfast-core put|get|watch N` does N operations and ends. Two counts with different N differ by what
+//! `holdfast-core put|get|watch|call N` does N operations and ends. Two counts with different N differ by what
 //! the operations between them took, whatever starting costs. Nothing here depends on time or chance, so
 //! the same program counts the same, on a busy machine as on an idle one.
 
@@ -35,14 +35,66 @@ fn main() -> ExitCode {
         "put" => member.puts(count),
         "get" => member.gets(count),
         "watch" => member.watched_puts(count),
+        "call" => calls(count),
         _ => return usage(),
     }
     ExitCode::SUCCESS
 }
 
 fn usage() -> ExitCode {
-    eprintln!("holdfast-core put|get|watch N");
+    eprintln!("holdfast-core put|get|watch|call N");
     ExitCode::from(2)
+}
+
+/// Unary calls on one connection, ten at a time: their frames read, their answers written. The message and the
+/// answer are those of a put.
+fn calls(count: usize) {
+    let config = http2::Config {
+        streams_announced: None,
+        streams_max: 1000,
+        stream_window_bytes: 256 * 1024,
+        connection_window_bytes: 1024 * 1024,
+        header_list_bytes_max: 64 * 1024,
+        early_resets_max: 500,
+    };
+    let mut server = http2::Connection::<()>::new(config);
+    server.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    let mut answered = 0;
+    let mut stream = 1;
+    while answered < count {
+        let mut asked = Vec::new();
+        for _ in 0..GROUP {
+            // The first request fills the table; all others only name what is in it.
+            let block: &[u8] = match stream {
+                1 => b"\x83\x86\x44\x16/etcdserverpb.KV/Range\x5f\x10application/grpc",
+                _ => b"\x83\x86\xbf\xbe",
+            };
+            frame(&mut asked, 1, 4, stream, block);
+            frame(&mut asked, 0, 1, stream, &[b'p'; 300]);
+            stream += 2;
+        }
+        server.receive(&asked);
+        while let Some(event) = server.poll_event() {
+            let http2::Event::Body(id) = event else { continue };
+            let http2::Body::Piece(body) = server.take_body(id) else { continue };
+            server.start(id, 200, &[http2::Field::from_static("content-type", "application/grpc")]);
+            server.send(id, Bytes::from_static(&[b'a'; 30]));
+            let ok = http2::Field::from_static("grpc-status", "0");
+            server.finish(id, &[ok, http2::Field::from_static("grpc-message", "")]);
+            server.release(id, body.len() as u32);
+            answered += 1;
+        }
+        server.advance(server.out().len());
+    }
+    assert!(!server.is_failed(), "the client spoke well");
+    assert_eq!(server.streams_open(), 0, "every call is answered");
+}
+
+fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    out.extend_from_slice(&(payload.len() as u32).to_be_bytes()[1..]);
+    out.extend_from_slice(&[kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
+    out.extend_from_slice(payload);
 }
 
 /// A member whose every part is stepped by hand.
