@@ -1,12 +1,10 @@
-//! The engine's thread: applies what is committed, answers, feeds watch streams, keeps house.
-//!
-//! Others may use the engine without its thread when it is idle, which saves waking it: the front applies a
-//! lone put ([`EngineDoor::apply`]), a connection's thread keeps a lease alive ([`EngineRef::now`]).
+//! The engine at work: applies what is committed, answers, feeds watch streams, keeps house. Whose thread it
+//! does so on is said in `door`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use apply::{Fault, ReadView};
@@ -16,11 +14,11 @@ use member::{Chore, Engine, EngineEffect, House, Proposal, RequestIds, Stored};
 use mvcc::HashTriple;
 use prost::Message as _;
 use proto::etcdserverpb as pb;
-use proto::raftpb::ConfChange;
 use store::{Bucket, CheckpointDone, Cleaning, StoreError, Synced};
 use tokio::sync::{mpsc, oneshot};
 use types::{Entry, EntryKind, LeaseId};
 
+use crate::door::Applied;
 use crate::front::FrontMessage;
 use crate::history::HistoryJob;
 use crate::lane::{LaneMessage, Outcome};
@@ -77,12 +75,6 @@ pub(crate) enum EngineMessage {
     },
 }
 
-/// Entries applied as one group: one flush, one published view.
-const ENTRIES_PER_GROUP_MAX: usize = 8192;
-
-/// Keys looked at for pruning before each message while there is one.
-const KEYS_PRUNED_BETWEEN: usize = 64;
-
 /// The engine's thread and what it remembers between messages.
 pub(crate) struct EngineThread {
     pub(crate) engine: Engine,
@@ -101,157 +93,13 @@ pub(crate) struct EngineThread {
     pub(crate) stopped: bool,
 }
 
-/// An engine that several threads may use, one at a time.
-pub(crate) struct EngineRef {
-    engine: Mutex<EngineThread>,
-    /// Messages on their way to its thread: nobody may overtake them.
-    waiting: Arc<AtomicUsize>,
-}
-
-/// The way to the engine's thread.
-pub(crate) struct EngineSender {
-    sender: Sender<EngineMessage>,
-    waiting: Arc<AtomicUsize>,
-}
-
-/// The engine's thread has ended, and the member with it.
-#[derive(Debug)]
-pub(crate) struct EngineGone;
-
-impl EngineSender {
-    pub(crate) fn new(sender: Sender<EngineMessage>) -> EngineSender {
-        EngineSender { sender, waiting: Arc::default() }
-    }
-
-    pub(crate) fn send(&self, message: EngineMessage) -> Result<(), EngineGone> {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        self.sender.send(message).map_err(|_| EngineGone)
-    }
-}
-
-impl EngineRef {
-    pub(crate) fn new(engine: EngineThread) -> Arc<EngineRef> {
-        let waiting = engine.shared.engine.waiting.clone();
-        Arc::new(EngineRef { engine: Mutex::new(engine), waiting })
-    }
-
-    /// The engine, if nobody has it at this moment and it has not stopped.
-    pub(crate) fn now(&self) -> Option<MutexGuard<'_, EngineThread>> {
-        self.engine.try_lock().ok().filter(|engine| !engine.stopped)
-    }
-
-    /// Runs until told to stop. A fault ends the process.
-    pub(crate) fn run(&self, inbox: &Receiver<EngineMessage>) {
-        let mut put_back = None;
-        while let Some(message) = put_back.take().or_else(|| self.next(inbox)) {
-            let mut entries = Vec::new();
-            let mut groups = 0;
-            let mut message = Some(message);
-            while let Some(EngineMessage::Apply(more)) = message {
-                entries.extend(more);
-                groups += 1;
-                let full = ENTRIES_PER_GROUP_MAX <= entries.len();
-                message = if full { None } else { inbox.try_recv().ok() };
-            }
-            // A poisoned lock means that another thread has panicked, and the process is ending.
-            let Ok(mut engine) = self.engine.lock() else { return };
-            let handled = if groups == 0 {
-                match message.expect("there is one, and it is no group") {
-                    EngineMessage::Stop { done } => {
-                        engine.stopped = true;
-                        let _ = done.send(engine.stop());
-                        return;
-                    }
-                    message => engine.handle(message),
-                }
-            } else {
-                put_back = message;
-                engine.apply(&entries).map(|applied| engine.tell_front(applied))
-            };
-            self.waiting.fetch_sub(groups.max(1), Ordering::AcqRel);
-            if let Err(fault) = handled {
-                engine.fatal(&fault);
-                return;
-            }
-        }
-    }
-
-    /// The next message. While there is none, a little of what was compacted is forgotten.
-    fn next(&self, inbox: &Receiver<EngineMessage>) -> Option<EngineMessage> {
-        loop {
-            let message = inbox.try_recv().ok();
-            let mut engine = self.engine.lock().ok()?;
-            if !engine.engine.applier().is_pruning() {
-                drop(engine);
-                return message.or_else(|| inbox.recv().ok());
-            }
-            if message.is_some() {
-                // However busy the member is, what was compacted is forgotten in the end.
-                engine.prune(KEYS_PRUNED_BETWEEN);
-                return message;
-            }
-            let budget = engine.shared.config.limits.compaction_batch;
-            if !engine.prune(budget) {
-                drop(engine);
-                return inbox.recv().ok();
-            }
-        }
-    }
-}
-
-/// Entries that are applied where they were committed, at most.
-const ENTRIES_QUICK_MAX: usize = 4;
-
-/// The front's way to the engine.
-pub(crate) struct EngineDoor {
-    pub(crate) engine: Arc<EngineRef>,
-    pub(crate) shared: Arc<Shared>,
-}
-
-/// The last entry applied, and the configuration changes among those that were.
-pub(crate) type Applied = (u64, Vec<Option<ConfChange>>);
-
-impl EngineDoor {
-    /// Has entries applied, in the order they are handed in: here if there are few, each is a put, and the
-    /// engine is idle with nothing ahead of them; else by its thread. So a put does not overtake a watch that
-    /// was asked for before it.
-    ///
-    /// What the front is to be told of it now; nothing if the thread will tell it.
-    pub(crate) fn apply(&self, entries: Vec<Entry>) -> Option<Applied> {
-        let quick = entries.len() <= ENTRIES_QUICK_MAX && entries.iter().all(is_put);
-        if quick
-            && self.engine.waiting.load(Ordering::Acquire) == 0
-            && let Some(mut engine) = self.engine.now()
-        {
-            let applied = engine.apply(&entries);
-            return applied.unwrap_or_else(|fault| {
-                engine.fatal(&fault);
-                None
-            });
-        }
-        let _ = self.shared.engine.send(EngineMessage::Apply(entries));
-        None
-    }
-}
-
-/// Whether an entry is a put: quickly done, whatever is in it. Others may walk through all keys, and the
-/// front has a heart to beat. Puts begin with their tag (field 4, a message), because requests proposed
-/// today name their id in the header, which comes last; any other spelling only takes the longer way.
-fn is_put(entry: &Entry) -> bool {
-    const PUT: u8 = 4 << 3 | 2;
-    entry.kind == EntryKind::Normal && entry.data.first() == Some(&PUT)
-}
-
-/// What others may hold of an engine without keeping it.
-pub(crate) type WeakEngine = Weak<EngineRef>;
-
 impl EngineThread {
-    fn fatal(&self, fault: &dyn std::error::Error) {
+    pub(crate) fn fatal(&self, fault: &dyn std::error::Error) {
         let error = chain(fault);
         self.shared.report.report(Event::Fatal { what: "applying to the store", error });
     }
 
-    fn apply(&mut self, entries: &[Entry]) -> Result<Option<Applied>, Fault> {
+    pub(crate) fn apply(&mut self, entries: &[Entry]) -> Result<Option<Applied>, Fault> {
         let began = Instant::now();
         let effects = self.engine.apply(entries, self.shared.now_ms())?;
         let took = began.elapsed();
@@ -267,13 +115,13 @@ impl EngineThread {
         Ok(applied)
     }
 
-    fn tell_front(&self, applied: Option<Applied>) {
+    pub(crate) fn tell_front(&self, applied: Option<Applied>) {
         if let Some((index, changes)) = applied {
             let _ = self.shared.front.send(FrontMessage::Applied { index, changes });
         }
     }
 
-    fn handle(&mut self, message: EngineMessage) -> Result<(), Fault> {
+    pub(crate) fn handle(&mut self, message: EngineMessage) -> Result<(), Fault> {
         match message {
             EngineMessage::Apply(entries) => {
                 let applied = self.apply(&entries)?;
@@ -479,7 +327,7 @@ impl EngineThread {
         self.publish_sizes();
     }
 
-    fn prune(&mut self, budget: usize) -> bool {
+    pub(crate) fn prune(&mut self, budget: usize) -> bool {
         let more = self.engine.prune(budget);
         if !self.engine.applier().is_pruning() {
             let revision = self.engine.applier().compact_revision();
@@ -524,7 +372,7 @@ impl EngineThread {
     }
 
     /// Leaves a store that needs no replay. What fails here costs the next start some time.
-    fn stop(&mut self) -> Option<Stored> {
+    pub(crate) fn stop(&mut self) -> Option<Stored> {
         match self.house.leave(&mut self.engine) {
             Ok(stored) => Some(stored),
             Err(fault) => {

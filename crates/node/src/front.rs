@@ -12,7 +12,8 @@ use proto::raftpb::ConfChange;
 use types::Refusal;
 
 use crate::Event;
-use crate::engine::{EngineDoor, EngineMessage};
+use crate::door::EngineDoor;
+use crate::engine::EngineMessage;
 use crate::lane::LaneMessage;
 use crate::log::{Claim, LogDoor, Patience};
 use crate::shared::Shared;

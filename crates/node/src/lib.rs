@@ -22,6 +22,7 @@
 
 mod boot;
 mod config;
+mod door;
 mod engine;
 mod front;
 mod handle;

@@ -12,7 +12,7 @@ use mvcc::CompactionHashes;
 use proto::etcdserverpb as pb;
 use types::MemberId;
 
-use crate::engine::{EngineSender, WeakEngine};
+use crate::door::{EngineSender, WeakEngine};
 use crate::front::{FrontSender, WeakFront};
 use crate::lane::Lanes;
 use crate::{Config, Report};

@@ -18,7 +18,8 @@ use store::{SyncHandle, WriteOut};
 use vfs::{Disk, Lock};
 
 use crate::boot::{Booted, boot};
-use crate::engine::{EngineDoor, EngineMessage, EngineRef, EngineSender, EngineThread};
+use crate::door::{EngineDoor, EngineRef, EngineSender};
+use crate::engine::{EngineMessage, EngineThread};
 use crate::front::{FrontMessage, FrontRef, FrontSender};
 use crate::lane::Lanes;
 use crate::log::LogMessage;
