@@ -84,6 +84,31 @@ fn a_thread_that_waits_for_the_disk_itself_is_answered_after_the_sync_and_holds_
 }
 
 #[test]
+fn whoever_was_answered_sees_what_was_written() {
+    let member = begin(config(), MemoryDisk::new()).expect("a new member");
+    let node = member.running.node();
+    block_on(|| put_when_led(node, "before", ""));
+    // Alone, and in groups with others: the two take different ways.
+    for (threads, puts) in [(1, 300), (4, 2000)] {
+        let write = |thread: usize| {
+            block_on(async || {
+                for number in 0..puts {
+                    let key = format!("{thread}/{number}");
+                    let revision = put(node, &key, "value").await.expect("nothing is in the way");
+                    let seen = node.view().index.current_revision();
+                    assert!(revision <= seen, "answered {revision} and saw {seen}");
+                    assert!(revision <= node.revision(), "the figure is behind the answer");
+                }
+            });
+        };
+        std::thread::scope(|scope| {
+            (0..threads).for_each(|thread| drop(scope.spawn(move || write(thread))));
+        });
+    }
+    member.running.stop();
+}
+
+#[test]
 fn what_gathers_during_a_sync_shares_the_next() {
     let disk = GatedDisk::default();
     let member = begin(config(), disk.clone()).expect("a new member");
