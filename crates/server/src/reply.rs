@@ -54,7 +54,8 @@ pub(crate) struct TxnReply {
 
 /// A `WatchResponse`.
 pub(crate) struct WatchReply<'a> {
-    pub(crate) header: pb::ResponseHeader,
+    /// As [`encoded_header`] wrote it: hundreds of watchers are told of one revision.
+    pub(crate) header: &'a [u8],
     pub(crate) response: &'a watch::Response,
 }
 
@@ -181,30 +182,42 @@ impl Reply for TxnReply {
 
 impl Reply for WatchReply<'_> {
     fn encoded_len(&self) -> usize {
-        let fixed = self.fixed();
-        let events = match &self.response.body {
-            watch::Body::Events { events, .. } => events.encoded_len(),
-            _ => 0,
+        let rest = match &self.response.body {
+            watch::Body::Events { events, fragment } => {
+                let fragment = if *fragment { 2 } else { 0 };
+                number_len(self.response.watch) + fragment + events.encoded_len()
+            }
+            _ => Message::encoded_len(&self.fixed()),
         };
-        Message::encoded_len(&fixed) + events
+        self.header.len() + rest
     }
 
     fn encode(&self, out: &mut BytesMut) {
-        self.fixed().encode_raw(out);
-        if let watch::Body::Events { events, .. } = &self.response.body {
-            out.put_slice(events.encoded());
+        out.put_slice(self.header);
+        match &self.response.body {
+            watch::Body::Events { events, fragment } => {
+                put_number(out, 2, self.response.watch);
+                if *fragment {
+                    out.put_slice(&[7 << 3, 1]);
+                }
+                out.put_slice(events.encoded());
+            }
+            _ => self.fixed().encode_raw(out),
         }
     }
 }
 
+/// A header as the first field of a message.
+pub(crate) fn encoded_header(header: &pb::ResponseHeader) -> BytesMut {
+    let mut out = BytesMut::new();
+    put_header(&mut out, Some(header));
+    out
+}
+
 impl WatchReply<'_> {
-    /// All fields but the events, which come last in the message.
+    /// All fields but the header, which comes first, of a response without events.
     fn fixed(&self) -> pb::WatchResponse {
-        let mut fixed = pb::WatchResponse {
-            header: Some(self.header),
-            watch_id: self.response.watch,
-            ..Default::default()
-        };
+        let mut fixed = pb::WatchResponse { watch_id: self.response.watch, ..Default::default() };
         match &self.response.body {
             watch::Body::Created => fixed.created = true,
             watch::Body::Refused { reason } => {
@@ -217,8 +230,7 @@ impl WatchReply<'_> {
                 fixed.canceled = true;
                 fixed.compact_revision = *compact_revision;
             }
-            watch::Body::Events { fragment, .. } => fixed.fragment = *fragment,
-            watch::Body::Progress => {}
+            watch::Body::Events { .. } | watch::Body::Progress => {}
         }
         fixed
     }
@@ -351,6 +363,10 @@ fn put_number(out: &mut BytesMut, field: u8, number: i64) {
         out.put_u8(field << 3);
         put_varint(out, number as u64);
     }
+}
+
+fn number_len(number: i64) -> usize {
+    if number == 0 { 0 } else { 1 + varint_len(number as u64) }
 }
 
 /// All fields that hold messages here have numbers below 16, so their tag is one byte.

@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
+use bytes::BytesMut;
 use node::{Node, WatchStream};
 use pb::watch_request::RequestUnion;
 use proto::etcdserverpb as pb;
@@ -12,7 +13,7 @@ use types::Refusal;
 use watch::{Create, Filters};
 
 use crate::door;
-use crate::reply::WatchReply;
+use crate::reply::{WatchReply, encoded_header};
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
@@ -66,9 +67,16 @@ async fn send(
     sink: &mut Sink,
     responses: &[watch::Response],
 ) -> Result<(), Refusal> {
-    let replies: Vec<WatchReply<'_>> = responses
-        .iter()
-        .map(|response| WatchReply { header: node.header(response.revision), response })
+    let of_one_revision = responses.chunk_by(|a, b| a.revision == b.revision);
+    let headers: Vec<BytesMut> = of_one_revision
+        .clone()
+        .map(|responses| encoded_header(&node.header(responses[0].revision)))
+        .collect();
+    let replies: Vec<WatchReply<'_>> = of_one_revision
+        .zip(&headers)
+        .flat_map(|(responses, header)| {
+            responses.iter().map(move |response| WatchReply { header, response })
+        })
         .collect();
     for some in replies.chunks(RESPONSES_TOGETHER) {
         sink.send_all(some).await?;
