@@ -1,8 +1,9 @@
 //! `cargo xtask sim`: plays seeds of the simulation on all cores, for so many seeds or so many minutes.
 
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::{root, test};
@@ -41,7 +42,7 @@ pub fn run(options: &[&str]) -> Option<ExitCode> {
             _ => return None,
         }
     }
-    Some(play(extent))
+    Some(if play(extent).is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The test that plants bugs. Its feature is asked for here and nowhere else.
@@ -56,10 +57,10 @@ pub const PLANTED: [&str; 8] = [
     "--no-fail-fast",
 ];
 
-/// Fresh seeds for so many seconds, as CI plays them.
-pub fn for_seconds(seconds: u64) -> bool {
+/// Fresh seeds for so many seconds, as CI plays them. Says what failed, by seed: nobody meets a fresh seed twice by chance.
+pub fn for_seconds(seconds: u64) -> Vec<String> {
     let time = Some(Duration::from_secs(seconds));
-    play(Extent { from: fresh(), seeds: u64::MAX / 2, time }) == ExitCode::SUCCESS
+    play(Extent { from: fresh(), seeds: u64::MAX / 2, time })
 }
 
 /// Where nobody began before.
@@ -68,30 +69,29 @@ fn fresh() -> u64 {
     now % 1_000_000_000 * 1000
 }
 
-fn play(extent: Extent) -> ExitCode {
+/// Plays seeds until one fails, and says what failed.
+fn play(extent: Extent) -> Vec<String> {
     if test::cargo(&["build", "--package", "holdfast-sim"], &[]) != ExitCode::SUCCESS {
-        return ExitCode::FAILURE;
+        return vec!["the simulation does not compile".to_string()];
     }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("debug/holdfast-sim");
     let Extent { from, seeds, time } = extent;
-    let (next, clean, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let (next, clean, failures) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
     let began = Instant::now();
     let until = time.map(|time| began + time);
     println!("sim: seeds from {from}");
     let worker = || {
-        while !failed.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until) {
+        while held(&failures).is_empty() && until.is_none_or(|until| Instant::now() < until) {
             let first = next.fetch_add(SEEDS_PER_PROCESS, Ordering::Relaxed);
             if seeds <= first {
                 return;
             }
             let count = SEEDS_PER_PROCESS.min(seeds - first);
-            let mut command = Command::new(&program);
-            command.args(["--from", &(from + first).to_string(), "--seeds", &count.to_string()]);
-            match command.env("RUST_BACKTRACE", "0").status() {
-                Ok(status) if status.success() => clean.fetch_add(count, Ordering::Relaxed),
-                _ => return failed.store(true, Ordering::Relaxed),
+            match play_some(&program, from + first, count) {
+                None => clean.fetch_add(count, Ordering::Relaxed),
+                Some(failure) => return held(&failures).push(failure),
             };
         }
     };
@@ -103,7 +103,34 @@ fn play(extent: Extent) -> ExitCode {
     });
     let clean = clean.load(Ordering::Relaxed);
     println!("sim: {clean} seeds clean in {} s", began.elapsed().as_secs());
-    // Nothing played is nothing shown.
-    let failed = failed.load(Ordering::Relaxed) || clean == 0;
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let mut failures = std::mem::take(&mut *held(&failures));
+    if failures.is_empty() && clean == 0 {
+        failures.push("nothing was played, so nothing was shown".to_string());
+    }
+    failures
+}
+
+/// Plays seeds in one process. What it printed is shown, and the line that names the seed returned, when one fails.
+fn play_some(program: &Path, first: u64, count: u64) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args(["--from", &first.to_string(), "--seeds", &count.to_string()]);
+    command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped());
+    let output = command.spawn().and_then(std::process::Child::wait_with_output);
+    let output = match output {
+        Ok(output) if output.status.success() => return None,
+        Ok(output) => output,
+        Err(error) => return Some(format!("the simulation does not start: {error}")),
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}");
+    let named = text.lines().find(|line| line.starts_with("seed ") && line.contains(" failed: "));
+    let died = || {
+        let last = first + count - 1;
+        format!("one of the seeds {first} to {last} ended the process: {}", output.status)
+    };
+    Some(named.map_or_else(died, str::to_string))
+}
+
+fn held(failures: &Mutex<Vec<String>>) -> std::sync::MutexGuard<'_, Vec<String>> {
+    failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -26,7 +26,12 @@ struct Tally {
     failed: usize,
     skipped: usize,
     failures: Vec<String>,
+    /// What the failed tests printed, said again at the end: who reads the end of a log shall find it there.
+    said: Vec<String>,
 }
+
+/// So many lines of what a failed test printed are said again.
+const LINES_SAID: usize = 24;
 
 impl Tally {
     /// Counts a check that either holds or does not.
@@ -84,12 +89,16 @@ pub fn run(extent: Extent) -> ExitCode {
     let unit = ["test", "--workspace", "--exclude", "holdfast-robust", "--no-fail-fast"];
     tests("unit, scenario, model and crash tests", &unit, &[], &mut tally);
     println!("== simulation: fresh seeds");
-    tally.check("simulation: fresh seeds", sim::for_seconds(SIM_SECONDS));
+    let failures = sim::for_seconds(SIM_SECONDS);
+    tally.check(&format!("simulation: fresh seeds: {}", failures.join(", ")), failures.is_empty());
     tests("simulation: planted bugs", &sim::PLANTED, &[], &mut tally);
     if extent == Extent::Everything {
         with_processes(&mut tally);
     }
 
+    for line in &tally.said {
+        println!("{line}");
+    }
     for failure in &tally.failures {
         println!("failed: {failure}");
     }
@@ -164,8 +173,18 @@ fn tests(name: &str, arguments: &[&str], variables: &[(&str, String)], tally: &m
     let mut child = command.spawn().expect("cargo runs, because it ran this");
     let output = BufReader::new(child.stdout.take().expect("it was piped"));
     let failed_before = tally.failed;
+    let mut left = 0;
     for line in output.lines().map_while(Result::ok) {
         println!("{line}");
+        match line.as_str() {
+            "failures:" => left = 0,
+            text if text.starts_with("---- ") => left = LINES_SAID,
+            _ => {}
+        }
+        if 0 < left {
+            left -= 1;
+            tally.said.push(line.clone());
+        }
         if !tally.read(&line) && line.starts_with("test ") && line.ends_with("FAILED") {
             tally.failures.push(line);
         }

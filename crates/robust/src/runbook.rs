@@ -202,10 +202,15 @@ fn mask(text: &str, server: &Server) -> String {
     // The tools' own log lines hold times and stacks.
     let text: String =
         text.split_inclusive('\n').filter(|line| !line.starts_with("{\"level\":")).collect();
+    mask_words(&text)
+}
+
+fn mask_words(text: &str) -> String {
     let mut out = String::new();
-    for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '.') {
-        let end = word.len()
-            - word.chars().last().filter(|c| !c.is_ascii_alphanumeric()).map_or(0, char::len_utf8);
+    let ends = |c: char| !c.is_ascii_alphanumeric() && c != '.' && c != 'µ';
+    for word in text.split_inclusive(ends) {
+        let tail = word.chars().last().filter(|c| !c.is_ascii_alphanumeric());
+        let end = word.len() - tail.map_or(0, char::len_utf8);
         let (body, tail) = word.split_at(end);
         out += &mask_word(body);
         out += tail;
@@ -240,4 +245,18 @@ pub fn differences(reference: &[Heard], subject: &[Heard]) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_duration_is_masked() {
+        for duration in ["837.312µs", "2.5ms", "1.000201s", "13.2s"] {
+            assert_eq!(mask_words(&format!("took = {duration}\n")), "took = DURATION\n");
+        }
+        let kept = "took = 3, in 4.5 (v3.4.23), 10s\n";
+        assert_eq!(mask_words(kept), kept);
+    }
 }
