@@ -27,4 +27,4 @@ pub use applier::{Applied, Applier, Config, Consequence, Fault, HashJob, ReadVie
 pub use membership::{BadMemberRow, ChangeContext, Downgrade, Member, Membership};
 pub use open::RecoverError;
 pub use source::{Flushed, Written};
-pub use txn::{read as read_txn, read_range};
+pub use txn::{read as read_txn, read_range, read_short_range};

@@ -1,6 +1,6 @@
 //! The store as mvcc reads it.
 
-use mvcc::{RowFault, RowSource};
+use mvcc::{ReadError, Room, RowFault, RowSource};
 use store::{LogView, Store};
 use types::{Revision, Row};
 
@@ -24,6 +24,17 @@ impl RowSource for Flushed<'_> {
     fn rows(&self, revisions: &[Revision]) -> Result<Vec<Row>, RowFault> {
         let first = revisions.first().copied().unwrap_or_default();
         self.0.read_many(revisions).map_err(|error| fault(first, error))
+    }
+
+    fn rows_with_room(
+        &self,
+        revisions: &[Revision],
+        room: &mut Room<'_>,
+    ) -> Result<Vec<Row>, ReadError> {
+        let first = revisions.first().copied().unwrap_or_default();
+        let places = self.0.find_many(revisions).map_err(|error| fault(first, error))?;
+        room(places.bytes())?;
+        Ok(places.read().map_err(|error| fault(first, error))?)
     }
 
     fn row_bytes(&self, revision: Revision) -> u64 {

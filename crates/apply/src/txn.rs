@@ -110,6 +110,29 @@ pub fn read_range(
     Ok(range_answer(view.current_revision(), found))
 }
 
+/// The same, if its rows take no more than `bytes_max`; `None` when they take more, and then none of them
+/// was read.
+///
+/// # Errors
+/// As [`read_range`].
+pub fn read_short_range(
+    view: &IndexView,
+    rows: &dyn RowSource,
+    request: &pb::RangeRequest,
+    bytes_max: u64,
+) -> Result<Option<RangeAnswer>, ReadError> {
+    let mut long = false;
+    let mut room = |bytes: u64| {
+        long = bytes_max < bytes;
+        if long { Err(Refusal::RequestTooLarge) } else { Ok(()) }
+    };
+    let found = view.range_with_room(rows, &wire::range_query(request)?, &mut room);
+    match found {
+        Err(_) if long => Ok(None),
+        found => Ok(Some(range_answer(view.current_revision(), found?))),
+    }
+}
+
 fn range_answer(revision: i64, found: mvcc::RangeResult) -> RangeAnswer {
     RangeAnswer { revision, rows: found.rows, more: found.more, count: found.count }
 }

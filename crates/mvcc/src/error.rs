@@ -18,11 +18,33 @@ pub trait RowSource {
         revisions.iter().map(|revision| self.row(*revision)).collect()
     }
 
+    /// Many rows, as [`RowSource::rows`], once `room` has allowed the bytes they take at most. Worth
+    /// overriding where looking for a row says how long it is.
+    ///
+    /// # Errors
+    /// What `room` answers, then as [`RowSource::rows`].
+    fn rows_with_room(
+        &self,
+        revisions: &[Revision],
+        room: &mut Room<'_>,
+    ) -> Result<Vec<Row>, ReadError> {
+        room(revisions.iter().map(|revision| self.row_bytes(*revision)).sum())?;
+        Ok(self.rows(revisions)?)
+    }
+
     /// How long the row at `revision` is, at most, in bytes; 0 where it is missing. Worth overriding where
     /// that is known without reading it.
     fn row_bytes(&self, revision: Revision) -> u64 {
         self.row(revision).map_or(0, |row| row.encoded.len() as u64)
     }
+}
+
+/// Asked before several rows are read, with the bytes they take at most: whether there is room for them.
+pub type Room<'a> = dyn FnMut(u64) -> Result<(), Refusal> + 'a;
+
+/// Room for whatever comes.
+pub(crate) fn endless(_: u64) -> Result<(), Refusal> {
+    Ok(())
 }
 
 /// A row that the index knows could not be read: the store is damaged.

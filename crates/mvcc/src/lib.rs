@@ -29,7 +29,7 @@ mod txn;
 mod view;
 
 pub use compare::{Compare, Operator, Target};
-pub use error::{ReadError, RowFault, RowSource};
+pub use error::{ReadError, Room, RowFault, RowSource};
 pub use hash::{CompactionHashes, HashAnswer, HashTriple, Hasher};
 pub use image::{ImageError, ImageReader, ImageWriter};
 pub use mvcc::{CompactProgress, Mvcc};

@@ -8,7 +8,7 @@ use types::Row;
 
 use crate::index::{Bounds, after};
 use crate::plan::{Found, Hits, Plan, fetch, strip};
-use crate::{IndexView, RangeQuery, ReadError, RowSource};
+use crate::{IndexView, RangeQuery, ReadError, Room, RowSource};
 
 /// A range being answered page by page, from one view.
 #[derive(Debug)]
@@ -48,9 +48,10 @@ impl Pages {
         source: &dyn RowSource,
         query: &RangeQuery,
         revision: i64,
+        room: &mut Room<'_>,
     ) -> Result<Pages, ReadError> {
         if !query.count_only && !query.is_in_key_order() {
-            let Plan { hits, more, count } = view.plan(source, query, revision)?;
+            let Plan { hits, more, count } = view.plan(source, query, revision, room)?;
             let left = hits.len() as u64;
             let rest = match hits {
                 Hits::Found(found) => Rest::Found(found.into_iter()),
@@ -82,15 +83,16 @@ impl Pages {
         self.left
     }
 
-    /// The next page, of at most `rows_max` rows (at least one). `None` after the last one; the first
-    /// call always gives a page.
+    /// The next page, of at most `rows_max` rows (at least one), once `room` has allowed them. `None`
+    /// after the last one; the first call always gives a page.
     ///
     /// # Errors
-    /// Only faults of `source`.
+    /// What `room` answers, and then the page is lost; or a fault of `source`.
     pub fn next_page(
         &mut self,
         source: &dyn RowSource,
         rows_max: usize,
+        room: &mut Room<'_>,
     ) -> Result<Option<Page>, ReadError> {
         if self.begun && self.left == 0 {
             return Ok(None);
@@ -101,11 +103,11 @@ impl Pages {
         let rows = match &mut self.rest {
             Rest::Walk { view, revision, bounds } => {
                 let found = walk_on(view, *revision, bounds, take, keys_only);
-                fetch(source, &found, keys_only)?
+                fetch(source, &found, keys_only, room)?
             }
             Rest::Found(found) => {
                 let found: Vec<Found> = found.take(take).collect();
-                fetch(source, &found, keys_only)?
+                fetch(source, &found, keys_only, room)?
             }
             Rest::Rows(rows) if keys_only => rows.take(take).map(|row| strip(&row)).collect(),
             Rest::Rows(rows) => rows.take(take).collect(),

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use types::{KeyRange, KeyValueRef, Revision, Row, encode_row};
 
 use crate::index::{Bounds, KeyParts, Record};
-use crate::{IndexView, RangeQuery, ReadError, RowSource, SortOrder, SortTarget};
+use crate::{IndexView, RangeQuery, ReadError, Room, RowSource, SortOrder, SortTarget};
+
+/// A row without its value and its key, at most.
+pub(crate) const BARE_ROW_BYTES: u64 = 64;
 
 /// A key of the answer, its value not yet read.
 #[derive(Clone, Debug)]
@@ -67,6 +70,7 @@ impl IndexView {
         source: &dyn RowSource,
         query: &RangeQuery,
         revision: i64,
+        room: &mut Room<'_>,
     ) -> Result<Plan, ReadError> {
         let limit = query.row_limit();
         let (mut found, count) = match limit {
@@ -83,7 +87,7 @@ impl IndexView {
         if !query.filters.are_off() {
             found.retain(|hit| query.filters.pass(hit.record.main, hit.record.created));
         }
-        let hits = self.sort(source, query, found)?;
+        let hits = self.sort(source, query, found, room)?;
         let (hits, more) = hits.cut(limit);
         Ok(Plan { hits, more, count })
     }
@@ -125,6 +129,7 @@ impl IndexView {
         source: &dyn RowSource,
         query: &RangeQuery,
         mut found: Vec<Found>,
+        room: &mut Room<'_>,
     ) -> Result<Hits, ReadError> {
         let descend = query.order == SortOrder::Descend;
         let directed = |order: Ordering| if descend { order.reverse() } else { order };
@@ -137,7 +142,7 @@ impl IndexView {
                 return Ok(Hits::Found(found));
             }
             SortTarget::Value => {
-                let mut rows = source.rows(&revisions(&found))?;
+                let mut rows = source.rows_with_room(&revisions(&found), room)?;
                 rows.sort_by(|a, b| directed(a.value().cmp(b.value())));
                 return Ok(Hits::Rows(rows));
             }
@@ -176,18 +181,21 @@ impl Hits {
     }
 }
 
-/// Reads what was found, or makes it from the index when only keys are wanted.
+/// Reads what was found, or makes it from the index when only keys are wanted. A single row needs no room:
+/// it is no longer than a request may be.
 pub(crate) fn fetch(
     source: &dyn RowSource,
     found: &[Found],
     from_index: bool,
+    room: &mut Room<'_>,
 ) -> Result<Vec<Row>, ReadError> {
     if from_index {
+        room(found.iter().map(|hit| hit.key.len() as u64 + BARE_ROW_BYTES).sum())?;
         return Ok(found.iter().map(key_row).collect());
     }
     let rows = match found {
         [one] => vec![source.row(one.record.revision())?],
-        _ => source.rows(&revisions(found))?,
+        _ => source.rows_with_room(&revisions(found), room)?,
     };
     Ok(rows)
 }

@@ -8,25 +8,19 @@ use std::ops::ControlFlow;
 use types::{KeyRange, Refusal};
 
 use crate::index::{Bounds, Record};
+use crate::plan::BARE_ROW_BYTES;
 use crate::{IndexView, RangeQuery, RowSource, SortTarget};
 
 /// What stands around a row in an answer, at most: its tag and length.
 const AROUND_BYTES: u64 = 8;
-/// A row without its value and its key, at most.
-const BARE_BYTES: u64 = 64;
 
 impl IndexView {
     /// How many bytes the rows have that answering `query` holds in memory, at most: those it returns, or all
-    /// of the range when they are sorted by value. Counting ends once it is more than `enough`.
+    /// of the range when they are sorted by value.
     ///
     /// # Errors
     /// `FutureRev` and `Compacted`.
-    pub fn answer_bytes(
-        &self,
-        source: &dyn RowSource,
-        query: &RangeQuery,
-        enough: u64,
-    ) -> Result<u64, Refusal> {
+    pub fn answer_bytes(&self, source: &dyn RowSource, query: &RangeQuery) -> Result<u64, Refusal> {
         let revision = self.readable(query.revision)?;
         if query.count_only {
             return Ok(0);
@@ -50,16 +44,11 @@ impl IndexView {
                 return ControlFlow::Continue(());
             }
             let row = match query.is_from_index() {
-                true => key.len() as u64 + BARE_BYTES + AROUND_BYTES,
+                true => key.len() as u64 + BARE_ROW_BYTES + AROUND_BYTES,
                 false => whole(record),
             };
             (bytes, longest, rows) = (bytes + row, row.max(longest), rows + 1);
-            let is_enough = enough < bytes.min(rows_max.saturating_mul(longest));
-            if looked_at <= rows || is_enough {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if looked_at <= rows { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         Ok(bytes.min(rows_max.saturating_mul(longest)))
     }

@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use types::{KeyRange, LeaseId, Refusal, Revision};
 
+use crate::error::endless;
 use crate::index::{Bounds, Record, Tree};
 use crate::plan::{Hits, Plan, fetch, strip};
-use crate::{Pages, Put, RangeQuery, RangeResult, ReadError, RowSource};
+use crate::{Pages, Put, RangeQuery, RangeResult, ReadError, Room, RowSource};
 
 /// An immutable snapshot of the index: `Clone + Send + Sync`, taken in O(1).
 #[derive(Clone, Debug)]
@@ -52,14 +53,27 @@ impl IndexView {
         source: &dyn RowSource,
         query: &RangeQuery,
     ) -> Result<RangeResult, ReadError> {
+        self.range_with_room(source, query, &mut endless)
+    }
+
+    /// The same, once `room` has allowed what the rows take that must be read.
+    ///
+    /// # Errors
+    /// As [`IndexView::range`], and what `room` answers.
+    pub fn range_with_room(
+        &self,
+        source: &dyn RowSource,
+        query: &RangeQuery,
+        room: &mut Room<'_>,
+    ) -> Result<RangeResult, ReadError> {
         let revision = self.readable(query.revision)?;
         if query.count_only {
             let count = self.count_at(&query.range, revision);
             return Ok(RangeResult { rows: Vec::new(), more: false, count });
         }
-        let Plan { hits, more, count } = self.plan(source, query, revision)?;
+        let Plan { hits, more, count } = self.plan(source, query, revision, room)?;
         let rows = match hits {
-            Hits::Found(found) => fetch(source, &found, query.is_from_index())?,
+            Hits::Found(found) => fetch(source, &found, query.is_from_index(), room)?,
             Hits::Rows(rows) if query.keys_only => rows.iter().map(strip).collect(),
             Hits::Rows(rows) => rows,
         };
@@ -69,10 +83,15 @@ impl IndexView {
     /// The same answer in pages of bounded memory, for streams.
     ///
     /// # Errors
-    /// As [`IndexView::range`]; all refusals come here, later only faults.
-    pub fn pages(&self, source: &dyn RowSource, query: RangeQuery) -> Result<Pages, ReadError> {
+    /// As [`IndexView::range_with_room`]; all refusals of the query come here.
+    pub fn pages(
+        &self,
+        source: &dyn RowSource,
+        query: RangeQuery,
+        room: &mut Room<'_>,
+    ) -> Result<Pages, ReadError> {
         let revision = self.readable(query.revision)?;
-        Pages::new(self, source, &query, revision)
+        Pages::new(self, source, &query, revision, room)
     }
 
     /// How many keys lie in `range` at `revision` (0 or negative: now).

@@ -219,10 +219,11 @@ impl Play {
     }
 
     fn pages(&mut self, command: &Command<'_>, out: &mut String) {
-        let pages = self.mvcc.now().pages(&self.rows, command.query());
+        let pages = self.mvcc.now().pages(&self.rows, command.query(), &mut |_| Ok(()));
         let mut pages = pages.expect("a readable revision");
         let size = command.number("size") as usize;
-        while let Some(page) = pages.next_page(&self.rows, size).expect("no fault") {
+        while let Some(page) = pages.next_page(&self.rows, size, &mut |_| Ok(())).expect("no fault")
+        {
             line(out, if page.last { "last page" } else { "page" });
             page.rows.iter().for_each(|row| line(out, &row_text(row)));
         }

@@ -241,7 +241,17 @@ pub struct Unread(pub(crate) Option<Arc<Gate>>);
 /// Bytes reserved until this is dropped: by then the answer's frame counts by itself.
 #[derive(Debug, Default)]
 pub struct Reserved {
-    _held: Option<Held>,
+    held: Option<Held>,
+}
+
+impl Reserved {
+    /// Reserves so many bytes in all from now on.
+    ///
+    /// # Errors
+    /// As [`Unread::reserve`]; what was reserved before stays.
+    pub fn extend_to(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.held.as_mut().map_or(Ok(()), |held| held.grow(bytes))
+    }
 }
 
 impl Unread {
@@ -251,9 +261,9 @@ impl Unread {
     /// ResourceExhausted, while clients leave so much unread that it does not fit.
     pub fn reserve(&self, bytes: usize) -> Result<Reserved, Refusal> {
         let Some(gate) = &self.0 else { return Ok(Reserved::default()) };
-        let mut held = gate.hold(0);
-        held.grow(bytes)?;
-        Ok(Reserved { _held: Some(held) })
+        let mut reserved = Reserved { held: Some(gate.hold(0)) };
+        reserved.extend_to(bytes)?;
+        Ok(reserved)
     }
 
     /// Counts a frame until its last byte was written.

@@ -92,23 +92,24 @@ impl<R: Reply> Reply for Out<R> {
     }
 }
 
+/// The header of an answer and what comes after its rows.
+const AROUND_BYTES: usize = 64;
+
 impl LongRange {
-    /// Makes room for rows of so many bytes at once: a buffer that grows is in memory twice at each step.
-    pub(crate) fn begin(header: &pb::ResponseHeader, rows_bytes: u64) -> LongRange {
-        /// The header and what comes after the rows.
-        const AROUND_BYTES: usize = 64;
-        let room = usize::try_from(rows_bytes).unwrap_or(usize::MAX).min(rpc::ANSWER_BYTES_MAX);
-        let mut frame = rpc::begin_frame(room + AROUND_BYTES);
+    pub(crate) fn begin(header: &pb::ResponseHeader) -> LongRange {
+        let mut frame = rpc::begin_frame(AROUND_BYTES);
         put_header(&mut frame, Some(header));
         LongRange { frame }
     }
 
-    /// Appends rows; returns how many bytes they took.
-    pub(crate) fn rows(&mut self, rows: &[Row]) -> usize {
-        let bytes = rows_len(rows);
-        self.frame.reserve(bytes);
+    /// Appends rows that take so many bytes. Makes room for those that probably follow too: a buffer that
+    /// grows is in memory twice at each step, and one that nothing was written to is not.
+    pub(crate) fn rows(&mut self, rows: &[Row], bytes: usize, bytes_left: usize) {
+        if self.frame.capacity() - self.frame.len() < bytes {
+            let bytes_left = bytes_left.min(rpc::ANSWER_BYTES_MAX);
+            self.frame.reserve(bytes + bytes_left + AROUND_BYTES);
+        }
         put_rows(&mut self.frame, 2, rows);
-        bytes
     }
 
     /// Bytes so far.
@@ -347,7 +348,7 @@ fn row_len(row: &Row) -> usize {
     delimited(row.encoded.len())
 }
 
-fn rows_len(rows: &[Row]) -> usize {
+pub(crate) fn rows_len(rows: &[Row]) -> usize {
     rows.iter().map(row_len).sum()
 }
 

@@ -52,4 +52,4 @@ pub use restored::{Repair, Restored, RowMeta, RowMetas};
 pub use state::State;
 pub use store::{Options, Sizes, Store};
 pub use sync::{SyncHandle, Synced, WriteOut};
-pub use view::{LogView, Scan};
+pub use view::{LogView, Places, Scan};

@@ -16,8 +16,8 @@ use crate::table::{Slot, Table};
 const READ_AT_ONCE_BYTES: u64 = 16 << 10;
 /// Rows further apart than this are read with two calls.
 const GAP_BYTES_MAX: u64 = 4 << 10;
-/// The most that is read with one call for several rows.
-const RUN_BYTES_MAX: u64 = 1 << 20;
+/// The most that is read into one buffer for several rows.
+const BUFFER_BYTES_MAX: u64 = 1 << 20;
 
 /// A file of frames and the table of its rows.
 #[derive(Debug)]
@@ -134,8 +134,8 @@ impl Extent {
         })
     }
 
-    /// Reads several rows, given in order of their place, neighbours with one call. Ends early once about
-    /// `bytes_max` bytes were read, but never before the first row.
+    /// Reads several rows, given in order of their place, neighbours with one call and many into one
+    /// buffer. Ends early once about `bytes_max` bytes were read, but never before the first row.
     pub(crate) fn read_spans(
         &self,
         spans: &[Span],
@@ -144,29 +144,65 @@ impl Extent {
         let mut rows = Vec::with_capacity(spans.len());
         let mut done = 0;
         while rows.len() < spans.len() && (done < bytes_max || rows.is_empty()) {
-            let run = self.run(&spans[rows.len()..], bytes_max - done);
-            done += run.iter().map(Span::bytes).sum::<u64>();
-            let [first, .., last] = run else {
-                rows.push(self.read_span(run[0])?);
-                continue;
-            };
-            let mut bytes = vec![0; (last.end - first.start()) as usize];
-            self.segment.file.read(&mut bytes, first.start())?;
-            let buffer = Bytes::from(bytes);
-            for span in run {
-                rows.push(self.take(&buffer, (span.start() - first.start()) as usize, *span)?);
+            let runs = runs(&spans[rows.len()..], (bytes_max - done).min(BUFFER_BYTES_MAX));
+            done += runs.iter().flat_map(|run| run.iter()).map(Span::bytes).sum::<u64>();
+            match runs[..] {
+                [[lone]] => rows.push(self.read_span(*lone)?),
+                _ => self.read_runs(&runs, &mut rows)?,
             }
         }
         Ok(rows)
     }
 
-    /// The first of these spans that are worth reading together: at least one.
-    fn run<'a>(&self, spans: &'a [Span], bytes_max: u64) -> &'a [Span] {
-        let start = spans[0].start();
-        let joined = spans.windows(2).take_while(|pair| {
-            let near = pair[1].start().saturating_sub(pair[0].end) <= GAP_BYTES_MAX;
-            near && pair[1].end - start <= RUN_BYTES_MAX.min(bytes_max)
-        });
-        &spans[..=joined.count()]
+    /// Reads runs into one buffer, each with one call, and takes their rows from there.
+    fn read_runs(&self, runs: &[&[Span]], rows: &mut Vec<Row>) -> Result<(), StoreError> {
+        let bytes: u64 = runs.iter().map(|run| run_bytes(run)).sum();
+        let mut buffer = vec![0; bytes as usize];
+        let mut rest = buffer.as_mut_slice();
+        for run in runs {
+            let (piece, behind) = rest.split_at_mut(run_bytes(run) as usize);
+            self.segment.file.read(piece, run[0].start())?;
+            rest = behind;
+        }
+        let buffer = Bytes::from(buffer);
+        let mut at = 0;
+        for run in runs {
+            for span in *run {
+                let row = at + span.start() - run[0].start();
+                rows.push(self.take(&buffer, row as usize, *span)?);
+            }
+            at += run_bytes(run);
+        }
+        Ok(())
     }
+}
+
+/// From the first row of a run to the end of its last.
+fn run_bytes(run: &[Span]) -> u64 {
+    run.last().map_or(0, |last| last.end - run[0].start())
+}
+
+/// The first of these spans, at least one, as runs that are worth reading together, in about `bytes_max`
+/// bytes. A long row without neighbours is a run by itself and the only one.
+fn runs(spans: &[Span], bytes_max: u64) -> Vec<&[Span]> {
+    let (mut runs, mut bytes, mut taken) = (Vec::new(), 0, 0);
+    while taken < spans.len() && (bytes < bytes_max || taken == 0) {
+        let left = &spans[taken..];
+        let joined = left.windows(2).take_while(|pair| {
+            let near = pair[1].start().saturating_sub(pair[0].end) <= GAP_BYTES_MAX;
+            near && bytes + pair[1].end - left[0].start() <= bytes_max
+        });
+        let run = &left[..=joined.count()];
+        let is_long = run.len() == 1 && READ_AT_ONCE_BYTES < run[0].bytes();
+        if is_long && taken > 0 {
+            break;
+        }
+        bytes += run_bytes(run);
+        taken += run.len();
+        runs.push(run);
+        if is_long {
+            break;
+        }
+    }
+    runs
 }

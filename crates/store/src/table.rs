@@ -35,17 +35,24 @@ pub(crate) struct Table {
 
 #[derive(Debug)]
 struct Chunk {
-    /// What the first number of each row counts from.
+    /// What the first number of each row counts from: the first row's revision.
     base: i64,
+    /// And the rest of that revision.
+    base_sub: i64,
     /// How many rows come before this chunk.
     first: usize,
     numbers: Box<[AtomicU32]>,
 }
 
 impl Chunk {
-    fn new(base: i64, first: usize) -> Chunk {
+    fn new(begin: Revision, first: usize) -> Chunk {
         let numbers = (0..CHUNK_ROWS * NUMBERS).map(|_| AtomicU32::new(0)).collect();
-        Chunk { base, first, numbers }
+        Chunk { base: begin.main, base_sub: begin.sub, first, numbers }
+    }
+
+    /// The revision of its first row. Stands here so that a search among chunks looks into none.
+    fn begin(&self) -> Revision {
+        Revision { main: self.base, sub: self.base_sub }
     }
 
     /// Takes the row of this position; false if the chunk is full or too far below it.
@@ -95,7 +102,7 @@ impl Table {
         let position = self.len();
         let pushed = self.chunks().last().is_some_and(|last| last.push(slot, position));
         if !pushed {
-            let chunk = Chunk::new(slot.revision.main, position);
+            let chunk = Chunk::new(slot.revision, position);
             assert!(chunk.push(slot, position), "an empty chunk has room for its first row");
             self.chunks.write().unwrap_or_else(PoisonError::into_inner).push(chunk);
         }
@@ -126,10 +133,18 @@ impl Table {
         rows: usize,
     ) -> Option<(Slot, Option<Slot>)> {
         let chunks = self.chunks();
-        let position = lower_bound(&chunks, revision, rows);
-        let found = (position < rows).then(|| slot(&chunks, position))?;
-        let next = (position + 1 < rows).then(|| slot(&chunks, position + 1));
-        (found.revision == revision).then_some((found, next))
+        let (chunk, place) = locate(&chunks, revision, rows)?;
+        let here = chunks.get(chunk)?;
+        let end = chunks.get(chunk + 1).map_or(rows, |next| next.first.min(rows));
+        let behind = here.first + place + 1;
+        if end < behind || here.revision(place) != revision {
+            return None;
+        }
+        let next = match behind < end {
+            true => Some(here.slot(place + 1)),
+            false => (behind < rows).then(|| chunks[chunk + 1].slot(0)),
+        };
+        Some((here.slot(place), next))
     }
 
     /// Several rows from a position on, at least one if there is one, never past `end`.
@@ -145,15 +160,22 @@ impl Table {
 }
 
 fn lower_bound(chunks: &[Chunk], revision: Revision, rows: usize) -> usize {
-    let begun = chunks.partition_point(|chunk| chunk.first < rows && chunk.revision(0) <= revision);
-    let Some(chunk) = begun.checked_sub(1).map(|last| &chunks[last]) else { return 0 };
+    locate(chunks, revision, rows).map_or(0, |(chunk, place)| chunks[chunk].first + place)
+}
+
+/// The last chunk that does not begin behind `revision`, and how many of its rows come before that; `None`
+/// when all begin behind it.
+fn locate(chunks: &[Chunk], revision: Revision, rows: usize) -> Option<(usize, usize)> {
+    let begun = chunks.partition_point(|chunk| chunk.first < rows && chunk.begin() <= revision);
+    let last = begun.checked_sub(1)?;
+    let chunk = &chunks[last];
     let end = chunks.get(begun).map_or(rows, |next| next.first.min(rows));
     let (mut low, mut high) = (0, end - chunk.first);
     while low < high {
         let middle = low.midpoint(high);
         if chunk.revision(middle) < revision { low = middle + 1 } else { high = middle }
     }
-    chunk.first + low
+    Some((last, low))
 }
 
 fn slot(chunks: &[Chunk], position: usize) -> Slot {

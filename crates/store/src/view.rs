@@ -5,7 +5,7 @@ use std::sync::Arc;
 use types::{Revision, Row};
 
 use crate::StoreError;
-use crate::segment::Extent;
+use crate::segment::{Extent, Span};
 
 /// The log as it was flushed when the view was taken. Holds the segments' files, so rows stay readable
 /// even after a cleaning has removed them.
@@ -44,25 +44,24 @@ impl LogView {
     /// # Errors
     /// As [`LogView::read`], for the first that fails.
     pub fn read_many(&self, revisions: &[Revision]) -> Result<Vec<Row>, StoreError> {
-        let mut places = Vec::with_capacity(revisions.len());
-        for (asked, revision) in revisions.iter().enumerate() {
-            let missing = || StoreError::Missing { revision: *revision };
-            let place = self.place_of(*revision);
-            let extent = self.extent(place).ok_or_else(missing)?;
-            places.push((place, extent.find(*revision).ok_or_else(missing)?, asked));
-        }
-        places.sort_unstable_by_key(|(place, span, _)| (*place, span.start()));
+        self.find_many(revisions)?.read()
+    }
 
-        let mut rows: Vec<Option<Row>> = vec![None; revisions.len()];
-        for group in places.chunk_by(|left, right| left.0 == right.0) {
-            let extent = self.extent(group[0].0).expect("it was found above");
-            let spans: Vec<_> = group.iter().map(|(_, span, _)| *span).collect();
-            let found = extent.read_spans(&spans, u64::MAX)?;
-            for ((_, _, asked), row) in group.iter().zip(found) {
-                rows[*asked] = Some(row);
-            }
+    /// Where many rows lie. Reads nothing.
+    ///
+    /// # Errors
+    /// `Missing`, for the oldest that is.
+    pub fn find_many(&self, revisions: &[Revision]) -> Result<Places<'_>, StoreError> {
+        // In the order of the log: neighbours are found together as well.
+        let mut asked: Vec<_> = revisions.iter().copied().zip(0..).collect();
+        asked.sort_unstable();
+        let mut places = Vec::with_capacity(asked.len());
+        for (revision, which) in asked {
+            let place = self.place_of(revision);
+            let span = self.extent(place).and_then(|extent| extent.find(revision));
+            places.push((place, span.ok_or(StoreError::Missing { revision })?, which));
         }
-        Ok(rows.into_iter().map(|row| row.expect("every span was read")).collect())
+        Ok(Places { view: self, places })
     }
 
     /// Walks the log from `from` on, for snapshots and watchers that are behind.
@@ -82,6 +81,38 @@ impl LogView {
     /// The extents in order, the active one last.
     pub(crate) fn extent(&self, place: usize) -> Option<&Extent> {
         self.sealed.get(place).or(self.active.as_ref().filter(|_| place == self.sealed.len()))
+    }
+}
+
+/// Rows that were found and not yet read.
+#[derive(Debug)]
+pub struct Places<'a> {
+    view: &'a LogView,
+    /// In the order of the log: which extent, where in it, and which of the revisions asked for.
+    places: Vec<(usize, Span, usize)>,
+}
+
+impl Places<'_> {
+    /// How many bytes the rows take in the log, which is more than their own.
+    pub fn bytes(&self) -> u64 {
+        self.places.iter().map(|(_, span, _)| span.bytes()).sum()
+    }
+
+    /// The rows, in the order asked for. Neighbours in the log are read together.
+    ///
+    /// # Errors
+    /// What the disk did, for the first that fails.
+    pub fn read(&self) -> Result<Vec<Row>, StoreError> {
+        let mut rows: Vec<Option<Row>> = vec![None; self.places.len()];
+        for group in self.places.chunk_by(|left, right| left.0 == right.0) {
+            let extent = self.view.extent(group[0].0).expect("it was found there");
+            let spans: Vec<_> = group.iter().map(|(_, span, _)| *span).collect();
+            let found = extent.read_spans(&spans, u64::MAX)?;
+            for ((_, _, which), row) in group.iter().zip(found) {
+                rows[*which] = Some(row);
+            }
+        }
+        Ok(rows.into_iter().map(|row| row.expect("every span was read")).collect())
     }
 }
 

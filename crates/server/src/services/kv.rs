@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apply::{Answer, RangeAnswer, ReadView, check, wire};
-use mvcc::ReadError;
+use mvcc::{Page, ReadError};
 use node::Node;
 use proto::etcdserverpb as pb;
 use rpc::{Call, Reply, Reserved, Router, Sink, Unread};
@@ -16,6 +16,7 @@ use crate::observer::described_range;
 use crate::quota;
 use crate::reply::{
     CountedFrame, DeleteReply, LongRange, Out, PutReply, RangeReply, RangeStreamReply, TxnReply,
+    rows_len,
 };
 use crate::services::size;
 
@@ -49,14 +50,12 @@ async fn range(
     door::enter(&node, &call)?;
     check::range(&request)?;
     let view = settled(&node, &request, Some(&call)).await?;
-    if size::is_long(&view, &request) {
-        let _turn = turn(Some(&call)).await?;
-        return long_range(&node, view, request, call.unread()).await;
+    let header = |revision| Some(node.header(revision));
+    if let Some(answer) = short_range(&node, &view, &request)? {
+        return Ok(Out::Short(RangeReply { header: header(answer.revision), answer }));
     }
-    let read = || apply::read_range(&view.index, &view.rows(), &request);
-    let answer = timed(&node, &request, read);
-    let answer = answer.map_err(|error| refused(&node, error))?;
-    Ok(Out::Short(RangeReply { header: Some(node.header(answer.revision)), answer }))
+    let _turn = turn(Some(&call)).await?;
+    long_range(&node, view, request, call.unread()).await
 }
 
 /// Rows of a long answer that are read and written first; then as many at a time as take about
@@ -65,7 +64,8 @@ const ROWS_FIRST_STEP: usize = 64;
 const STEP_BYTES: usize = 1 << 20;
 
 /// A long answer, on a thread that serves nobody else. Its rows go into the frame page by page: what is in
-/// memory is the answer, once, and one page. Both are reserved before the first row is read.
+/// memory is the answer, once, and one page. Room for a page is reserved once it is known what it takes,
+/// before it is read.
 async fn long_range(
     node: &Node,
     view: Arc<ReadView>,
@@ -75,14 +75,18 @@ async fn long_range(
     let header = node.header(view.index.current_revision());
     let at = node.clone();
     let write = move |request: &pb::RangeRequest| {
+        let (mut reserved, mut taken) = (unread.reserve(0)?, 0);
+        let mut room = |bytes: u64| {
+            taken += bytes;
+            reserved.extend_to(while_made(taken))
+        };
         let query = wire::range_query(request)?;
-        let bytes = size::range_bytes(&view, &query, u64::MAX);
-        let reserved = unread.reserve(while_made(bytes))?;
-        let mut pages = view.index.pages(&view.rows(), query)?;
-        let mut frame = LongRange::begin(&header, bytes);
+        let mut pages = view.index.pages(&view.rows(), query, &mut room)?;
+        let mut frame = LongRange::begin(&header);
         let mut rows_max = ROWS_FIRST_STEP;
-        while let Some(page) = pages.next_page(&view.rows(), rows_max)? {
-            let bytes = frame.rows(&page.rows);
+        while let Some(page) = pages.next_page(&view.rows(), rows_max, &mut room)? {
+            let bytes = rows_len(&page.rows);
+            frame.rows(&page.rows, bytes, bytes_left(&page, bytes, pages.left()));
             if rpc::ANSWER_BYTES_MAX < frame.len() {
                 return Err(rpc::answer_too_large(frame.len()).into());
             }
@@ -91,9 +95,38 @@ async fn long_range(
         let frame = frame.end(pages.more(), pages.count());
         Ok(Out::Framed { frame, _reserved: reserved })
     };
-    let timed = move || timed(&at, &request, || write(&request));
+    let timed = move || {
+        let began = Instant::now();
+        let written = write(&request);
+        count_range(&at, &request, began, written.is_ok());
+        written
+    };
     let written = tokio::task::spawn_blocking(timed).await;
     written.map_err(|_| Refusal::Stopped)?.map_err(|error| refused(node, error))
+}
+
+/// What so many rows more will take, if they are like these, with an eighth to spare.
+fn bytes_left(page: &Page, bytes: usize, rows: u64) -> usize {
+    let average = bytes as u64 / (page.rows.len() as u64).max(1) + 1;
+    usize::try_from((average + average / 8).saturating_mul(rows)).unwrap_or(usize::MAX)
+}
+
+/// An answer that is short enough to be made here.
+fn short_range(
+    node: &Node,
+    view: &ReadView,
+    request: &pb::RangeRequest,
+) -> Result<Option<RangeAnswer>, Refusal> {
+    if size::has_many_rows(view, request) {
+        return Ok(None);
+    }
+    let began = Instant::now();
+    let rows = view.rows();
+    let answer = apply::read_short_range(&view.index, &rows, request, size::BYTES_INLINE_MAX);
+    if !matches!(answer, Ok(None)) {
+        count_range(node, request, began, answer.is_ok());
+    }
+    answer.map_err(|error| refused(node, error))
 }
 
 /// What readers see now, or from the moment on at which a linearizable range may be read. For a `call` whose
@@ -110,20 +143,13 @@ async fn settled(
     Ok(node.view())
 }
 
-/// Reads, and counts that it was done and how long it took.
-fn timed<T>(
-    node: &Node,
-    request: &pb::RangeRequest,
-    read: impl FnOnce() -> Result<T, ReadError>,
-) -> Result<T, ReadError> {
-    let began = Instant::now();
-    node.metrics().mvcc.ranges.inc();
-    let answer = read();
-    let success = if answer.is_ok() { "true" } else { "false" };
+/// Counts that a range was read and how long it took.
+fn count_range(node: &Node, request: &pb::RangeRequest, began: Instant, succeeded: bool) {
+    let success = if succeeded { "true" } else { "false" };
     let took = began.elapsed();
+    node.metrics().mvcc.ranges.inc();
     node.metrics().server.range_duration.with(&[success]).observe_duration(took);
     node.read_took("read-only range ", took, &|| described_range(request));
-    answer
 }
 
 /// What an answer takes while it is made: its rows as they were read, and its frame.
@@ -142,19 +168,18 @@ pub(crate) async fn read_range(
     call: Option<&Call>,
 ) -> Result<RangeAnswer, Refusal> {
     let view = settled(node, &request, call).await?;
-    let read = {
-        let (node, view) = (node.clone(), view.clone());
-        move |asked: &pb::RangeRequest| {
-            timed(&node, asked, || apply::read_range(&view.index, &view.rows(), asked))
-        }
+    if let Some(answer) = short_range(node, &view, &request)? {
+        return Ok(answer);
+    }
+    let _turn = turn(call).await?;
+    let at = node.clone();
+    let read = move || {
+        let began = Instant::now();
+        let answer = apply::read_range(&view.index, &view.rows(), &request);
+        count_range(&at, &request, began, answer.is_ok());
+        answer
     };
-    let answer = if size::is_long(&view, &request) {
-        let _turn = turn(call).await?;
-        let read = tokio::task::spawn_blocking(move || read(&request));
-        read.await.map_err(|_| Refusal::Stopped)?
-    } else {
-        read(&request)
-    };
+    let answer = tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::Stopped)?;
     answer.map_err(|error| refused(node, error))
 }
 
@@ -233,13 +258,17 @@ async fn stream_pages(
     let bytes_max = node.limits().request_bytes_max;
     let revision = view.index.current_revision();
     let whole = query.limit < 0;
-    let mut pages = view.index.pages(&view.rows(), query).map_err(|error| refused(node, error))?;
+    let mut endless = |_| Ok(());
+    let pages = view.index.pages(&view.rows(), query, &mut endless);
+    let mut pages = pages.map_err(|error| refused(node, error))?;
     let (count, more) = (pages.count(), pages.more());
     let mut rows_max = if whole { usize::MAX } else { ROWS_FIRST };
     loop {
         call.room().await;
+        let mut reserved = call.unread().reserve(0)?;
+        let mut room = |bytes: u64| reserved.extend_to(while_made(bytes));
         let page = pages
-            .next_page(&view.rows(), rows_max)
+            .next_page(&view.rows(), rows_max, &mut room)
             .map_err(|error| refused(node, error))?
             .expect("the last page says that it is");
         let bytes: usize = page.rows.iter().map(|row| row.encoded.len()).sum();
@@ -251,7 +280,9 @@ async fn stream_pages(
             header = Some(node.header(revision));
         }
         let reply = RangeStreamReply(RangeReply { header, answer });
-        sink.send(&CountedFrame(call.unread().count(rpc::frame(&reply))?)).await?;
+        let frame = call.unread().count(rpc::frame(&reply))?;
+        drop((reply, reserved));
+        sink.send(&CountedFrame(frame)).await?;
         if page.last {
             return Ok(());
         }

@@ -9,24 +9,23 @@ use proto::etcdserverpb as pb;
 /// Rows from which on a range is read on a thread that serves nobody else.
 const ROWS_INLINE_MAX: u64 = 1000;
 /// And bytes.
-const BYTES_INLINE_MAX: u64 = 1 << 20;
+pub(crate) const BYTES_INLINE_MAX: u64 = 1 << 20;
 /// Operations of a transaction that are not looked at when each speaks of one key.
 const OPS_SMALL_MAX: usize = 4;
 
-/// Whether a range returns so much that others on this thread would notice.
-pub(crate) fn is_long(view: &ReadView, request: &pb::RangeRequest) -> bool {
+/// Whether a range returns so many rows that others on this thread would notice.
+pub(crate) fn has_many_rows(view: &ReadView, request: &pb::RangeRequest) -> bool {
     if request.count_only || request.range_end.is_empty() {
         return false;
     }
     // What cannot be answered is refused at once.
     let Ok(query) = wire::range_query(request) else { return false };
     ROWS_INLINE_MAX < view.index.answer_rows(&query)
-        || BYTES_INLINE_MAX < range_bytes(view, &query, BYTES_INLINE_MAX)
 }
 
 /// What the rows of a range take; 0 when it will be refused.
-pub(crate) fn range_bytes(view: &ReadView, query: &RangeQuery, enough: u64) -> u64 {
-    view.index.answer_bytes(&view.rows(), query, enough).unwrap_or(0)
+fn range_bytes(view: &ReadView, query: &RangeQuery) -> u64 {
+    view.index.answer_bytes(&view.rows(), query).unwrap_or(0)
 }
 
 /// What the rows of a large transaction's answer take as of this view, whichever way it goes; `None` when it
@@ -64,7 +63,7 @@ fn dearer(view: &ReadView, request: &pb::TxnRequest) -> u64 {
 fn op_bytes(view: &ReadView, op: &pb::RequestOp) -> u64 {
     match &op.request {
         Some(Request::RequestRange(range)) => {
-            wire::range_query(range).map_or(0, |query| range_bytes(view, &query, u64::MAX))
+            wire::range_query(range).map_or(0, |query| range_bytes(view, &query))
         }
         Some(Request::RequestDeleteRange(delete)) if delete.prev_kv => deleted(view, delete),
         Some(Request::RequestPut(put)) if put.prev_kv => one(view, &put.key),
@@ -75,10 +74,10 @@ fn op_bytes(view: &ReadView, op: &pb::RequestOp) -> u64 {
 
 fn deleted(view: &ReadView, request: &pb::DeleteRangeRequest) -> u64 {
     let range = wire::key_range(&request.key, &request.range_end);
-    range.map_or(0, |range| range_bytes(view, &RangeQuery::new(range), u64::MAX))
+    range.map_or(0, |range| range_bytes(view, &RangeQuery::new(range)))
 }
 
 fn one(view: &ReadView, key: &Bytes) -> u64 {
     let range = wire::key_range(key, &Bytes::new());
-    range.map_or(0, |range| range_bytes(view, &RangeQuery::new(range), u64::MAX))
+    range.map_or(0, |range| range_bytes(view, &RangeQuery::new(range)))
 }
