@@ -5,8 +5,11 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use types::{KeyRange, KeyValueRef, LeaseId, Revision, Row, encode_row, encode_tombstone};
 
-use crate::index::{Bounds, Item, Record};
+use crate::index::{Bounds, Item, Record, after};
 use crate::{IndexView, Mvcc, RangeQuery, RangeResult, ReadError, RowFault, RowSource};
+
+/// Keys of a range that are collected before they are deleted.
+const KEYS_AT_ONCE: usize = 1024;
 
 /// A put, as a client asks for it.
 #[derive(Clone, Debug, Default)]
@@ -180,15 +183,37 @@ impl<'a> Txn<'a> {
         source: &dyn RowSource,
         delete: &DeleteRange,
     ) -> Result<Deleted, ReadError> {
-        let (keys, revisions) = self.living(&delete.range);
-        let previous =
-            if delete.prev_kv { self.overlay(source).rows(&revisions)? } else { Vec::new() };
-        for key in &keys {
-            let written = self.write(key, |_| (0, 0, 0));
-            let record = written.record.expect("the index has just been given it");
-            self.note(encode_tombstone(key, record.revision()), &written);
+        let count = self.mvcc.now.count_at(&delete.range, self.mvcc.now.current);
+        let mut previous = Vec::new();
+        if delete.prev_kv {
+            let revisions = self.living(&delete.range);
+            previous = self.overlay(source).rows(&revisions)?;
         }
-        Ok(Deleted { count: keys.len() as i64, previous })
+        if let KeyRange::One(key) = &delete.range {
+            if 0 < count {
+                self.bury(key);
+            }
+            return Ok(Deleted { count, previous });
+        }
+        let many = usize::try_from(count).unwrap_or(0);
+        self.changes.rows.reserve(many);
+        self.changes.previous.reserve(many);
+        let mut bounds = Bounds::of(&delete.range);
+        loop {
+            let keys = self.next_living(&mut bounds);
+            for key in &keys {
+                self.bury(key);
+            }
+            if keys.len() < KEYS_AT_ONCE {
+                return Ok(Deleted { count, previous });
+            }
+        }
+    }
+
+    fn bury(&mut self, key: &[u8]) {
+        let written = self.write(key, |_| (0, 0, 0));
+        let record = written.record.expect("the index has just been given it");
+        self.note(encode_tombstone(key, record.revision()), &written);
     }
 
     /// Answers a range, this transaction's changes included.
@@ -225,20 +250,38 @@ impl<'a> Txn<'a> {
         }
     }
 
-    /// The living keys of a range and where their rows are.
-    fn living(&self, range: &KeyRange) -> (Vec<Bytes>, Vec<Revision>) {
+    /// Where the rows of a range's living keys are.
+    fn living(&self, range: &KeyRange) -> Vec<Revision> {
         let now = &self.mvcc.now;
         if let KeyRange::One(key) = range {
-            return now.get(key).map(|at| (key.clone(), at.revision)).into_iter().unzip();
+            return now.get(key).map(|at| at.revision).into_iter().collect();
         }
-        let (mut keys, mut revisions) = (Vec::new(), Vec::new());
+        let mut revisions = Vec::new();
         let _: ControlFlow<()> =
-            now.tree.walk(&Bounds::of(range), now.current, 0, &mut |key, _, record| {
-                keys.push(key.to_bytes());
+            now.tree.walk(&Bounds::of(range), now.current, 0, &mut |_, _, record| {
                 revisions.push(record.revision());
                 ControlFlow::Continue(())
             });
-        (keys, revisions)
+        revisions
+    }
+
+    /// The next living keys of a range that is being deleted, and moves its lower bound behind them. What
+    /// was deleted stays in the tree, so nothing moves meanwhile.
+    fn next_living(&self, bounds: &mut Bounds) -> Vec<Bytes> {
+        let now = &self.mvcc.now;
+        let mut keys = Vec::new();
+        let _: ControlFlow<()> = now.tree.walk(bounds, now.current, 0, &mut |key, _, _| {
+            keys.push(key.to_bytes());
+            if keys.len() < KEYS_AT_ONCE {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        if let Some(last) = keys.last() {
+            bounds.low = after(last);
+        }
+        keys
     }
 
     /// Gives the index its next record. `decide` says creation, version and lease; a version of 0
@@ -277,5 +320,45 @@ impl<'a> Txn<'a> {
         }
         self.changes.previous.push(written.previous);
         self.changes.rows.push(row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is read.
+    struct Nothing;
+
+    impl RowSource for Nothing {
+        fn row(&self, revision: Revision) -> Result<Row, RowFault> {
+            panic!("{revision} is read")
+        }
+    }
+
+    #[test]
+    fn a_range_of_many_keys_is_deleted_whole_and_nothing_beside_it() {
+        for many in [KEYS_AT_ONCE - 1, KEYS_AT_ONCE, 3 * KEYS_AT_ONCE + 1] {
+            let mut mvcc = Mvcc::new();
+            let mut txn = mvcc.begin();
+            for key in (0..many).map(|number| format!("b{number:06}")) {
+                let put = Put { key: key.into(), ..Put::default() };
+                txn.put(&Nothing, &put).expect("nothing is read");
+            }
+            for beside in ["a", "c"] {
+                let put = Put { key: beside.into(), ..Put::default() };
+                txn.put(&Nothing, &put).expect("nothing is read");
+            }
+            txn.finish();
+            let range = KeyRange::Between { start: "b".into(), end: "c".into() };
+            let mut txn = mvcc.begin();
+            let delete = DeleteRange { range: range.clone(), prev_kv: false };
+            let deleted = txn.delete_range(&Nothing, &delete).expect("nothing is read");
+            let changes = txn.finish();
+            assert_eq!((deleted.count, changes.rows.len()), (many as i64, many));
+            assert!(changes.rows.iter().zip(0..).all(|(row, sub)| row.revision.sub == sub));
+            assert_eq!(mvcc.now().count(&range, 0), Ok(0));
+            assert_eq!(mvcc.now().live_keys(), 2);
+        }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use types::Revision;
+use types::{Revision, Row};
 
 use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind};
 use crate::footer::{FooterBuilder, FramesEnd};
-use crate::frame::FrameWriter;
+use crate::frame::{FRAME_HEADER_BYTES, FrameWriter};
+use crate::record;
 use crate::sealed::{Dead, Sealed};
 use crate::segment::{Extent, Segment};
 use crate::sync::Unsynced;
@@ -77,6 +78,7 @@ impl Active {
     /// Encodes a batch into the tail.
     pub(crate) fn append(&mut self, batch: &Batch) {
         let start = self.end + self.tail.len() as u64;
+        self.reserve(&batch.rows);
         let mut frame = FrameWriter::begin(&mut self.tail);
         for row in &batch.rows {
             let offset = u32::try_from(self.end + self.tail.len() as u64);
@@ -97,6 +99,17 @@ impl Active {
             self.footer.state(offset, (self.tail.len() - changes_start) as u64);
         }
         self.chain = frame.finish(&mut self.tail, batch.index, batch.term, self.chain);
+    }
+
+    /// Makes room for a batch of many rows at once: a buffer that grows is in memory twice at each step.
+    fn reserve(&mut self, rows: &[Row]) {
+        const MANY_ROWS: usize = 1024;
+        if rows.len() < MANY_ROWS {
+            return;
+        }
+        let bytes = rows.iter().map(|row| record::ROW_HEADER_BYTES + row.encoded.len());
+        self.tail.reserve(FRAME_HEADER_BYTES + bytes.sum::<usize>());
+        self.footer.reserve(rows.len(), rows.iter().map(|row| row.key().len()).sum());
     }
 
     /// Writes the tail.

@@ -52,6 +52,14 @@ pub(crate) struct FramesEnd {
 }
 
 impl FooterBuilder {
+    /// Makes room for so many rows, whose keys take so many bytes.
+    pub(crate) fn reserve(&mut self, rows: usize, keys_bytes: usize) {
+        /// What a row takes beside its key, nearly always.
+        const BESIDE_KEY_BYTES: usize = 12;
+        self.table.reserve(rows * BESIDE_KEY_BYTES);
+        self.keys.reserve(keys_bytes + rows * BESIDE_KEY_BYTES);
+    }
+
     /// Notes a row whose record begins at `offset`.
     pub(crate) fn row(&mut self, row: &Row, offset: u32) {
         let (main, sub) = record::split(row.revision, false);

@@ -1,7 +1,7 @@
 //! The sorted keys of one node in one buffer: their common prefix once, then what differs.
 //!
-//! A node is copied when somebody holds a view, and then one buffer is one copy, where a vector of
-//! boxes would be sixty allocations. Kubernetes' keys share most of their bytes with their
+//! A node is copied when somebody holds a view. Its copy shares the buffer until a key is added: most
+//! writes change what is known of a key, and no key. Kubernetes' keys share most of their bytes with their
 //! neighbours, so the prefix also saves half of what they would take.
 //!
 //! A search reads the heads first: four bytes of each key's rest, side by side, so that most keys
@@ -25,13 +25,13 @@ pub(crate) struct Keys<const MAX: usize> {
     count: u32,
     /// How many bytes of `bytes` are the common prefix.
     prefix: u32,
-    /// The common prefix, then the rest of each key.
-    bytes: Vec<u8>,
+    /// The common prefix, then the rest of each key. Never changed, only replaced.
+    bytes: Bytes,
 }
 
 impl<const MAX: usize> Default for Keys<MAX> {
     fn default() -> Keys<MAX> {
-        Keys { heads: [0; MAX], ends: [0; MAX], count: 0, prefix: 0, bytes: Vec::new() }
+        Keys { heads: [0; MAX], ends: [0; MAX], count: 0, prefix: 0, bytes: Bytes::new() }
     }
 }
 
@@ -69,19 +69,17 @@ impl<const MAX: usize> Keys<MAX> {
     pub(crate) fn pack<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> Keys<MAX> {
         let prefix = common_prefix(&mut keys.clone());
         let rests = keys.clone().map(|key| key.len() - prefix.len()).sum::<usize>();
-        let mut packed = Keys {
-            bytes: Vec::with_capacity(prefix.len() + rests),
-            prefix: narrow(prefix.len()),
-            ..Keys::default()
-        };
-        packed.bytes.extend_from_slice(prefix);
+        let mut packed = Keys { prefix: narrow(prefix.len()), ..Keys::default() };
+        let mut bytes = Vec::with_capacity(prefix.len() + rests);
+        bytes.extend_from_slice(prefix);
         for (at, key) in keys.enumerate() {
             let rest = &key[prefix.len()..];
-            packed.bytes.extend_from_slice(rest);
+            bytes.extend_from_slice(rest);
             packed.heads[at] = head(rest);
-            packed.ends[at] = narrow(packed.bytes.len());
+            packed.ends[at] = narrow(bytes.len());
             packed.count += 1;
         }
+        packed.bytes = bytes.into();
         packed
     }
 
@@ -140,12 +138,10 @@ impl<const MAX: usize> Keys<MAX> {
         };
         let count = self.len();
         let start = self.start(at);
-        reserve(&mut self.bytes, rest.len());
-        let old = self.bytes.len();
-        self.bytes.resize(old + rest.len(), 0);
-        self.bytes.copy_within(start..old, start + rest.len());
-        self.bytes[start..start + rest.len()].copy_from_slice(rest);
-        narrow(self.bytes.len());
+        let (before, behind) = self.bytes.split_at(start);
+        let bytes = [before, rest, behind].concat();
+        narrow(bytes.len());
+        self.bytes = bytes.into();
         let grown = narrow(rest.len());
         self.heads.copy_within(at..count, at + 1);
         self.heads[at] = head(rest);
@@ -191,7 +187,7 @@ impl<const MAX: usize> Keys<MAX> {
 
     /// Bytes of memory outside the node.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.len()
     }
 }
 
