@@ -1,6 +1,10 @@
 //! One HTTP/2 connection: opened, kept alive by pings while calls are on it, and gone when it is gone.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,14 +55,25 @@ impl Connection {
         upkeep: Upkeep,
     ) -> Result<Connection, String> {
         let (wire, peer) = dial(endpoint, tls).await?;
+        let heard = wire.heard();
         let mut builder = h2::client::Builder::new();
         builder
             .initial_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .enable_push(false);
-        let (sender, mut connection) = builder.handshake(wire).await.map_err(|error| {
-            format!("connection error: desc = \"error reading server preface: {error}\"")
-        })?;
+        let silent = || {
+            let why = heard.failure.get().map_or("EOF", String::as_str);
+            format!("connection error: desc = \"error reading server preface: {why}\"")
+        };
+        let (sender, mut connection) = builder.handshake(wire).await.map_err(|_| silent())?;
+        // A server may refuse our certificate after the handshake has ended for us. As grpc-go does, take
+        // the connection for open when its first bytes are there.
+        let preface = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+            Poll::Ready(_) => Poll::Ready(Err(silent())),
+            Poll::Pending if heard.anything.load(Ordering::Relaxed) => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        });
+        preface.await?;
         let (closing, closed) = watch::channel(false);
         let in_use = Arc::new(());
         let pings = connection.ping_pong().expect("it is asked for once");

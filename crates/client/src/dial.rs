@@ -2,11 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -17,11 +18,39 @@ use crate::remark::Peer;
 use crate::tls::go_text;
 
 /// Any kind of stream.
-pub enum Wire {
+enum Kind {
     Tcp(TcpStream),
     Unix(UnixStream),
     TcpTls(Box<TlsStream<TcpStream>>),
     UnixTls(Box<TlsStream<UnixStream>>),
+}
+
+/// An open stream, and what was heard on it.
+pub struct Wire {
+    kind: Kind,
+    heard: Arc<Heard>,
+}
+
+/// What was heard of the other side so far.
+#[derive(Default)]
+pub struct Heard {
+    /// Whether a byte has come.
+    pub anything: AtomicBool,
+    /// Why no more can come, worded as Go words it. HTTP/2's errors only know that it is so.
+    pub failure: OnceLock<String>,
+}
+
+impl From<Kind> for Wire {
+    fn from(kind: Kind) -> Wire {
+        Wire { kind, heard: Arc::default() }
+    }
+}
+
+impl Wire {
+    /// Knows what was heard, also when the wire is somebody else's.
+    pub fn heard(&self) -> Arc<Heard> {
+        self.heard.clone()
+    }
 }
 
 /// Connects. The error is worded as grpc-go words it.
@@ -44,16 +73,16 @@ pub async fn dial(
             let ends = (tcp.peer_addr().map_err(dialing)?, tcp.local_addr().map_err(dialing)?);
             let peer = peer(ends.0.to_string(), ends.1.to_string());
             match tls {
-                None => Ok((Wire::Tcp(tcp), peer)),
-                Some(tls) => Ok((Wire::TcpTls(Box::new(encrypt(tls, tcp).await?)), peer)),
+                None => Ok((Kind::Tcp(tcp).into(), peer)),
+                Some(tls) => Ok((Kind::TcpTls(Box::new(encrypt(tls, tcp).await?)).into(), peer)),
             }
         }
         Address::Unix(path) => {
             let unix = UnixStream::connect(path).await.map_err(dialing)?;
             let peer = peer(path.clone(), String::new());
             match tls {
-                None => Ok((Wire::Unix(unix), peer)),
-                Some(tls) => Ok((Wire::UnixTls(Box::new(encrypt(tls, unix).await?)), peer)),
+                None => Ok((Kind::Unix(unix).into(), peer)),
+                Some(tls) => Ok((Kind::UnixTls(Box::new(encrypt(tls, unix).await?)).into(), peer)),
             }
         }
     }
@@ -66,16 +95,24 @@ async fn encrypt<S: AsyncRead + AsyncWrite + Unpin>(
     let failed = |why: String| {
         format!("connection error: desc = \"transport: authentication handshake failed: {why}\"")
     };
-    let name = ServerName::try_from(name.clone()).map_err(|error| failed(error.to_string()))?;
+    // A name that ends in a dot is the same name.
+    let name = name.strip_suffix('.').unwrap_or(name).to_owned();
+    let name = ServerName::try_from(name).map_err(|error| failed(error.to_string()))?;
     let connector = TlsConnector::from(config.clone());
     connector.connect(name, stream).await.map_err(|error| failed(handshake_text(&error)))
 }
 
+fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|cause| cause.downcast_ref())
+}
+
 fn handshake_text(error: &io::Error) -> String {
     use rustls::{CertificateError, Error};
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
-    match (error.kind(), cause) {
+    match (error.kind(), tls_cause(error)) {
         (io::ErrorKind::UnexpectedEof, _) => "EOF".to_owned(),
+        (_, Some(Error::AlertReceived(alert))) => {
+            format!("remote error: tls: {}", alert_text(*alert))
+        }
         (_, Some(Error::InvalidCertificate(CertificateError::UnknownIssuer))) => {
             let why = "x509: certificate signed by unknown authority";
             format!("tls: failed to verify certificate: {why}")
@@ -84,13 +121,33 @@ fn handshake_text(error: &io::Error) -> String {
     }
 }
 
+/// The alerts that a server answers a client's certificate with, as Go names them.
+fn alert_text(alert: AlertDescription) -> String {
+    let text = match alert {
+        AlertDescription::CertificateRequired => "certificate required",
+        AlertDescription::UnknownCA => "unknown certificate authority",
+        AlertDescription::BadCertificate => "bad certificate",
+        AlertDescription::UnsupportedCertificate => "unsupported certificate",
+        AlertDescription::CertificateRevoked => "revoked certificate",
+        AlertDescription::CertificateExpired => "expired certificate",
+        AlertDescription::CertificateUnknown => "unknown certificate",
+        AlertDescription::AccessDenied => "access denied",
+        AlertDescription::HandshakeFailure => "handshake failure",
+        AlertDescription::ProtocolVersion => "protocol version not supported",
+        AlertDescription::UnrecognisedName => "unrecognized name",
+        AlertDescription::InternalError => "internal error",
+        other => return format!("{other:?}"),
+    };
+    text.to_owned()
+}
+
 macro_rules! each {
     ($self:expr, $stream:ident => $do:expr) => {
-        match $self.get_mut() {
-            Wire::Tcp($stream) => $do,
-            Wire::Unix($stream) => $do,
-            Wire::TcpTls($stream) => $do,
-            Wire::UnixTls($stream) => $do,
+        match &mut $self.get_mut().kind {
+            Kind::Tcp($stream) => $do,
+            Kind::Unix($stream) => $do,
+            Kind::TcpTls($stream) => $do,
+            Kind::UnixTls($stream) => $do,
         }
     };
 }
@@ -101,7 +158,18 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_read(context, buffer))
+        let (before, heard) = (buffer.filled().len(), self.heard.clone());
+        let read = each!(self, stream => Pin::new(stream).poll_read(context, buffer));
+        if before < buffer.filled().len() {
+            heard.anything.store(true, Ordering::Relaxed);
+        }
+        if let Poll::Ready(Err(error)) = &read {
+            let of_tls = tls_cause(error).is_some();
+            let text = if of_tls { handshake_text(error) } else { go_text(error) };
+            // The first reason is the one.
+            let _ = heard.failure.set(text);
+        }
+        read
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A resolver of a hundred lines, because it is asked one kind of question, once.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 const SRV: u16 = 33;
@@ -28,13 +28,11 @@ pub fn discover(domain: &str, service: &str) -> Result<Discovered, String> {
             Ok(targets) => {
                 endpoints.extend(targets.into_iter().map(|target| format!("{scheme}://{target}")));
             }
-            Err(why) => {
-                failures.push(format!("error querying DNS SRV records for _{name}{suffix} {why}"));
-            }
+            Err(why) => failures.push(why),
         }
     }
     if failures.len() == 2 {
-        return Err(failures.join("; "));
+        return Err(format!("dns lookup errors: {}", failures.join(" and ")));
     }
     Ok(Discovered { endpoints })
 }
@@ -50,7 +48,8 @@ fn ask(name: &str) -> Result<Vec<String>, String> {
     for server in servers {
         match exchange(SocketAddr::new(server, 53), name) {
             Ok(answer) => {
-                return targets(&answer).ok_or_else(|| format!("lookup {name}: no such host"));
+                let none = || format!("lookup {name} on {server}:53: no such host");
+                return targets(&answer).ok_or_else(none);
             }
             Err(error) => why = format!("lookup {name} on {server}:53: {error}"),
         }
@@ -58,9 +57,39 @@ fn ask(name: &str) -> Result<Vec<String>, String> {
     Err(why)
 }
 
+/// Asks one server: by UDP, and again by TCP when the answer did not fit into one packet.
 fn exchange(server: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
-    let ours = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(ours)?;
+    const TRUNCATED: u8 = 2;
+    let answer = by_packet(server, name)?;
+    let whole = answer.get(2).is_some_and(|flags| flags & TRUNCATED == 0);
+    if whole { Ok(answer) } else { by_stream(server, name) }
+}
+
+fn by_stream(server: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let id = stream.local_addr()?.port();
+    let question = question(id, name)?;
+    let length = u16::try_from(question.len()).expect("a name is short");
+    stream.write_all(&[&length.to_be_bytes(), &question[..]].concat())?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; u16::from_be_bytes(length).into()];
+    stream.read_exact(&mut answer)?;
+    ours(answer, id)
+}
+
+fn ours(answer: Vec<u8>, id: u16) -> io::Result<Vec<u8>> {
+    if answer.get(..2) == Some(&id.to_be_bytes()[..]) {
+        Ok(answer)
+    } else {
+        Err(io::Error::other("an answer to another question"))
+    }
+}
+
+fn by_packet(server: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
+    let anywhere = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(anywhere)?;
     socket.connect(server)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
     // The port the kernel chose at random is what tells our answer from a forged one.
@@ -69,11 +98,7 @@ fn exchange(server: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
     let mut answer = vec![0; ANSWER_BYTES_MAX];
     let length = socket.recv(&mut answer)?;
     answer.truncate(length);
-    if answer.get(..2) == Some(&id.to_be_bytes()[..]) {
-        Ok(answer)
-    } else {
-        Err(io::Error::other("an answer to another question"))
-    }
+    ours(answer, id)
 }
 
 fn question(id: u16, name: &str) -> io::Result<Vec<u8>> {
@@ -104,7 +129,8 @@ fn targets(answer: &[u8]) -> Option<Vec<String>> {
         let length = usize::from(number(data - 2)?);
         if number(data - 10)? == SRV {
             let (host, _) = read_name(answer, data + 6)?;
-            found.push((number(data)?, format!("{host}:{}", number(data + 4)?)));
+            // The dot at its end says that the name is whole, and etcdctl keeps it.
+            found.push((number(data)?, format!("{host}.:{}", number(data + 4)?)));
         }
         at = data + length;
     }
@@ -142,6 +168,41 @@ fn read_name(answer: &[u8], mut at: usize) -> Option<(String, usize)> {
 mod tests {
     use super::*;
 
+    /// What a server says to a question of one name: so many records, or that they did not fit.
+    fn reply(question: &[u8], records: Option<u8>) -> Vec<u8> {
+        let mut answer = question.to_vec();
+        answer[2] = if records.is_none() { 0x82 } else { 0x80 };
+        answer[7] = records.unwrap_or(0);
+        for port in 1..=records.unwrap_or(0) {
+            answer.extend_from_slice(&[0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 1, 0, 9]);
+            answer.extend_from_slice(&[0, 1, 0, 0, 0, port, 1, b'h', 0]);
+        }
+        answer
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_for_a_packet_is_asked_for_again_by_tcp() {
+        let stream = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = stream.local_addr().expect("it is bound");
+        let packets = UdpSocket::bind(address).expect("the same port is free");
+        let server = std::thread::spawn(move || {
+            let mut question = [0; 512];
+            let (length, client) = packets.recv_from(&mut question).expect("a question");
+            packets.send_to(&reply(&question[..length], None), client).expect("it is sent");
+            let (mut stream, _) = stream.accept().expect("a client");
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).expect("a length");
+            let mut question = vec![0; u16::from_be_bytes(length).into()];
+            stream.read_exact(&mut question).expect("a question");
+            let answer = reply(&question, Some(100));
+            let length = u16::try_from(answer.len()).expect("it is short").to_be_bytes();
+            stream.write_all(&[&length, &answer[..]].concat()).expect("it is sent");
+        });
+        let answer = exchange(address, "_etcd-client._tcp.a.b").expect("an answer");
+        assert_eq!(targets(&answer).expect("well formed").len(), 100);
+        server.join().expect("the server had no trouble");
+    }
+
     #[test]
     fn srv_records_are_read_by_priority_and_names_may_point_back() {
         let mut answer = question(7, "_etcd-client._tcp.a.b").expect("a name");
@@ -151,7 +212,7 @@ mod tests {
             answer.extend_from_slice(&[0, priority, 0, 0, 0, port, 1, b'h', 0xc0, 30]);
         }
         let found = targets(&answer).expect("well formed");
-        assert_eq!(found, ["h.a.b:2", "h.a.b:1"]);
+        assert_eq!(found, ["h.a.b.:2", "h.a.b.:1"]);
     }
 
     #[test]

@@ -93,7 +93,12 @@ impl TlsOptions {
             return Err(TlsError::Half { key: self.key.clone(), cert: self.cert.clone() });
         }
         let provider = Arc::new(ring::default_provider());
-        let unusable = |error: rustls::Error| TlsError::Unusable(error.to_string());
+        let unusable = |error: rustls::Error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                TlsError::Unusable("private key does not match public key".to_owned())
+            }
+            other => TlsError::Unusable(other.to_string()),
+        };
         let identity = self.identity()?;
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()

@@ -25,6 +25,7 @@ Where the output differs from that of etcd's newest etcdctl, on purpose:
 - progress bars are shown on a terminal only, never when piped;
 - a mistyped flag gets the nearest right one, and somebody who named no endpoint gets a hint when the
   default one does not answer;
+- `endpoint` commands ask the endpoints that `--discovery-srv` found, too; etcdctl asks the default one;
 - `snapshot save` checks the snapshot's checksum before the file gets its name;
 - `txn` compares leases (`lease(\"k\") = \"22fa…\"`), on which etcdctl panics up to 3.7.
 

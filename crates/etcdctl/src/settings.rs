@@ -65,7 +65,8 @@ impl Settings {
         };
         let printer = Printer::of(values.text("write-out"), values.truth("hex"))?;
         let command_timeout = values.duration("command-timeout");
-        let endpoints_by_default = !values.is_said("endpoints");
+        let endpoints_by_default =
+            !values.is_said("endpoints") && values.text("discovery-srv").is_empty();
         Ok(Settings { config, printer, command_timeout, endpoints_by_default })
     }
 

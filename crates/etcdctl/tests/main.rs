@@ -6,3 +6,4 @@ mod docs;
 mod golden;
 mod mask;
 mod play;
+mod secure;

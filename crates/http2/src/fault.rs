@@ -11,8 +11,6 @@ impl Reason {
     pub const NO_ERROR: Reason = Reason(0);
     /// Something no well-behaved client does.
     pub const PROTOCOL_ERROR: Reason = Reason(1);
-    /// We are at fault.
-    pub const INTERNAL_ERROR: Reason = Reason(2);
     /// More was sent than the window allows, or a window grew beyond 2^31-1.
     pub const FLOW_CONTROL_ERROR: Reason = Reason(3);
     /// A frame for a stream that has ended.

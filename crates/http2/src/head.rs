@@ -36,11 +36,6 @@ impl Fields {
     pub fn push(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.0.push(Field { name: name.into(), value: value.into() });
     }
-
-    /// All fields.
-    pub fn iter(&self) -> std::slice::Iter<'_, Field> {
-        self.0.iter()
-    }
 }
 
 /// The headers of a request, known to be well-formed (RFC 9113, 8.2 and 8.3).

@@ -147,7 +147,6 @@ impl<T: Default> Connection<T> {
             missing,
             receive_ended: ends_stream,
             send_window: i64::from(self.peer.stream_window_bytes),
-            started: false,
             pending: std::collections::VecDeque::new(),
             trailers: None,
             wanted: false,

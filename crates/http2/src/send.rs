@@ -42,9 +42,9 @@ impl<T: Default> Connection<T> {
 
     /// Begins an answer. Nothing happens to a stream that has ended.
     pub fn start(&mut self, id: u32, status: u16, fields: &[Field]) {
-        let Some(stream) = self.streams.get_mut(id) else { return };
-        stream.started = true;
-        self.header_block(id, Some(status), fields, flag::END_HEADERS);
+        if self.streams.contains(id) {
+            self.header_block(id, Some(status), fields, flag::END_HEADERS);
+        }
     }
 
     /// Begins an answer and ends it: headers that are all.

@@ -30,7 +30,6 @@ pub(crate) struct Stream<T> {
 
     /// Bytes that we may still send; settings may make it less than nothing.
     pub send_window: i64,
-    pub started: bool,
     /// What is sent as the windows open, and then the trailers.
     pub pending: VecDeque<Bytes>,
     pub trailers: Option<Box<[Field]>>,
