@@ -11,8 +11,9 @@ use proto::etcdserverpb as pb;
 use types::{KeyRange, LeaseId, Refusal, Row};
 use watch::{Body, Create, Filters};
 
-use crate::services::kv::{read_range, run_txn};
+use crate::services::kv::run_txn;
 use crate::services::lease::grant_lease;
+use crate::services::range::read_range;
 
 /// Seconds a lease lives that a caller without one is given.
 const SESSION_TTL: i64 = 60;

@@ -14,7 +14,7 @@ use crate::door;
 use crate::services::concurrency::{
     Abandon, first_in_line, guarded, line, line_up, own_key, plain, session, wait_in_line, watch_of,
 };
-use crate::services::kv::read_range;
+use crate::services::range::read_range;
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();

@@ -9,6 +9,7 @@ pub(crate) mod kv;
 mod lease;
 mod lock;
 mod maintenance;
+mod range;
 mod size;
 mod watch;
 

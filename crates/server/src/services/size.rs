@@ -1,10 +1,13 @@
 //! How much an answer will take, and whether it is made here or where nobody else waits.
 
+use std::sync::Arc;
+
 use apply::{ReadView, wire};
 use bytes::Bytes;
 use mvcc::RangeQuery;
 use pb::request_op::Request;
 use proto::etcdserverpb as pb;
+use types::Refusal;
 
 /// Rows from which on a range is read on a thread that serves nobody else.
 const ROWS_INLINE_MAX: u64 = 1000;
@@ -29,21 +32,61 @@ fn range_bytes(view: &ReadView, query: &RangeQuery) -> u64 {
 }
 
 /// What the rows of a large transaction's answer take as of this view, whichever way it goes; `None` when it
-/// is not large.
-pub(crate) fn txn_bytes(view: &ReadView, request: &pb::TxnRequest) -> Option<u64> {
+/// is not large. Where there are many to look at, that is done where nobody else waits.
+pub(crate) async fn txn_bytes(
+    view: &Arc<ReadView>,
+    request: &pb::TxnRequest,
+) -> Result<Option<u64>, Refusal> {
     let small = |ops: &[pb::RequestOp]| ops.len() <= OPS_SMALL_MAX && ops.iter().all(is_small);
     if small(&request.success) && small(&request.failure) {
-        return None;
+        return Ok(None);
     }
-    Some(dearer(view, request)).filter(|bytes| BYTES_INLINE_MAX < *bytes)
+    let bytes = if rows_of_branches(view, request) <= ROWS_INLINE_MAX {
+        dearer(view, request)
+    } else {
+        let (view, request) = (view.clone(), request.clone());
+        elsewhere(move || dearer(&view, &request)).await?
+    };
+    Ok(Some(bytes).filter(|bytes| BYTES_INLINE_MAX < *bytes))
 }
 
 /// The same for the rows a deletion returns.
-pub(crate) fn delete_bytes(view: &ReadView, request: &pb::DeleteRangeRequest) -> Option<u64> {
+pub(crate) async fn delete_bytes(
+    view: Arc<ReadView>,
+    request: &pb::DeleteRangeRequest,
+) -> Result<Option<u64>, Refusal> {
     if !request.prev_kv || request.range_end.is_empty() {
-        return None;
+        return Ok(None);
     }
-    Some(deleted(view, request)).filter(|bytes| BYTES_INLINE_MAX < *bytes)
+    let bytes = if rows_deleted(&view, request) <= ROWS_INLINE_MAX {
+        deleted(&view, request)
+    } else {
+        let request = request.clone();
+        elsewhere(move || deleted(&view, &request)).await?
+    };
+    Ok(Some(bytes).filter(|bytes| BYTES_INLINE_MAX < *bytes))
+}
+
+async fn elsewhere(look: impl FnOnce() -> u64 + Send + 'static) -> Result<u64, Refusal> {
+    tokio::task::spawn_blocking(look).await.map_err(|_| Refusal::Stopped)
+}
+
+/// How many rows are looked at to know how long a transaction's answer will be.
+fn rows_of_branches(view: &ReadView, request: &pb::TxnRequest) -> u64 {
+    let rows = |op: &pb::RequestOp| match &op.request {
+        Some(Request::RequestRange(range)) => {
+            wire::range_query(range).map_or(0, |query| view.index.answer_rows(&query))
+        }
+        Some(Request::RequestDeleteRange(delete)) if delete.prev_kv => rows_deleted(view, delete),
+        Some(Request::RequestTxn(txn)) => rows_of_branches(view, txn),
+        _ => 1,
+    };
+    request.success.iter().chain(&request.failure).map(rows).sum()
+}
+
+fn rows_deleted(view: &ReadView, request: &pb::DeleteRangeRequest) -> u64 {
+    let range = wire::key_range(&request.key, &request.range_end);
+    range.map_or(0, |range| view.index.answer_rows(&RangeQuery::new(range)))
 }
 
 fn is_small(op: &pb::RequestOp) -> bool {
