@@ -206,6 +206,12 @@ mod tests {
             assert_eq!(table.slot(position).tombstone, position % 3 == 0);
             assert_eq!(table.find(Revision::first_of(revision.main + 1), 5000), None);
             assert_eq!(table.lower_bound(Revision::first_of(revision.main - 1), 5000), position);
+            let (slot, next) = table.find_with_next(revision, 5000).expect("it is there");
+            assert_eq!(slot, table.slot(position));
+            assert_eq!(next, (position < 4999).then(|| table.slot(position + 1)));
+            let last = table.find_with_next(revision, position + 1).expect("it is there");
+            assert_eq!(last, (slot, None), "what is behind a view is not seen");
+            assert_eq!(table.find_with_next(Revision::first_of(revision.main + 1), 5000), None);
         }
     }
 

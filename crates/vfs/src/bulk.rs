@@ -361,7 +361,8 @@ mod tests {
             (0..8).map(|_| gathered.append(&[7; BLOCK_BYTES]).is_err()).collect();
         let first = outcomes.iter().position(|failed| *failed).expect("it is said");
         assert!(first <= UNDER_WAY_MAX);
-        assert!(gathered.settle().is_err(), "and said again");
+        // More often than writes were under way, so that nothing is left that could still fail.
+        assert!((0..=UNDER_WAY_MAX).all(|_| gathered.settle().is_err()), "and said again");
         let mut other = Gathered::new(fs::File::open("/dev/null").expect("there"), BESIDE.spawn);
         assert!(other.takes(0));
         other.append(&[7; BLOCK_BYTES]).expect("it is under way");
