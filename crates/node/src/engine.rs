@@ -329,6 +329,9 @@ impl EngineThread {
 
     pub(crate) fn prune(&mut self, budget: usize) -> bool {
         let more = self.engine.prune(budget);
+        // What was forgotten is let go of piece by piece, here. Kept by the view that was published before, all
+        // of it would be freed at once by whoever writes next, who would wait for that.
+        self.publish(self.engine.applier().view());
         if !self.engine.applier().is_pruning() {
             let revision = self.engine.applier().compact_revision();
             self.shared.figures.pruned.store(revision, Ordering::Release);

@@ -37,6 +37,7 @@ mod restored;
 mod sealed;
 mod segment;
 mod shared;
+mod span_walk;
 mod state;
 mod store;
 mod sync;

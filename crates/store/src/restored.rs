@@ -147,7 +147,7 @@ impl Walk {
             Some(metas) => self.make_ready(metas),
             None => {
                 self.keys = None;
-                let spans = self.extent.spans(self.position);
+                let spans = self.extent.spans(self.position, usize::MAX);
                 let rows = self.extent.read_spans(&spans, ROWS_BYTES)?;
                 self.make_ready(rows.into_iter().map(RowMeta::from).collect());
             }

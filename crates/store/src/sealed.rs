@@ -8,7 +8,7 @@ use crate::files::HEADER_BYTES;
 use crate::footer::{Column, FramesEnd};
 use crate::manifest::Listed;
 use crate::marks::Bitmap;
-use crate::segment::{Extent, Segment};
+use crate::segment::{Extent, Segment, Span};
 
 /// Which rows of a segment are dead, and what they take.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +26,14 @@ impl Dead {
     /// Marks the row of an extent that is at `position`.
     pub(crate) fn mark(&mut self, extent: &Extent, position: usize) {
         if !self.bits.get(position) {
+            self.mark_span(position, extent.span(position));
+        }
+    }
+
+    /// Marks the row at `position`, of which it is known where it lies.
+    pub(crate) fn mark_span(&mut self, position: usize, span: Span) {
+        if !self.bits.get(position) {
             Arc::make_mut(&mut self.bits).set(position);
-            let span = extent.span(position);
             self.bytes += span.bytes();
             if span.slot.tombstone {
                 self.tombstone_bytes += span.bytes();

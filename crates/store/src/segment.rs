@@ -17,7 +17,7 @@ const READ_AT_ONCE_BYTES: u64 = 16 << 10;
 /// Rows further apart than this are read with two calls.
 const GAP_BYTES_MAX: u64 = 4 << 10;
 /// The most that is read into one buffer for several rows.
-const BUFFER_BYTES_MAX: u64 = 1 << 20;
+const BUFFER_BYTES_MAX: u64 = 64 << 10;
 
 /// A file of frames and the table of its rows.
 #[derive(Debug)]
@@ -87,9 +87,10 @@ impl Extent {
         Span { slot: table.slot(position), end }
     }
 
-    /// Spans from a position on, at least one if there is one.
-    pub(crate) fn spans(&self, from: usize) -> Vec<Span> {
-        let slots = self.segment.table.slots(from, self.rows);
+    /// Spans from a position on, at least one if there is one, at most so many.
+    pub(crate) fn spans(&self, from: usize, count_max: usize) -> Vec<Span> {
+        let end = self.rows.min(from.saturating_add(count_max));
+        let slots = self.segment.table.slots(from, end);
         let Some(last) = (from + slots.len()).checked_sub(1) else { return Vec::new() };
         let end = self.span(last).end;
         let ends = slots.iter().skip(1).map(|slot| u64::from(slot.offset)).chain([end]);

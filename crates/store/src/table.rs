@@ -78,6 +78,36 @@ impl Chunk {
         Revision { main, sub: i64::from(self.number(place, 1) & !record::TOMBSTONE) }
     }
 
+    /// The first of its first `rows` rows that is not before `revision`, which it does not begin behind.
+    ///
+    /// Revisions grow evenly for a while, and the changes of one transaction lie one behind the other. So a
+    /// guess and a look beside it find nearly every row that is there, where bisecting waits for memory ten
+    /// times.
+    fn lower_bound(&self, revision: Revision, rows: usize) -> usize {
+        let Some(last) = rows.checked_sub(1) else { return 0 };
+        let (ahead, newest) = (revision.main - self.base, self.revision(last));
+        if newest < revision {
+            return rows;
+        }
+        let grown = (newest.main - self.base).max(1);
+        // Neither is more than a chunk's 32 bits have room for.
+        let guess = (ahead as u64 * last as u64 / grown as u64) as usize;
+        let there = self.revision(guess);
+        if there.main == revision.main {
+            let beside = guess as i64 + (revision.sub - there.sub);
+            let found = usize::try_from(beside).ok().filter(|place| *place <= last);
+            if let Some(place) = found.filter(|place| self.revision(*place) == revision) {
+                return place;
+            }
+        }
+        let (mut low, mut high) = if there < revision { (guess + 1, last) } else { (0, guess) };
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.revision(middle) < revision { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
     fn slot(&self, place: usize) -> Slot {
         Slot {
             revision: self.revision(place),
@@ -170,12 +200,7 @@ fn locate(chunks: &[Chunk], revision: Revision, rows: usize) -> Option<(usize, u
     let last = begun.checked_sub(1)?;
     let chunk = &chunks[last];
     let end = chunks.get(begun).map_or(rows, |next| next.first.min(rows));
-    let (mut low, mut high) = (0, end - chunk.first);
-    while low < high {
-        let middle = low.midpoint(high);
-        if chunk.revision(middle) < revision { low = middle + 1 } else { high = middle }
-    }
-    Some((last, low))
+    Some((last, chunk.lower_bound(revision, end - chunk.first)))
 }
 
 fn slot(chunks: &[Chunk], position: usize) -> Slot {
@@ -226,6 +251,28 @@ mod tests {
                 seen += table.slots(seen, rows).len();
             }
             assert_eq!(seen, rows);
+        }
+    }
+
+    #[test]
+    fn changes_of_one_transaction_are_found_where_some_of_them_are_gone() {
+        let table = Table::default();
+        // Transactions of very different lengths, with gaps as cleaning leaves them.
+        let all =
+            (2..400).flat_map(|main: i64| (0..(main * 7) % 23).map(move |sub| (main * main, sub)));
+        let kept: Vec<Revision> = all
+            .filter(|(main, sub)| (main + sub) % 5 != 0)
+            .map(|(main, sub)| Revision { main, sub })
+            .collect();
+        for (offset, revision) in (0..).zip(&kept) {
+            table.push(Slot { revision: *revision, tombstone: false, offset });
+        }
+        for main in 0..170_000 {
+            for sub in [0, 1, 7, 22] {
+                let revision = Revision { main, sub };
+                let expected = kept.partition_point(|kept| *kept < revision);
+                assert_eq!(table.lower_bound(revision, kept.len()), expected, "{revision}");
+            }
         }
     }
 

@@ -134,7 +134,7 @@ impl Scan {
         let bytes_max = bytes_max as u64;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(extent) = self.view.extent(self.place) {
-            let spans = extent.spans(self.position);
+            let spans = extent.spans(self.position, usize::MAX);
             if spans.is_empty() {
                 (self.place, self.position) = (self.place + 1, 0);
                 continue;

@@ -20,6 +20,7 @@ use crate::files::{FileId, Kind};
 use crate::sealed::Sealed;
 use crate::segment::{Extent, Segment, Span};
 use crate::shared::Shared;
+use crate::span_walk::SpanWalk;
 use crate::sync::Position;
 use crate::{State, Store, StoreError, SyncHandle, Synced, dump};
 
@@ -151,7 +152,8 @@ impl Cleaning {
                 return Ok(true);
             }
             let extent = self.sealed[place].extent.clone();
-            let spans = extent.as_ref().map_or(Vec::new(), |extent| extent.spans(position));
+            let spans =
+                extent.as_ref().map_or(Vec::new(), |extent| extent.spans(position, usize::MAX));
             let Some(extent) = extent.filter(|_| !spans.is_empty()) else {
                 self.cursor = (place + 1, 0);
                 continue;
@@ -395,10 +397,13 @@ impl Store {
 /// Rows that were marked dead while they were copied are dead in the copy.
 fn carry_marks(now: &Sealed, before: &Sealed, output: &mut Sealed) {
     let (Some(from), Some(to)) = (&now.extent, &output.extent) else { return };
+    // There may be as many as the segment has rows, and whoever waits for the writer waits for this.
+    let (mut from, mut to) = (SpanWalk::new(from), SpanWalk::new(to));
     for position in now.dead.bits.minus(&before.dead.bits) {
-        let revision = from.segment.table.slot(position).revision;
-        if let Some(position) = to.segment.table.find(revision, to.rows) {
-            output.dead.mark(to, position);
+        if let Some(died) = from.at(position)
+            && let Some((position, copied)) = to.find_onwards(died.slot.revision)
+        {
+            output.dead.mark_span(position, copied);
         }
     }
 }
