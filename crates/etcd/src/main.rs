@@ -8,6 +8,7 @@
 
 mod data_dir;
 mod host;
+mod memory;
 mod notify;
 mod refuse;
 mod report;
@@ -23,6 +24,7 @@ use options::{Outcome, Start, parse};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    memory::configure();
     let words: Vec<String> = std::env::args_os().map(lossy).collect();
     let environment: Vec<(String, String)> =
         std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();

@@ -34,6 +34,9 @@ pub(crate) enum UpkeepJob {
 /// Bytes of the store worked through at a time.
 const STEP_BYTES: usize = 1 << 20;
 
+/// Bytes of files that are given back to the file system at a time.
+const BYTES_GIVEN_BACK: u64 = 4 << 20;
+
 /// The longest rest after a step.
 const REST_DURATION_MAX: Duration = Duration::from_millis(20);
 
@@ -66,16 +69,25 @@ pub(crate) fn run(inbox: &Receiver<UpkeepJob>, log: &Sender<LogMessage>, shared:
     }
 }
 
-/// The next job. While there is none, lets go of files that nobody reads any more.
+/// The next job. Before it, lets go of files that nobody reads any more.
 fn next(inbox: &Receiver<UpkeepJob>, replaced: &mut Vec<Replaced>) -> Option<UpkeepJob> {
-    while !replaced.is_empty() {
+    loop {
+        replaced.retain_mut(|files| !files.is_unread() || !gone(files));
+        if replaced.is_empty() {
+            return inbox.recv().ok();
+        }
         match inbox.recv_timeout(UNREAD_INTERVAL) {
             Ok(job) => return Some(job),
             Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => replaced.retain(|files| !files.is_unread()),
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
-    inbox.recv().ok()
+}
+
+/// Lets go of files, piece by piece. True, because they are gone then.
+fn gone(files: &mut Replaced) -> bool {
+    while !rested(|| files.give_back(BYTES_GIVEN_BACK)) {}
+    true
 }
 
 /// Takes a step and rests.
