@@ -7,6 +7,7 @@ mod corners;
 mod flags;
 mod full_disk;
 mod kill;
+mod lists;
 mod oracle;
 mod runbooks;
 mod snapshots;

@@ -12,7 +12,8 @@ use types::{Code, Refusal};
 use crate::door;
 use crate::quota;
 use crate::reply::{DeleteReply, Out, PutReply, TxnReply};
-use crate::services::range::{range, range_stream, refused, room, turn, while_made};
+use crate::services::range::{range, refused, room, turn, while_made};
+use crate::services::range_stream::range_stream;
 use crate::services::size;
 
 pub(crate) fn register(router: &mut Router, node: &Node) {

@@ -10,6 +10,7 @@ mod lease;
 mod lock;
 mod maintenance;
 mod range;
+mod range_stream;
 mod size;
 mod watch;
 

@@ -7,13 +7,13 @@ use apply::{RangeAnswer, ReadView, check, wire};
 use mvcc::{Page, ReadError};
 use node::Node;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Sink, Unread};
+use rpc::{Call, Unread};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use types::{Code, Refusal};
+use types::Refusal;
 
 use crate::door;
 use crate::observer::described_range;
-use crate::reply::{CountedFrame, LongRange, Out, RangeReply, RangeStreamReply, rows_len};
+use crate::reply::{LongRange, Out, RangeReply, rows_len};
 use crate::services::size;
 
 pub(crate) async fn range(
@@ -186,86 +186,8 @@ pub(crate) fn refused(node: &Node, error: ReadError) -> Refusal {
     }
 }
 
-pub(crate) async fn range_stream(
-    node: Node,
-    call: Call,
-    message: bytes::Bytes,
-    mut sink: Sink,
-) -> Result<(), Refusal> {
-    door::enter(&node, &call)?;
-    let mut request: pb::RangeRequest = rpc::decode_streamed(message)?;
-    check::range(&request)?;
-    let query = wire::range_query(&request)?;
-    refuse_unstreamable(&query)?;
-    if !request.serializable {
-        node.barrier().await?;
-    }
-    request.serializable = true;
-    let view = node.view();
-    stream_pages(&node, view, query, &call, &mut sink).await
-}
-
-/// Streams come in key order and whole; etcd has no better for those who want something else.
-fn refuse_unstreamable(query: &mvcc::RangeQuery) -> Result<(), Refusal> {
-    let refused = |what: &str| {
-        let text = format!("RangeStream does not support {what}");
-        Err(Refusal::Other(Code::Unimplemented, text.into()))
-    };
-    let by_key = query.target == mvcc::SortTarget::Key;
-    match query.order {
-        mvcc::SortOrder::Descend => return refused("custom sort orders"),
-        mvcc::SortOrder::Ascend if !by_key => return refused("custom sort orders"),
-        mvcc::SortOrder::Ascend | mvcc::SortOrder::None => {}
-    }
-    if query.filters.are_off() { Ok(()) } else { refused("revision filters") }
-}
-
-/// Sends a range page by page from one view: what is in memory is one page, however long the list.
-async fn stream_pages(
-    node: &Node,
-    view: Arc<ReadView>,
-    query: mvcc::RangeQuery,
-    call: &Call,
-    sink: &mut Sink,
-) -> Result<(), Refusal> {
-    const ROWS_FIRST: usize = 10;
-    let bytes_max = node.limits().request_bytes_max;
-    let revision = view.index.current_revision();
-    let whole = query.limit < 0;
-    let mut endless = |_| Ok(());
-    let pages = view.index.pages(&view.rows(), query, &mut endless);
-    let mut pages = pages.map_err(|error| refused(node, error))?;
-    let (count, more) = (pages.count(), pages.more());
-    let mut rows_max = if whole { usize::MAX } else { ROWS_FIRST };
-    loop {
-        call.room().await;
-        let mut reserved = call.unread().reserve(0)?;
-        let mut room = |bytes: u64| reserved.extend_to(while_made(bytes));
-        let page = pages
-            .next_page(&view.rows(), rows_max, &mut room)
-            .map_err(|error| refused(node, error))?
-            .expect("the last page says that it is");
-        let bytes: usize = page.rows.iter().map(|row| row.encoded.len()).sum();
-        let mut answer = RangeAnswer { revision, rows: page.rows, more: false, count: 0 };
-        let mut header = None;
-        if page.last {
-            answer.more = more;
-            answer.count = count;
-            header = Some(node.header(revision));
-        }
-        let reply = RangeStreamReply(RangeReply { header, answer });
-        let frame = call.unread().count(rpc::frame(&reply))?;
-        drop((reply, reserved));
-        sink.send(&CountedFrame(frame)).await?;
-        if page.last {
-            return Ok(());
-        }
-        rows_max = next_rows_max(rows_max, bytes, bytes_max);
-    }
-}
-
 /// Twice as many rows as long as the messages stay short, half as many when they grow long.
-fn next_rows_max(rows_max: usize, bytes: usize, bytes_max: usize) -> usize {
+pub(crate) fn next_rows_max(rows_max: usize, bytes: usize, bytes_max: usize) -> usize {
     if bytes < bytes_max / 2 {
         rows_max.saturating_mul(2)
     } else if bytes_max < bytes {

@@ -10,7 +10,7 @@ use proto::etcdserverpb as pb;
 use types::Refusal;
 
 /// Rows from which on a range is read on a thread that serves nobody else.
-const ROWS_INLINE_MAX: u64 = 1000;
+pub(crate) const ROWS_INLINE_MAX: u64 = 1000;
 /// And bytes.
 pub(crate) const BYTES_INLINE_MAX: u64 = 1 << 20;
 /// Operations of a transaction that are not looked at when each speaks of one key.

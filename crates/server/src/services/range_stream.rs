@@ -1,0 +1,148 @@
+//! RangeStream: a list in messages of bounded length.
+
+use std::sync::Arc;
+
+use apply::{RangeAnswer, ReadView, check, wire};
+use mvcc::{Page, Pages, ReadError};
+use node::Node;
+use proto::etcdserverpb as pb;
+use rpc::{Call, Reserved, Sink, Unread};
+use tokio::runtime::Handle;
+use types::{Code, Refusal};
+
+use crate::door;
+use crate::reply::{CountedFrame, RangeReply, RangeStreamReply};
+use crate::services::range::{next_rows_max, refused, while_made};
+use crate::services::size::ROWS_INLINE_MAX;
+
+pub(crate) async fn range_stream(
+    node: Node,
+    call: Call,
+    message: bytes::Bytes,
+    mut sink: Sink,
+) -> Result<(), Refusal> {
+    door::enter(&node, &call)?;
+    let mut request: pb::RangeRequest = rpc::decode_streamed(message)?;
+    check::range(&request)?;
+    let query = wire::range_query(&request)?;
+    refuse_unstreamable(&query)?;
+    if !request.serializable {
+        node.barrier().await?;
+    }
+    request.serializable = true;
+    let view = node.view();
+    stream_pages(&node, view, query, &call, &mut sink).await
+}
+
+/// Streams come in key order and whole; etcd has no better for those who want something else.
+fn refuse_unstreamable(query: &mvcc::RangeQuery) -> Result<(), Refusal> {
+    let refused = |what: &str| {
+        let text = format!("RangeStream does not support {what}");
+        Err(Refusal::Other(Code::Unimplemented, text.into()))
+    };
+    let by_key = query.target == mvcc::SortTarget::Key;
+    match query.order {
+        mvcc::SortOrder::Descend => return refused("custom sort orders"),
+        mvcc::SortOrder::Ascend if !by_key => return refused("custom sort orders"),
+        mvcc::SortOrder::Ascend | mvcc::SortOrder::None => {}
+    }
+    if query.filters.are_off() { Ok(()) } else { refused("revision filters") }
+}
+
+/// Sends a range page by page from one view: what is in memory is one page, however long the list.
+async fn stream_pages(
+    node: &Node,
+    view: Arc<ReadView>,
+    query: mvcc::RangeQuery,
+    call: &Call,
+    sink: &mut Sink,
+) -> Result<(), Refusal> {
+    const ROWS_FIRST: usize = 10;
+    let bytes_max = node.limits().request_bytes_max;
+    let revision = view.index.current_revision();
+    let mut rows_max = if query.limit < 0 { usize::MAX } else { ROWS_FIRST };
+    let pages = view.index.pages(&view.rows(), query, &mut |_| Ok(()));
+    let pages = pages.map_err(|error| refused(node, error))?;
+    let (count, more) = (pages.count(), pages.more());
+    let mut list = Aside { list: Some(List { view, pages }), is_short: true };
+    loop {
+        call.room().await;
+        let next = list.next(rows_max, call.unread()).await?;
+        let (page, reserved) = next.map_err(|error| refused(node, error))?;
+        let bytes: usize = page.rows.iter().map(|row| row.encoded.len()).sum();
+        let mut answer = RangeAnswer { revision, rows: page.rows, more: false, count: 0 };
+        let mut header = None;
+        if page.last {
+            answer.more = more;
+            answer.count = count;
+            header = Some(node.header(revision));
+        }
+        let reply = RangeStreamReply(RangeReply { header, answer });
+        let frame = call.unread().count(rpc::frame(&reply))?;
+        drop((reply, reserved));
+        sink.send(&CountedFrame(frame)).await?;
+        if page.last {
+            return Ok(());
+        }
+        list.is_short = false;
+        rows_max = next_rows_max(rows_max, bytes, bytes_max);
+    }
+}
+
+/// A view, and what of a list is still to be read from it.
+struct List {
+    view: Arc<ReadView>,
+    pages: Pages,
+}
+
+impl List {
+    /// The next page, and what was reserved for it before it was read.
+    fn next(&mut self, rows_max: usize, unread: &Unread) -> Result<(Page, Reserved), ReadError> {
+        let mut reserved = unread.reserve(0)?;
+        let mut room = |bytes: u64| reserved.extend_to(while_made(bytes));
+        let page = self.pages.next_page(&self.view.rows(), rows_max, &mut room)?;
+        Ok((page.expect("the last page says that it is"), reserved))
+    }
+}
+
+/// A list that a client may take its time to read. Who lets go of an old view last frees what has changed in the
+/// index since, up to all of it. That is done where nobody else waits, also when the client has gone.
+struct Aside {
+    /// Here, unless a page is being read elsewhere.
+    list: Option<List>,
+    /// One page, so far: the view cannot be old.
+    is_short: bool,
+}
+
+impl Aside {
+    /// The next page, read here if it is short.
+    async fn next(
+        &mut self,
+        rows_max: usize,
+        unread: Unread,
+    ) -> Result<Result<(Page, Reserved), ReadError>, Refusal> {
+        let mut list = self.list.take().expect("it is here between two pages");
+        let (list, page) = if rows_max as u64 <= ROWS_INLINE_MAX {
+            let page = list.next(rows_max, &unread);
+            (list, page)
+        } else {
+            let read = move || {
+                let page = list.next(rows_max, &unread);
+                (list, page)
+            };
+            tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::Stopped)?
+        };
+        self.list = Some(list);
+        Ok(page)
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let list = self.list.take().filter(|_| !self.is_short);
+        // Without a runtime the process is ending.
+        if let (Some(list), Ok(runtime)) = (list, Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(list));
+        }
+    }
+}
