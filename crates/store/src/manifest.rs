@@ -89,9 +89,10 @@ impl Manifest {
         let Some((body, checksum)) = bytes.split_last_chunk::<4>() else {
             return Err(damaged(0, "the file ends too early"));
         };
-        let entries = body.len().checked_sub(HEADER_BYTES + FIXED_BYTES);
-        let count = header.numbers[0];
-        if entries.map(|bytes| bytes as u64) != count.checked_mul(ENTRY_BYTES as u64) {
+        let entries = body.len().checked_sub(HEADER_BYTES + FIXED_BYTES).map(|bytes| bytes as u64);
+        let expected = header.numbers[0].checked_mul(ENTRY_BYTES as u64);
+        // Too short for what is always there and too many to be counted are no match.
+        if entries.is_none() || entries != expected {
             return Err(damaged(bytes.len() as u64, "the file does not have its length"));
         }
         if crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
@@ -265,6 +266,17 @@ mod tests {
             index_waits: true,
             segments: vec![listed(Kind::Segment, 11), listed(Kind::Log, 12)],
             ..Manifest::default()
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_is_too_short_for_its_countless_segments_is_damaged() {
+        for count in [0, 1, u64::MAX / 40 + 1, u64::MAX] {
+            let id = FileId::new(Kind::Manifest, 1);
+            let mut bytes = Header { id, numbers: [count, 0, 0], chain: 0 }.encode().to_vec();
+            bytes.extend_from_slice(&[0; 20]);
+            bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+            assert!(Manifest::decode(&bytes).is_err(), "{count} segments");
         }
     }
 
