@@ -93,9 +93,14 @@ impl FrontRef {
         Arc::new(FrontRef { state, log, engine, shared })
     }
 
-    /// The front, if nobody has it at this moment, nothing is on its way to it, and it has not stopped.
-    pub(crate) fn now(&self) -> Option<FrontNow<'_>> {
-        if !self.shared.front.is_idle() {
+    /// The front, if nobody has it at this moment, it has not stopped, and this message may be its next.
+    ///
+    /// A read may overtake whatever is on its way to the front: what was acknowledged before it was asked is
+    /// committed, and the front knows that already. So no read waits for a disk for which the front's thread
+    /// waits. Nothing else overtakes anything.
+    pub(crate) fn now(&self, next: &FrontMessage) -> Option<FrontNow<'_>> {
+        let may_overtake = matches!(next, FrontMessage::Read { .. });
+        if !may_overtake && !self.shared.front.is_idle() {
             return None;
         }
         let state = self.state.try_lock().ok().filter(|state| !state.stopped)?;

@@ -266,7 +266,7 @@ impl Lane {
     /// Takes the front's step here if it is idle, else leaves it to its thread.
     fn tell_front(&self, message: FrontMessage, patience: Patience) {
         let here = self.shared.front_here.get().and_then(Weak::upgrade);
-        match here.as_ref().and_then(|front| front.now()) {
+        match here.as_ref().and_then(|front| front.now(&message)) {
             Some(front) => front.step(message, patience),
             None => drop(self.shared.front.send(message)),
         }
