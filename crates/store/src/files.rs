@@ -68,6 +68,9 @@ pub(crate) struct FileId {
     pub(crate) number: u64,
 }
 
+/// No file comes to a larger number, so counting on from one that was read never overflows.
+pub(crate) const NUMBER_MAX: u64 = i64::MAX as u64;
+
 impl FileId {
     pub(crate) fn new(kind: Kind, number: u64) -> FileId {
         FileId { kind, number }
@@ -77,7 +80,7 @@ impl FileId {
     pub(crate) fn from_name(name: &str) -> Option<FileId> {
         let (digits, suffix) = name.split_once('.')?;
         let kind = Kind::NUMBERED.into_iter().find(|kind| kind.suffix() == suffix)?;
-        let number = u64::from_str_radix(digits, 16).ok()?;
+        let number = u64::from_str_radix(digits, 16).ok().filter(|number| *number <= NUMBER_MAX)?;
         let id = FileId { kind, number };
         (id.to_string() == name).then_some(id)
     }
@@ -144,8 +147,12 @@ impl Header {
         if u32_at(bytes, 12) != kind as u32 {
             return Err(damaged("the header is that of another kind of file"));
         }
+        let number = u64_at(bytes, 16);
+        if NUMBER_MAX < number {
+            return Err(damaged("the header has a number that no file comes to"));
+        }
         Ok(Header {
-            id: FileId { kind, number: u64_at(bytes, 16) },
+            id: FileId { kind, number },
             numbers: [u64_at(bytes, 24), u64_at(bytes, 32), u64_at(bytes, 40)],
             chain: u32_at(bytes, 48),
         })

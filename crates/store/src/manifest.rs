@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind, u32_at, u64_at};
+use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind, NUMBER_MAX, u32_at, u64_at};
 use crate::footer::FramesEnd;
 use crate::{OpenError, StoreError};
 
@@ -99,12 +99,19 @@ impl Manifest {
             return Err(damaged(HEADER_BYTES as u64, "the checksum is wrong"));
         }
         let number = |place: usize| u64_at(body, HEADER_BYTES + 8 * place);
+        if (0..5).any(|place| NUMBER_MAX < number(place)) {
+            return Err(damaged(HEADER_BYTES as u64, "it names a number that no file comes to"));
+        }
         let optional = |place| Some(number(place)).filter(|number| *number != 0);
         let (mut segments, start) = (Vec::new(), HEADER_BYTES + FIXED_BYTES);
         for (place, entry) in body[start..].chunks_exact(ENTRY_BYTES).enumerate() {
+            let at = (start + place * ENTRY_BYTES) as u64;
             let Some(kind) = Kind::segment_from_number(u32_at(entry, 0)) else {
-                return Err(damaged((start + place * ENTRY_BYTES) as u64, "no such kind of file"));
+                return Err(damaged(at, "no such kind of file"));
             };
+            if NUMBER_MAX < u64_at(entry, 8) {
+                return Err(damaged(at, "it names a number that no file comes to"));
+            }
             segments.push(Listed {
                 id: FileId::new(kind, u64_at(entry, 8)),
                 end: FramesEnd {
@@ -266,6 +273,22 @@ mod tests {
             index_waits: true,
             segments: vec![listed(Kind::Segment, 11), listed(Kind::Log, 12)],
             ..Manifest::default()
+        }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_counted_on_from_are_damage() {
+        let spoilt: [fn(&mut Manifest); 5] = [
+            |it| it.number = u64::MAX,
+            |it| it.tail = u64::MAX,
+            |it| it.next = NUMBER_MAX + 1,
+            |it| it.marks = Some(u64::MAX),
+            |it| it.segments[1].id.number = u64::MAX,
+        ];
+        for (which, spoil) in spoilt.into_iter().enumerate() {
+            let mut manifest = manifest();
+            spoil(&mut manifest);
+            assert!(Manifest::decode(&manifest.encode()).is_err(), "{which}");
         }
     }
 
