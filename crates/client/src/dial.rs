@@ -142,8 +142,8 @@ fn alert_text(alert: AlertDescription) -> String {
 }
 
 macro_rules! each {
-    ($self:expr, $stream:ident => $do:expr) => {
-        match &mut $self.get_mut().kind {
+    ($kind:expr, $stream:ident => $do:expr) => {
+        match $kind {
             Kind::Tcp($stream) => $do,
             Kind::Unix($stream) => $do,
             Kind::TcpTls($stream) => $do,
@@ -158,8 +158,9 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (before, heard) = (buffer.filled().len(), self.heard.clone());
-        let read = each!(self, stream => Pin::new(stream).poll_read(context, buffer));
+        let Wire { kind, heard } = self.get_mut();
+        let before = buffer.filled().len();
+        let read = each!(kind, stream => Pin::new(stream).poll_read(context, buffer));
         if before < buffer.filled().len() {
             heard.anything.store(true, Ordering::Relaxed);
         }
@@ -179,14 +180,14 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write(context, bytes))
+        each!(&mut self.get_mut().kind, stream => Pin::new(stream).poll_write(context, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_flush(context))
+        each!(&mut self.get_mut().kind, stream => Pin::new(stream).poll_flush(context))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_shutdown(context))
+        each!(&mut self.get_mut().kind, stream => Pin::new(stream).poll_shutdown(context))
     }
 }

@@ -96,6 +96,18 @@ impl Secure {
         (output.status.code(), mask.hide(&output.stdout), hide_race(&mask.hide(&output.stderr)))
     }
 
+    /// Runs each line with ours and with theirs, as `begun` begins it; both must show the same.
+    #[track_caller]
+    fn compare<L: AsRef<str>>(&self, lines: &[L], theirs: &Path, begun: impl Fn(&Path) -> Command) {
+        let differs = |line: &str| {
+            let mine = self.shown(begun(&ours()), line);
+            let other = self.shown(begun(theirs), line);
+            (mine != other).then(|| format!("$ {line}\n  ours   {mine:?}\n  theirs {other:?}"))
+        };
+        let differ: Vec<String> = lines.iter().filter_map(|line| differs(line.as_ref())).collect();
+        assert!(differ.is_empty(), "{}", differ.join("\n"));
+    }
+
     fn at_endpoint(&self, etcdctl: &Path) -> Command {
         let mut command = Command::new(etcdctl);
         command.args(["--endpoints", &self.address]);
@@ -180,15 +192,7 @@ fn certificates_are_used_and_refused_with_the_same_words() {
         "--command-timeout 2s get a",
         "--command-timeout 2s --cacert ca.pem endpoint health",
     ];
-    let differ: Vec<String> = lines
-        .iter()
-        .filter_map(|line| {
-            let mine = secure.shown(secure.at_endpoint(&ours()), line);
-            let other = secure.shown(secure.at_endpoint(&theirs), line);
-            (mine != other).then(|| format!("$ {line}\n  ours   {mine:?}\n  theirs {other:?}"))
-        })
-        .collect();
-    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    secure.compare(&lines, &theirs, |etcdctl| secure.at_endpoint(etcdctl));
 }
 
 #[test]
@@ -221,15 +225,7 @@ fn endpoints_are_discovered_by_name_as_theirs_are() {
         format!("ETCDCTL_DISCOVERY_SRV={DOMAIN} {certificates} get b"),
         format!("--command-timeout 2s {certificates} --discovery-srv plain.test get b"),
     ];
-    let differ: Vec<String> = lines
-        .iter()
-        .filter_map(|line| {
-            let mine = secure.shown(apart(&ours()), line);
-            let other = secure.shown(apart(&theirs), line);
-            (mine != other).then(|| format!("$ {line}\n  ours   {mine:?}\n  theirs {other:?}"))
-        })
-        .collect();
-    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    secure.compare(&lines, &theirs, apart);
     // Theirs forgets what was discovered when it asks endpoints, and asks the default one.
     let line = format!("{certificates} --discovery-srv {DOMAIN} endpoint health");
     let (code, stdout, stderr) = secure.shown(apart(&ours()), &line);

@@ -57,7 +57,7 @@ async fn delete_range(
 ) -> Result<Out<DeleteReply>, Refusal> {
     door::enter(&node, &call)?;
     check::delete_range(&request)?;
-    let reserved = reserve(&call, size::delete_bytes(node.view(), &request).await?).await?;
+    let reserved = reserve(&call, size::delete_bytes(&node.view(), &request).await?).await?;
     let decided =
         node.propose(pb::InternalRaftRequest { delete_range: Some(request), ..Default::default() });
     match decided.await? {

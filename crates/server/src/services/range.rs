@@ -24,9 +24,8 @@ pub(crate) async fn range(
     door::enter(&node, &call)?;
     check::range(&request)?;
     let view = settled(&node, &request, Some(&call)).await?;
-    let header = |revision| Some(node.header(revision));
     if let Some(answer) = short_range(&node, &view, &request)? {
-        return Ok(Out::Short(RangeReply { header: header(answer.revision), answer }));
+        return Ok(Out::Short(RangeReply { header: Some(node.header(answer.revision)), answer }));
     }
     let _turn = turn(Some(&call)).await?;
     long_range(&node, view, request, call.unread()).await

@@ -12,7 +12,7 @@ use types::{Code, Refusal};
 
 use crate::door;
 use crate::reply::{CountedFrame, RangeReply, RangeStreamReply};
-use crate::services::range::{next_rows_max, refused, while_made};
+use crate::services::range::{next_rows_max, refused, turn, while_made};
 use crate::services::size::ROWS_INLINE_MAX;
 
 pub(crate) async fn range_stream(
@@ -22,16 +22,14 @@ pub(crate) async fn range_stream(
     mut sink: Sink,
 ) -> Result<(), Refusal> {
     door::enter(&node, &call)?;
-    let mut request: pb::RangeRequest = rpc::decode_streamed(message)?;
+    let request: pb::RangeRequest = rpc::decode_streamed(message)?;
     check::range(&request)?;
     let query = wire::range_query(&request)?;
     refuse_unstreamable(&query)?;
     if !request.serializable {
         node.barrier().await?;
     }
-    request.serializable = true;
-    let view = node.view();
-    stream_pages(&node, view, query, &call, &mut sink).await
+    stream_pages(&node, node.view(), query, &call, &mut sink).await
 }
 
 /// Streams come in key order and whole; etcd has no better for those who want something else.
@@ -67,7 +65,7 @@ async fn stream_pages(
     let mut list = Aside { list: Some(List { view, pages }), is_short: true };
     loop {
         call.room().await;
-        let next = list.next(rows_max, call.unread()).await?;
+        let next = list.next(rows_max, call).await?;
         let (page, reserved) = next.map_err(|error| refused(node, error))?;
         let bytes: usize = page.rows.iter().map(|row| row.encoded.len()).sum();
         let mut answer = RangeAnswer { revision, rows: page.rows, more: false, count: 0 };
@@ -115,23 +113,25 @@ struct Aside {
 }
 
 impl Aside {
-    /// The next page, read here if it is short.
+    /// The next page, read here if it is short, else when it is its turn among all long reads.
     async fn next(
         &mut self,
         rows_max: usize,
-        unread: Unread,
+        call: &Call,
     ) -> Result<Result<(Page, Reserved), ReadError>, Refusal> {
-        let mut list = self.list.take().expect("it is here between two pages");
-        let (list, page) = if rows_max as u64 <= ROWS_INLINE_MAX {
+        const HERE: &str = "it is here between two pages";
+        let unread = call.unread();
+        if rows_max as u64 <= ROWS_INLINE_MAX {
+            return Ok(self.list.as_mut().expect(HERE).next(rows_max, &unread));
+        }
+        let _turn = turn(Some(call)).await?;
+        let mut list = self.list.take().expect(HERE);
+        let read = move || {
             let page = list.next(rows_max, &unread);
             (list, page)
-        } else {
-            let read = move || {
-                let page = list.next(rows_max, &unread);
-                (list, page)
-            };
-            tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::Stopped)?
         };
+        let read = tokio::task::spawn_blocking(read).await;
+        let (list, page) = read.map_err(|_| Refusal::Stopped)?;
         self.list = Some(list);
         Ok(page)
     }

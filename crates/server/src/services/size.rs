@@ -41,34 +41,35 @@ pub(crate) async fn txn_bytes(
     if small(&request.success) && small(&request.failure) {
         return Ok(None);
     }
-    let bytes = if rows_of_branches(view, request) <= ROWS_INLINE_MAX {
-        dearer(view, request)
-    } else {
-        let (view, request) = (view.clone(), request.clone());
-        elsewhere(move || dearer(&view, &request)).await?
-    };
-    Ok(Some(bytes).filter(|bytes| BYTES_INLINE_MAX < *bytes))
+    large(view, request, rows_of_branches, dearer).await
 }
 
 /// The same for the rows a deletion returns.
 pub(crate) async fn delete_bytes(
-    view: Arc<ReadView>,
+    view: &Arc<ReadView>,
     request: &pb::DeleteRangeRequest,
 ) -> Result<Option<u64>, Refusal> {
     if !request.prev_kv || request.range_end.is_empty() {
         return Ok(None);
     }
-    let bytes = if rows_deleted(&view, request) <= ROWS_INLINE_MAX {
-        deleted(&view, request)
-    } else {
-        let request = request.clone();
-        elsewhere(move || deleted(&view, &request)).await?
-    };
-    Ok(Some(bytes).filter(|bytes| BYTES_INLINE_MAX < *bytes))
+    large(view, request, rows_deleted, deleted).await
 }
 
-async fn elsewhere(look: impl FnOnce() -> u64 + Send + 'static) -> Result<u64, Refusal> {
-    tokio::task::spawn_blocking(look).await.map_err(|_| Refusal::Stopped)
+/// What `bytes` says, if that is much. It is asked elsewhere when `rows` says that it will look at many.
+async fn large<R: Clone + Send + 'static>(
+    view: &Arc<ReadView>,
+    request: &R,
+    rows: fn(&ReadView, &R) -> u64,
+    bytes: fn(&ReadView, &R) -> u64,
+) -> Result<Option<u64>, Refusal> {
+    let bytes = if rows(view, request) <= ROWS_INLINE_MAX {
+        bytes(view, request)
+    } else {
+        let (view, request) = (view.clone(), request.clone());
+        let look = tokio::task::spawn_blocking(move || bytes(&view, &request));
+        look.await.map_err(|_| Refusal::Stopped)?
+    };
+    Ok(Some(bytes).filter(|bytes| BYTES_INLINE_MAX < *bytes))
 }
 
 /// How many rows are looked at to know how long a transaction's answer will be.
