@@ -35,6 +35,7 @@ const ORDER: &[(&str, Layer)] = &[
     ("watch", Layer::Pure),
     ("lease", Layer::Pure),
     ("consensus", Layer::Pure),
+    ("auth", Layer::Pure),
     ("apply", Layer::Pure),
     ("member", Layer::Pure),
     ("http2", Layer::Pure),
