@@ -14,7 +14,6 @@ use lease::Lessor;
 use mvcc::{CompactionHashes, Hasher, IndexView, Mvcc, ReadError, RowFault};
 use planted::planted;
 use prost::Message as _;
-use proto::etcdserverpb as pb;
 use proto::raftpb;
 use store::{Batch, Bucket, LogView, StateChange, Store, StoreError};
 use types::{ConfState, Entry, EntryKind, LeaseId, MemberId, Refusal, Revision};
@@ -22,6 +21,7 @@ use types::{ConfState, Entry, EntryKind, LeaseId, MemberId, Refusal, Revision};
 use crate::alarms::Alarms;
 use crate::answer::Answer;
 use crate::membership::Membership;
+use crate::request::Asked;
 use crate::source::{Flushed, Written};
 
 /// What a member applies entries with.
@@ -39,7 +39,7 @@ pub struct Config {
     pub persist_checkpoints: bool,
 }
 
-/// The store cannot go on; the member stops. Nothing acknowledged is lost.
+/// The member cannot go on and stops. Nothing acknowledged is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// A batch could not be written.
@@ -48,6 +48,22 @@ pub enum Fault {
     /// A stored row could not be read.
     #[error(transparent)]
     Row(#[from] RowFault),
+    /// An entry that this release cannot apply. Others may have applied it, so this member may not pass over it.
+    #[error("entry {index} of term {term} holds {what}")]
+    Unknown {
+        /// The entry.
+        index: u64,
+        /// The term of the leader that made it.
+        term: u64,
+        /// What it holds, as far as that can be said.
+        what: String,
+    },
+}
+
+impl Fault {
+    fn unknown(entry: &Entry, what: impl std::fmt::Display) -> Fault {
+        Fault::Unknown { index: entry.index, term: entry.term, what: what.to_string() }
+    }
 }
 
 /// What came of one entry.
@@ -139,7 +155,7 @@ pub struct Applier {
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) answer: Option<Answer>,
-    /// Told instead of the answer, although everything else stands.
+    /// The client gets this error, but the change is kept.
     pub(crate) refusal: Option<Refusal>,
     pub(crate) changes: Option<mvcc::Changes>,
     pub(crate) state: Vec<StateChange>,
@@ -164,9 +180,19 @@ impl Applier {
                 let started = Consequence::TermStarted;
                 (0, "unknown", Ok(Outcome { consequence: started, ..Outcome::default() }))
             }
-            EntryKind::Normal => self.normal(&entry.data, now_ms),
-            EntryKind::ConfChange => self.configuration(&entry.data),
-            EntryKind::ConfChangeV2 => (0, "unknown", Err(unreadable().into())),
+            EntryKind::Normal => {
+                let asked =
+                    Asked::decode(&entry.data).map_err(|what| Fault::unknown(entry, what))?;
+                (asked.id, asked.request.name(), self.decide(asked, now_ms))
+            }
+            EntryKind::ConfChange => {
+                let change = conf_change(entry)?;
+                (change.id(), "ConfChange", self.configuration(change))
+            }
+            EntryKind::ConfChangeV2 => {
+                let what = "a configuration change of the second kind, which no etcd proposes";
+                return Err(Fault::unknown(entry, what));
+            }
         };
         let (result, mut outcome) = match outcome {
             Ok(mut outcome) => {
@@ -233,65 +259,6 @@ impl Applier {
             applied_index: self.applied.0,
             applied_term: self.applied.1,
         }
-    }
-
-    fn normal(&mut self, data: &Bytes, now_ms: u64) -> (u64, &'static str, Decided) {
-        let Ok(request) = pb::InternalRaftRequest::decode(data.clone()) else {
-            return (0, "unknown", Err(unreadable().into()));
-        };
-        let id = match request.id {
-            0 => request.header.as_ref().map_or(0, |header| header.id),
-            id => id,
-        };
-        let (operation, outcome) = self.dispatch(request, now_ms);
-        (id, operation, outcome)
-    }
-
-    /// The first field that is set wins, in etcd's order (`reference/apply-semantics.md` 1.8).
-    fn dispatch(
-        &mut self,
-        request: pb::InternalRaftRequest,
-        now_ms: u64,
-    ) -> (&'static str, Decided) {
-        if let Some(set) = request.cluster_version_set {
-            return ("ClusterVersionSet", self.cluster_version(&set.ver));
-        }
-        if let Some(set) = request.cluster_member_attr_set {
-            return ("ClusterMemberAttrSet", self.member_attributes(&set));
-        }
-        if let Some(set) = request.downgrade_info_set {
-            return ("DowngradeInfoSet", self.downgrade(&set));
-        }
-        if let Some(range) = request.range {
-            return ("Range", self.range(&range));
-        }
-        if let Some(put) = request.put {
-            return ("Put", self.put(&put));
-        }
-        if let Some(delete) = request.delete_range {
-            return ("DeleteRange", self.delete_range(&delete));
-        }
-        if let Some(txn) = request.txn {
-            return ("Txn", self.txn(&txn));
-        }
-        if let Some(compaction) = request.compaction {
-            return ("Compaction", self.compaction(compaction.revision));
-        }
-        if let Some(grant) = request.lease_grant {
-            return ("LeaseGrant", self.lease_grant(&grant, now_ms));
-        }
-        if let Some(revoke) = request.lease_revoke {
-            return ("LeaseRevoke", self.lease_revoke(revoke.id));
-        }
-        if let Some(checkpoint) = request.lease_checkpoint {
-            return ("LeaseCheckpoint", self.lease_checkpoint(&checkpoint, now_ms));
-        }
-        if let Some(alarm) = request.alarm {
-            return ("Alarm", self.alarm(&alarm));
-        }
-        // Authentication is not built yet and such requests are refused before they are proposed;
-        // one in a log written elsewhere is applied as a refusal.
-        ("unknown", Err(unreadable().into()))
     }
 
     pub(crate) fn lease_exists(&self) -> impl Fn(LeaseId) -> bool + '_ {
@@ -408,6 +375,13 @@ impl From<ReadError> for Stopped {
     }
 }
 
-fn unreadable() -> Refusal {
-    Refusal::unknown("etcdserver: the entry holds no request this member can apply")
+/// The configuration change an entry holds.
+fn conf_change(entry: &Entry) -> Result<raftpb::ConfChange, Fault> {
+    let change = raftpb::ConfChange::decode(entry.data.clone())
+        .map_err(|error| Fault::unknown(entry, format!("no configuration change ({error})")))?;
+    let kind = change.r#type.unwrap_or_default();
+    if raftpb::ConfChangeType::try_from(kind).is_err() {
+        return Err(Fault::unknown(entry, format!("a configuration change of kind {kind}")));
+    }
+    Ok(change)
 }

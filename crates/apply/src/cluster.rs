@@ -10,27 +10,22 @@ use types::{LeaseId, Refusal};
 
 use crate::answer::Answer;
 use crate::applier::{Applier, Consequence, Decided, Outcome, Stopped};
-use crate::check;
+use crate::compat::Compat;
 
 impl Applier {
     pub(crate) fn lease_grant(&mut self, request: &pb::LeaseGrantRequest, now_ms: u64) -> Decided {
-        self.refuse_if_corrupt()?;
-        self.refuse_if_full()?;
         let lease = self.leases.grant(request.id, request.ttl, now_ms)?;
         let answer = Answer::LeaseGrant {
             revision: self.mvcc.current_revision(),
             id: lease.id,
             ttl: lease.ttl_seconds,
         };
-        let mut outcome = self.within_quota(check::LEASE_COST, answer, None)?;
-        outcome.state.push(lease_row(&lease));
-        Ok(outcome)
+        Ok(Outcome { answer: Some(answer), state: vec![lease_row(&lease)], ..Outcome::default() })
     }
 
     /// Guarantee (lease, revoke): all keys of the lease are deleted in one revision, and the lease's own
     /// row goes in the same batch.
     pub(crate) fn lease_revoke(&mut self, id: LeaseId) -> Decided {
-        self.refuse_if_corrupt()?;
         let keys = self.leases.revoke(id)?;
         let store = crate::source::Written(&self.store);
         let mut txn = self.mvcc.begin();
@@ -51,8 +46,10 @@ impl Applier {
     pub(crate) fn lease_checkpoint(
         &mut self,
         request: &pb::LeaseCheckpointRequest,
+        compat: Compat,
         now_ms: u64,
     ) -> Decided {
+        let stored = compat.checkpoints_stored || self.config.persist_checkpoints;
         let mut outcome = Outcome::default();
         for checkpoint in &request.checkpoints {
             let noted = lease::Checkpoint {
@@ -60,17 +57,12 @@ impl Applier {
                 remaining_seconds: checkpoint.remaining_ttl,
             };
             if let Some(lease) = self.leases.checkpoint(noted, now_ms)
-                && self.persists_checkpoints()
+                && stored
             {
                 outcome.state.push(lease_row(&lease));
             }
         }
         Ok(outcome)
-    }
-
-    fn persists_checkpoints(&self) -> bool {
-        self.config.persist_checkpoints
-            || self.membership.version().is_some_and(|version| !version.starts_with("3.5"))
     }
 
     pub(crate) fn alarm(&mut self, request: &pb::AlarmRequest) -> Decided {
@@ -98,19 +90,22 @@ impl Applier {
     }
 
     pub(crate) fn cluster_version(&mut self, version: &str) -> Decided {
-        let state = self.membership.set_version(version);
+        let agreed = version
+            .parse()
+            .map_err(|_| Refusal::invalid("etcdserver: the cluster's version is none"))?;
+        let state = self.membership.set_version(agreed);
         Ok(Outcome { state, consequence: Consequence::Membership, ..Outcome::default() })
     }
 
     pub(crate) fn member_attributes(
         &mut self,
-        request: &membershippb::ClusterMemberAttrSetRequest,
+        request: membershippb::ClusterMemberAttrSetRequest,
     ) -> Decided {
-        let attributes = request.member_attributes.clone().unwrap_or_default();
+        let attributes = request.member_attributes.unwrap_or_default();
         let state = self.membership.set_attributes(
             request.member_id,
-            &attributes.name,
-            &attributes.client_urls,
+            attributes.name,
+            attributes.client_urls,
         );
         Ok(Outcome { state, consequence: Consequence::Membership, ..Outcome::default() })
     }
@@ -121,15 +116,9 @@ impl Applier {
     }
 
     /// A configuration change. Refused or not, raft must hear that it is over.
-    pub(crate) fn configuration(&mut self, data: &Bytes) -> (u64, &'static str, Decided) {
-        const NAME: &str = "ConfChange";
-        let Ok(change) = raftpb::ConfChange::decode(data.clone()) else {
-            let over = Consequence::Configuration(None);
-            return (0, NAME, Err(Stopped::Refused(Refusal::MemberBadURLs, over)));
-        };
-        let id = change.id();
+    pub(crate) fn configuration(&mut self, change: raftpb::ConfChange) -> Decided {
         let changed = change.node_id();
-        let decided = match self.membership.change(&change) {
+        match self.membership.change(&change) {
             Ok(state) => Ok(Outcome {
                 answer: Some(Answer::Members { members: self.membership.to_wire(), changed }),
                 state,
@@ -137,8 +126,7 @@ impl Applier {
                 ..Outcome::default()
             }),
             Err(refusal) => Err(Stopped::Refused(refusal, Consequence::Configuration(None))),
-        };
-        (id, NAME, decided)
+        }
     }
 }
 

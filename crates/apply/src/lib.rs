@@ -3,19 +3,26 @@
 //! [`Applier`] owns the replicated state: the keyspace, leases, alarms, members, and the store that
 //! keeps them. [`Applier::apply`] takes the next entry and returns what its proposer is told and what
 //! watchers must see. The wire's words end here: [`check`] looks at a request before it is proposed,
-//! [`wire`] translates it, and everything behind them speaks `types`.
+//! [`Asked`] is what an entry holds, [`wire`] translates it, and everything behind them speaks `types`.
 //!
-//! Not here: who may do what (see `auth`), which entry comes next (see `consensus`), where answers go
-//! (see `member`).
+//! On its way an entry is decoded once (`request`), meets its gates (`gates`: alarms, permission, quota) and is
+//! carried out (`dispatch`, then `keys`, `txn`, `cluster`).
+//!
+//! Not here: which entry comes next (see `consensus`), where answers go (see `member`).
 
 mod alarms;
 mod answer;
 mod applier;
+mod auth;
 pub mod check;
 mod cluster;
+mod compat;
+mod dispatch;
+mod gates;
 mod keys;
 mod membership;
 mod open;
+mod request;
 mod source;
 mod txn;
 mod upkeep;
@@ -24,7 +31,9 @@ pub mod wire;
 pub use alarms::{Alarms, CORRUPT, NOSPACE};
 pub use answer::{Answer, DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
 pub use applier::{Applied, Applier, Config, Consequence, Fault, HashJob, ReadView};
+pub use compat::Compat;
 pub use membership::{BadMemberRow, ChangeContext, Downgrade, Member, Membership};
 pub use open::RecoverError;
+pub use request::{Asked, Asker, AuthRequest, Request, Unknown};
 pub use source::{Flushed, Written};
 pub use txn::{read as read_txn, read_range, read_short_range};

@@ -11,7 +11,7 @@ use proto::etcdserverpb as pb;
 use proto::raftpb::{ConfChange, ConfChangeType};
 use serde::{Deserialize, Serialize};
 use store::{Bucket, StateChange};
-use types::{ConfState, MemberId, Refusal};
+use types::{ConfState, MemberId, Refusal, Version};
 
 /// One member, spelled as in etcd's `members` bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub struct BadMemberRow {
 pub struct Membership {
     members: BTreeMap<MemberId, Member>,
     removed: BTreeSet<MemberId>,
-    version: Option<String>,
+    version: Option<Version>,
     downgrade: Downgrade,
     learners_max: usize,
 }
@@ -119,7 +119,7 @@ impl Membership {
         }
         membership.version = state
             .get(Bucket::Cluster, b"clusterVersion")
-            .map(|version| String::from_utf8_lossy(version).into_owned());
+            .and_then(|version| std::str::from_utf8(version).ok()?.parse().ok());
         membership.downgrade = state
             .get(Bucket::Cluster, b"downgrade")
             .and_then(|row| serde_json::from_slice(row).ok())
@@ -147,9 +147,9 @@ impl Membership {
         self.removed.contains(&id)
     }
 
-    /// The version all members agreed on, as `3.7.0`; `None` before they have.
-    pub fn version(&self) -> Option<&str> {
-        self.version.as_deref()
+    /// The version all members agreed on; `None` before they have.
+    pub fn version(&self) -> Option<Version> {
+        self.version
     }
 
     /// Whether the cluster is on its way down to an older version.
@@ -261,34 +261,30 @@ impl Membership {
     pub fn set_attributes(
         &mut self,
         id: MemberId,
-        name: &str,
-        client_urls: &[String],
+        name: String,
+        client_urls: Vec<String>,
     ) -> Vec<StateChange> {
         let Some(member) = self.members.get_mut(&id) else { return Vec::new() };
-        member.name = name.to_owned();
-        member.client_urls = client_urls.to_vec();
+        member.name = name;
+        member.client_urls = client_urls;
         vec![row(member)]
     }
 
     /// The members agreed on a version. The storage version follows it from 3.6 on.
-    pub fn set_version(&mut self, version: &str) -> Vec<StateChange> {
-        self.version = Some(version.to_owned());
+    pub fn set_version(&mut self, version: Version) -> Vec<StateChange> {
+        self.version = Some(version);
+        let text = Bytes::from(version.to_string());
         let set = |bucket, key: &'static str| StateChange::Set {
             bucket,
             key: Bytes::from_static(key.as_bytes()),
-            value: Bytes::copy_from_slice(version.as_bytes()),
+            value: text.clone(),
         };
         let mut changes = vec![set(Bucket::Cluster, "clusterVersion")];
-        if minor(version).is_some_and(|minor| (3, 6) <= minor) {
+        if Version::new(3, 6) <= version {
             changes.push(set(Bucket::Meta, "storageVersion"));
         }
         changes
     }
-}
-
-fn minor(version: &str) -> Option<(u64, u64)> {
-    let mut parts = version.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 fn context(change: &ConfChange) -> Result<ChangeContext, Refusal> {

@@ -10,6 +10,7 @@ use proto::etcdserverpb::request_op::Request;
 use types::{LeaseId, Refusal};
 
 use crate::answer::{DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
+use crate::compat::Compat;
 use crate::wire;
 
 /// Which branch each transaction takes, the outermost first, nested ones in the order they run.
@@ -137,6 +138,14 @@ fn range_answer(revision: i64, found: mvcc::RangeResult) -> RangeAnswer {
     RangeAnswer { revision, rows: found.rows, more: found.more, count: found.count }
 }
 
+/// What came of a transaction that may write.
+pub(crate) struct Done {
+    pub answer: TxnAnswer,
+    pub changes: mvcc::Changes,
+    /// Why one of its ranges has no answer, although its writes stand ([`Compat::txn_ranges_checked`]).
+    pub refusal: Option<Refusal>,
+}
+
 /// Runs a transaction that may write.
 ///
 /// # Errors
@@ -146,15 +155,19 @@ pub(crate) fn write(
     rows: &dyn RowSource,
     leases: &dyn Fn(LeaseId) -> bool,
     request: &pb::TxnRequest,
-) -> Result<(TxnAnswer, mvcc::Changes), ReadError> {
+    compat: Compat,
+) -> Result<Done, ReadError> {
     let mut path = Path::decide(mvcc.now(), rows, request)?;
-    let needs = check(mvcc.now(), leases, request, &mut path)?;
+    let ranges = if compat.txn_ranges_checked { Ranges::Checked } else { Ranges::ForTheAnswer };
+    let needs = check(mvcc.now(), leases, request, &mut path, ranges)?;
     path.rewind();
     let mut txn = if needs.may_fail() { mvcc.begin_revocable() } else { mvcc.begin() };
-    match run(&mut txn, rows, request, &mut path) {
+    let mut run = Run { txn: &mut txn, rows, path: &mut path, refusal: None };
+    match run.branch(request, ranges) {
         Ok(mut answer) => {
+            let refusal = run.refusal;
             answer.revision = txn.revision();
-            Ok((answer, txn.finish()))
+            Ok(Done { answer, changes: txn.finish(), refusal })
         }
         Err(error) => {
             assert!(needs.may_fail() || matches!(error, ReadError::Fault(_)), "checked: {error}");
@@ -164,6 +177,15 @@ pub(crate) fn write(
             Err(error)
         }
     }
+}
+
+/// What a range that cannot be answered does to its transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ranges {
+    /// It is refused, and nothing is written.
+    Checked,
+    /// Only the answer is refused.
+    ForTheAnswer,
 }
 
 /// What a transaction does that could make it fail half-way.
@@ -186,10 +208,12 @@ fn check(
     leases: &dyn Fn(LeaseId) -> bool,
     request: &pb::TxnRequest,
     path: &mut Path,
+    ranges: Ranges,
 ) -> Result<Needs, Refusal> {
     let mut needs = Needs::default();
     for op in branch(request, path.take()) {
         match &op.request {
+            Some(Request::RequestRange(_)) if ranges == Ranges::ForTheAnswer => {}
             Some(Request::RequestRange(range)) => {
                 wire::range_query(range)?;
                 view.check_txn_range(range.revision)?;
@@ -203,7 +227,7 @@ fn check(
                 needs.deletes = true;
             }
             Some(Request::RequestTxn(nested)) => {
-                let inner = check(view, leases, nested, path)?;
+                let inner = check(view, leases, nested, path, Ranges::Checked)?;
                 needs.deletes |= inner.deletes;
                 needs.keeps_something |= inner.keeps_something;
             }
@@ -225,36 +249,60 @@ pub(crate) fn check_put(
     view.check_put(&wire::put(request)?)
 }
 
-fn run(
-    txn: &mut mvcc::Txn<'_>,
-    rows: &dyn RowSource,
-    request: &pb::TxnRequest,
-    path: &mut Path,
-) -> Result<TxnAnswer, ReadError> {
-    let succeeded = path.take();
-    let ops = branch(request, succeeded);
-    let mut responses = Vec::with_capacity(ops.len());
-    for op in ops {
-        responses.push(match &op.request {
-            Some(Request::RequestRange(range)) => {
-                let found = txn.range(rows, &wire::range_query(range)?)?;
-                OpAnswer::Range(range_answer(txn.revision(), found))
+/// A transaction under way.
+struct Run<'a, 'm> {
+    txn: &'a mut mvcc::Txn<'m>,
+    rows: &'a dyn RowSource,
+    path: &'a mut Path,
+    refusal: Option<Refusal>,
+}
+
+impl Run<'_, '_> {
+    /// Runs the branch that was decided upon. Only the outermost one's ranges may be `ForTheAnswer`: members up
+    /// to 3.6 take those out before they look at the rest, and leave those of nested transactions in.
+    fn branch(&mut self, request: &pb::TxnRequest, ranges: Ranges) -> Result<TxnAnswer, ReadError> {
+        let succeeded = self.path.take();
+        let ops = branch(request, succeeded);
+        let mut responses = Vec::with_capacity(ops.len());
+        for op in ops {
+            match &op.request {
+                Some(Request::RequestRange(range)) if ranges == Ranges::ForTheAnswer => {
+                    match self.range(range) {
+                        Ok(answer) => responses.push(answer),
+                        Err(ReadError::Refused(refusal)) => {
+                            self.refusal.get_or_insert(refusal);
+                        }
+                        Err(fault) => return Err(fault),
+                    }
+                }
+                Some(op) => responses.push(self.operation(op)?),
+                None => return Err(Refusal::KeyNotFound.into()),
             }
-            Some(Request::RequestPut(put)) => {
-                let previous = txn.put(rows, &wire::put(put)?)?;
-                OpAnswer::Put(PutAnswer { revision: txn.revision(), previous })
+        }
+        Ok(TxnAnswer { revision: 0, succeeded, responses })
+    }
+
+    fn range(&mut self, range: &pb::RangeRequest) -> Result<OpAnswer, ReadError> {
+        let found = self.txn.range(self.rows, &wire::range_query(range)?)?;
+        Ok(OpAnswer::Range(range_answer(self.txn.revision(), found)))
+    }
+
+    fn operation(&mut self, op: &Request) -> Result<OpAnswer, ReadError> {
+        Ok(match op {
+            Request::RequestRange(range) => self.range(range)?,
+            Request::RequestPut(put) => {
+                let previous = self.txn.put(self.rows, &wire::put(put)?)?;
+                OpAnswer::Put(PutAnswer { revision: self.txn.revision(), previous })
             }
-            Some(Request::RequestDeleteRange(delete)) => {
-                let deleted = txn.delete_range(rows, &wire::delete_range(delete)?)?;
+            Request::RequestDeleteRange(delete) => {
+                let deleted = self.txn.delete_range(self.rows, &wire::delete_range(delete)?)?;
                 OpAnswer::DeleteRange(DeleteAnswer {
-                    revision: txn.revision(),
+                    revision: self.txn.revision(),
                     deleted: deleted.count,
                     previous: deleted.previous,
                 })
             }
-            Some(Request::RequestTxn(nested)) => OpAnswer::Txn(run(txn, rows, nested, path)?),
-            None => return Err(Refusal::KeyNotFound.into()),
-        });
+            Request::RequestTxn(nested) => OpAnswer::Txn(self.branch(nested, Ranges::Checked)?),
+        })
     }
-    Ok(TxnAnswer { revision: 0, succeeded, responses })
 }

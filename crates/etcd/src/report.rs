@@ -8,7 +8,7 @@ use consensus::{Role, Standing};
 use logging::{Logger, error, fatal, info, warn};
 use node::{Event, Report, SlowCall};
 use options::Config;
-use types::MemberId;
+use types::{MemberId, Version};
 
 /// Turns events into lines.
 pub struct LogReport {
@@ -74,8 +74,8 @@ impl LogReport {
     }
 
     /// `3.7.0` is shown as `3.7`; the first one ever has a line of its own.
-    fn cluster_version(&self, version: &str) {
-        let short = version.rsplit_once('.').map_or(version, |(short, _)| short);
+    fn cluster_version(&self, version: Version) {
+        let short = version.short();
         if self.is_new.swap(false, Relaxed) {
             info!(
                 self.log,
@@ -142,7 +142,7 @@ impl Report for LogReport {
             ),
             Event::Standing(standing) => self.standing(standing),
             Event::Published => self.published(),
-            Event::ClusterVersion(version) => self.cluster_version(&version),
+            Event::ClusterVersion(version) => self.cluster_version(version),
             Event::Alarms(count) => warn!(log, "alarms have changed", "raised" => count),
             Event::Marked { index } => info!(log, "saved snapshot", "snapshot-index" => index),
             Event::Compacted { revision } => info!(

@@ -18,7 +18,7 @@ use proto::etcdserverpb as pb;
 use proto::membershippb;
 use proto::raftpb::ConfChange;
 use store::{SyncHandle, Synced};
-use types::{ConfState, Entry, LeaseId, MemberId, Refusal};
+use types::{ConfState, Entry, LeaseId, MemberId, Refusal, Version};
 use watch::{Changes, Event, Hub, Previous};
 
 use consensus::{Role, Standing};
@@ -30,8 +30,8 @@ pub struct Options {
     pub member: MemberId,
     /// How long leases are extended when this member becomes leader: the election timeout.
     pub election_ms: u64,
-    /// The cluster version this member's release stands for, as `3.7.0`.
-    pub cluster_version: &'static str,
+    /// The cluster version this member's release stands for.
+    pub cluster_version: Version,
     /// The newest term in the log when this run began. Entries of that term or an older one were
     /// proposed by an earlier run, and nobody of this one waits for them.
     pub term_before: u64,
@@ -211,7 +211,7 @@ impl Engine {
         let lone = self.applier.conf_state().voters == [self.options.member];
         if lone && self.applier.membership().version() != Some(self.options.cluster_version) {
             let set = membershippb::ClusterVersionSetRequest {
-                ver: self.options.cluster_version.to_owned(),
+                ver: self.options.cluster_version.to_string(),
             };
             effects.push(propose(pb::InternalRaftRequest {
                 cluster_version_set: Some(set),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use types::Limits;
+use types::{Limits, Version};
 
 /// One member's settings, already validated.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub struct Config {
     /// The release whose behaviour this member shows, as `3.7.1`.
     pub server_version: &'static str,
     /// The cluster version that release stands for, as `3.7.0`.
-    pub cluster_version: &'static str,
+    pub cluster_version: Version,
     /// Bounds.
     pub limits: Limits,
 }

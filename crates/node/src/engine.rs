@@ -277,16 +277,15 @@ impl EngineThread {
         let storage = applier.stored().state().get(Bucket::Meta, b"storageVersion");
         let view = ClusterView {
             members: membership.members().cloned().collect(),
-            version: membership.version().map(str::to_owned),
+            version: membership.version(),
             storage_version: storage.map(|text| String::from_utf8_lossy(text).into_owned()),
             downgrade: membership.downgrade().clone(),
             alarms: applier.alarms().list(0),
         };
         let before = self.shared.cluster.swap(Arc::new(view));
         let now = self.shared.cluster.load();
-        if let Some(version) = now.version.as_ref().filter(|v| before.version.as_ref() != Some(*v))
-        {
-            self.shared.report.report(Event::ClusterVersion(version.clone()));
+        if let Some(version) = now.version.filter(|_| before.version != now.version) {
+            self.shared.report.report(Event::ClusterVersion(version));
         }
         if before.alarms != now.alarms {
             self.shared.report.report(Event::Alarms(now.alarms.len()));

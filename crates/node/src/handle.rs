@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use apply::{Answer, Member, ReadView};
+use apply::{Answer, Member, ReadView, Request};
 use consensus::{Role, Standing};
 use lease::{KeepAlive, TimeToLive};
 use member::{Proposal, checkpoint_request};
@@ -19,11 +19,11 @@ use proto::raftpb;
 use tokio::sync::{mpsc, oneshot};
 use types::{EntryKind, LeaseId, Limits, MemberId, Refusal};
 
+use crate::Config;
 use crate::engine::EngineMessage;
 use crate::lane::Lane;
 use crate::shared::{ClusterView, Figures, Shared};
 use crate::upkeep::hash_rows;
-use crate::{Config, timed};
 
 /// A member's handle.
 #[derive(Clone)]
@@ -169,7 +169,7 @@ impl Node {
         if self.shared.config.limits.request_bytes_max < bytes {
             return Err(Refusal::RequestTooLarge);
         }
-        let kind = timed::kind(&request);
+        let kind = Request::name_in_message(&request);
         let data = request.encode_to_vec().into();
         Ok((Proposal { id, kind: EntryKind::Normal, data }, kind))
     }

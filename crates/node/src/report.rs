@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use consensus::Standing;
-use types::MemberId;
+use types::{MemberId, Version};
 
 /// Something an operator may want to read in the log.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub enum Event {
     /// The member's name and client URLs are known to the cluster.
     Published,
     /// The cluster's version changed.
-    ClusterVersion(String),
+    ClusterVersion(Version),
     /// An alarm was raised or cleared.
     Alarms(usize),
     /// A snapshot point was marked in the log.

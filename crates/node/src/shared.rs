@@ -10,7 +10,7 @@ use consensus::{Role, Standing};
 use metrics::Metrics;
 use mvcc::CompactionHashes;
 use proto::etcdserverpb as pb;
-use types::MemberId;
+use types::{MemberId, Version};
 
 use crate::door::{EngineSender, WeakEngine};
 use crate::front::{FrontSender, WeakFront};
@@ -58,8 +58,8 @@ impl Shared {
 pub struct ClusterView {
     /// All members, by id.
     pub members: Vec<Member>,
-    /// The version all agreed on, as `3.7.0`.
-    pub version: Option<String>,
+    /// The version all agreed on.
+    pub version: Option<Version>,
     /// The version the stored data has, as `3.7.0`.
     pub storage_version: Option<String>,
     /// Whether the cluster is on its way down.

@@ -17,7 +17,7 @@ use member::{
 use prost::Message as _;
 use proto::etcdserverpb as pb;
 use store::{CleanProgress, Cleaning};
-use types::{Entry, EntryKind};
+use types::{Entry, EntryKind, Version};
 use vfs::MemoryDisk;
 use wal::{Preparation, WriteError};
 
@@ -126,7 +126,7 @@ impl Lone {
         let engine_options = EngineOptions {
             member: parts.member,
             election_ms: 1000,
-            cluster_version: "3.7.0",
+            cluster_version: Version::new(3, 7),
             term_before: parts.term,
         };
         Ok(Lone {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use member::{
     BootError, Engine, EngineOptions, Front, House, LogWriter, Notice, Recovered, RequestIds,
 };
-use types::MemberId;
+use types::{MemberId, Version};
 use vfs::{CrashPolicy, Disk, FaultKind, Faults, Lock, MemoryDisk};
 
 use crate::chance::Chance;
@@ -125,7 +125,7 @@ impl Machine {
         let engine_options = EngineOptions {
             member,
             election_ms: plan.election_ms(),
-            cluster_version: "3.7.0",
+            cluster_version: Version::new(3, 7),
             term_before: term,
         };
         let front = Front::new(consensus, plan.front_options(), applied, marked);

@@ -10,6 +10,7 @@ mod range;
 mod refusal;
 mod revision;
 mod row;
+mod version;
 
 pub use entry::{ConfState, Entry, EntryKind, HardState};
 pub use limits::Limits;
@@ -17,6 +18,7 @@ pub use range::{EmptyKey, KeyRange};
 pub use refusal::{Code, Refusal};
 pub use revision::Revision;
 pub use row::{KeyValueRef, MalformedRow, Row, encode_row, encode_tombstone};
+pub use version::{MalformedVersion, Version};
 
 /// A lease's id as clients see it. 0 means "no lease"; a client may choose a negative one.
 pub type LeaseId = i64;

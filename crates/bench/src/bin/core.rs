@@ -16,7 +16,7 @@ use member::{
 };
 use prost::Message;
 use proto::etcdserverpb as pb;
-use types::{EntryKind, KeyRange};
+use types::{EntryKind, KeyRange, Version};
 use vfs::{Disk, MemoryDisk};
 
 /// Keys that are written in turn.
@@ -143,7 +143,7 @@ impl Alone {
         let engine_options = EngineOptions {
             member,
             election_ms: 1000,
-            cluster_version: "3.7.0",
+            cluster_version: Version::new(3, 7),
             term_before: term,
         };
         let engine = Engine::new(applier, watch::Limits::default(), engine_options);

@@ -12,7 +12,7 @@ use apply::Answer;
 use holdfast_node::{BootError, Config, Event, Node, Report, Running, start};
 use metrics::Metrics;
 use proto::etcdserverpb as pb;
-use types::{Limits, Refusal};
+use types::{Limits, Refusal, Version};
 use vfs::{Disk, File, Lock, MemoryDisk, Space};
 
 pub const DIR: &str = "/member.etcd";
@@ -163,7 +163,7 @@ pub fn config() -> Config {
         watch_progress: Duration::from_secs(600),
         unsafe_no_fsync: false,
         server_version: "3.7.1",
-        cluster_version: "3.7.0",
+        cluster_version: Version::new(3, 7),
         limits: Limits::default(),
     }
 }

@@ -23,13 +23,14 @@ pub(super) fn version(node: &Node, request: &Request<Incoming>) -> Response<Http
 /// In etcd's order of fields.
 fn version_json(node: &Node) -> String {
     let cluster = node.cluster();
+    let agreed = cluster.version.map(|version| version.to_string());
     let text = |version: Option<&str>, unknown: &str| {
         serde_json::Value::from(version.unwrap_or(unknown)).to_string()
     };
     format!(
         "{{\"etcdserver\":{},\"etcdcluster\":{},\"storage\":{}}}",
         text(Some(node.config().server_version), ""),
-        text(cluster.version.as_deref(), "not_decided"),
+        text(agreed.as_deref(), "not_decided"),
         text(cluster.storage_version.as_deref(), "3.5.0"),
     )
 }
@@ -61,9 +62,8 @@ fn refresh(node: &Node, metrics: &Metrics) {
     mvcc.compact_revision.set(view.index.compact_revision());
     let cluster = node.cluster();
     server.cluster_version.clear();
-    if let Some(version) = &cluster.version {
-        let minor = version.rsplit_once('.').map_or(version.as_str(), |(minor, _)| minor);
-        server.cluster_version.with(&[minor]).set(1);
+    if let Some(version) = cluster.version {
+        server.cluster_version.with(&[&version.short()]).set(1);
     }
     server.alarms.clear();
     for alarm in &cluster.alarms {

@@ -9,7 +9,7 @@ use mvcc::HashAnswer;
 use node::Node;
 use proto::etcdserverpb as pb;
 use rpc::{Call, Router, Sink};
-use types::{Code, Refusal};
+use types::{Code, Refusal, Version};
 
 use crate::services::kv::unexpected;
 use crate::{door, export};
@@ -224,64 +224,38 @@ async fn downgrade(
 ) -> Result<pb::DowngradeResponse, Refusal> {
     use pb::downgrade_request::DowngradeAction;
     door::enter(&node, &call)?;
-    let answer = |version: &str| {
-        let version = version.rsplit_once('.').map_or(version, |(minor, _)| minor).to_owned();
-        pb::DowngradeResponse { header: Some(node.header(node.revision())), version }
+    let answer = |version: Option<Version>| pb::DowngradeResponse {
+        header: Some(node.header(node.revision())),
+        version: version.map(Version::short).unwrap_or_default(),
     };
     let cluster = node.cluster();
     let Ok(action) = DowngradeAction::try_from(request.action) else {
         return Err(Refusal::unknown("etcdserver: unknown method"));
     };
     if action == DowngradeAction::Cancel {
-        return Ok(answer(cluster.version.as_deref().unwrap_or_default()));
+        return Ok(answer(cluster.version));
     }
-    let target = minor_version(&request.version).ok_or(Refusal::WrongDowngradeVersionFormat)?;
+    let target: Version =
+        request.version.parse().map_err(|_| Refusal::WrongDowngradeVersionFormat)?;
     node.barrier().await?;
-    let version = cluster.version.as_deref().ok_or(Refusal::ClusterVersionUnavailable)?;
-    let (major, minor) = minor_version(version).ok_or(Refusal::ClusterVersionUnavailable)?;
-    if target.0 != major || target.1 + 1 != minor {
+    let version = cluster.version.ok_or(Refusal::ClusterVersionUnavailable)?;
+    if target.major != version.major || target.minor.checked_add(1) != Some(version.minor) {
         return Err(Refusal::InvalidDowngradeTargetVersion);
     }
     if cluster.downgrade.enabled {
         return Err(Refusal::DowngradeInProcess);
     }
     if action == DowngradeAction::Validate {
-        return Ok(answer(version));
+        return Ok(answer(Some(version)));
     }
     // Once enabled, older members may come; there are none yet to come to.
     let text = "etcdserver: this release serves one member; it cannot be downgraded in place yet";
     Err(Refusal::Other(Code::Unimplemented, text.into()))
 }
 
-/// Major and minor of `X.Y` or `X.Y.Z`, whatever follows (`reference/observed.md` E).
-fn minor_version(text: &str) -> Option<(u64, u64)> {
-    let number = |part: &str| {
-        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| part.parse().ok()).flatten()
-    };
-    let core = text.split(['-', '+']).next()?;
-    let parts: Vec<&str> = core.split('.').collect();
-    match parts[..] {
-        [major, minor] => Some((number(major)?, number(minor)?)),
-        [major, minor, patch] => number(patch).and(Some((number(major)?, number(minor)?))),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_downgrade_target_is_read_as_etcd_reads_it() {
-        assert_eq!(minor_version("3.6"), Some((3, 6)));
-        assert_eq!(minor_version("3.6.7"), Some((3, 6)));
-        assert_eq!(minor_version("3.06"), Some((3, 6)));
-        assert_eq!(minor_version("3.6.0+x"), Some((3, 6)));
-        for wrong in ["v3.6", "3", " 3.6", "", "3.6.0.1", "3.x"] {
-            assert_eq!(minor_version(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn an_alarm_reads_as_go_prints_it() {
