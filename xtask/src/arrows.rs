@@ -42,6 +42,7 @@ const ORDER: &[(&str, Layer)] = &[
     ("options", Layer::Shell),
     ("logging", Layer::Shell),
     ("metrics", Layer::Files),
+    ("net", Layer::Shell),
     ("peer", Layer::Shell),
     ("node", Layer::Shell),
     ("rpc", Layer::Shell),

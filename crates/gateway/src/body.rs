@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame};
+use net::HttpBody;
 use rpc::{Answers, Source};
 use tokio::sync::mpsc;
 use types::{Code, Refusal};
@@ -19,7 +20,7 @@ use crate::transcoder::{Target, Transcoder};
 /// Where the JSON comes from.
 pub(crate) enum Input {
     /// The body of a request.
-    Http(Incoming),
+    Http(HttpBody),
     /// The frames of a websocket.
     Frames(mpsc::Receiver<Bytes>),
 }
@@ -30,7 +31,7 @@ impl Input {
         match self {
             Input::Frames(frames) => frames.poll_recv(cx),
             Input::Http(body) => loop {
-                match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                match ready!(body.as_mut().poll_frame(cx)) {
                     // What is no data is trailers, of which nobody knows any.
                     Some(Ok(frame)) => {
                         if let Ok(data) = frame.into_data() {

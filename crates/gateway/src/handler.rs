@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method as Verb, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use rpc::{Call, Caller, HttpBody, Kind, Peer, whole};
+use net::{HttpBody, Remote, whole};
+use rpc::{Call, Caller, Kind};
 use tokio::sync::Semaphore;
 use types::{Code, Refusal};
 
@@ -42,12 +42,16 @@ impl Gateway {
     }
 
     /// Answers a request to a path that [`Gateway::serves`].
-    pub async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<HttpBody> {
+    pub async fn handle(
+        &self,
+        request: Request<HttpBody>,
+        remote: Arc<Remote>,
+    ) -> Response<HttpBody> {
         if websocket::is_asked_for(&request) {
-            return websocket::upgrade(self.clone(), request, peer);
+            return websocket::upgrade(self.clone(), request, remote);
         }
         let (head, body) = request.into_parts();
-        self.answer(&head, Input::Http(body), peer).await
+        self.answer(&head, Input::Http(body), remote).await
     }
 
     /// The longest piece of JSON a client may send, in bytes.
@@ -59,7 +63,7 @@ impl Gateway {
         &self,
         head: &Parts,
         input: Input,
-        peer: Arc<Peer>,
+        remote: Arc<Remote>,
     ) -> Response<HttpBody> {
         let Some(target) = self.transcoder.target(head.uri.path()) else {
             return refused(&Refusal::Other(Code::NotFound, "Not Found".into()));
@@ -75,7 +79,7 @@ impl Gateway {
             let text = format!("{} is not served here", target.method);
             return refused(&Refusal::Other(Code::Unimplemented, text.into()));
         };
-        let call = Call::local(*method, metadata(&head.headers), peer, deadline);
+        let call = Call::local(*method, metadata(&head.headers), remote, deadline);
         let transcoder = self.transcoder.clone();
         let requests = Requests::new(transcoder, target, input, self.message_bytes_max);
         match method.kind {

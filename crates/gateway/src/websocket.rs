@@ -11,10 +11,9 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, Method as Verb, Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use rpc::{HttpBody, Peer, whole};
+use net::{HttpBody, Remote, whole};
 use sha1::{Digest, Sha1};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
@@ -31,7 +30,7 @@ const FRAMES_MAX: usize = 4;
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Whether the client wants to go on as a websocket.
-pub(crate) fn is_asked_for(request: &Request<Incoming>) -> bool {
+pub(crate) fn is_asked_for(request: &Request<HttpBody>) -> bool {
     let lists = |name: &str, wanted: &str| {
         let values = request.headers().get_all(name);
         let mut words = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
@@ -43,8 +42,8 @@ pub(crate) fn is_asked_for(request: &Request<Incoming>) -> bool {
 /// Answers the request to upgrade and serves what follows.
 pub(crate) fn upgrade(
     gateway: Gateway,
-    mut request: Request<Incoming>,
-    peer: Arc<Peer>,
+    mut request: Request<HttpBody>,
+    remote: Arc<Remote>,
 ) -> Response<HttpBody> {
     let key = request.headers().get("sec-websocket-key");
     let version = request.headers().get("sec-websocket-version");
@@ -68,7 +67,7 @@ pub(crate) fn upgrade(
     tokio::task::spawn_local(async move {
         // A client that goes away before or after is none of our concern.
         if let Ok(upgraded) = upgraded.await {
-            serve(gateway, request, peer, upgraded).await;
+            serve(gateway, request, remote, upgraded).await;
         }
     });
     response
@@ -80,13 +79,18 @@ fn accept(key: &HeaderValue) -> HeaderValue {
 }
 
 /// The token in `Sec-WebSocket-Protocol: Bearer, TOKEN`, as an `Authorization`.
-fn token(request: &Request<Incoming>) -> Option<HeaderValue> {
+fn token(request: &Request<HttpBody>) -> Option<HeaderValue> {
     let protocols = request.headers().get("sec-websocket-protocol")?.to_str().ok()?;
     let token = protocols.split_once("Bearer,")?.1.trim();
     HeaderValue::try_from(format!("Bearer {token}")).ok()
 }
 
-async fn serve(gateway: Gateway, request: Request<Incoming>, peer: Arc<Peer>, upgraded: Upgraded) {
+async fn serve(
+    gateway: Gateway,
+    request: Request<HttpBody>,
+    remote: Arc<Remote>,
+    upgraded: Upgraded,
+) {
     // Quotes, braces and base64 make JSON longer than what it means.
     let bytes_max = gateway.message_bytes_max().saturating_mul(2);
     let config = WebSocketConfig::default()
@@ -112,7 +116,7 @@ async fn serve(gateway: Gateway, request: Request<Incoming>, peer: Arc<Peer>, up
     let (mut head, _) = request.into_parts();
     head.method = Verb::POST;
     let outgoing = async {
-        let mut body = gateway.answer(&head, Input::Frames(received), peer).await.into_body();
+        let mut body = gateway.answer(&head, Input::Frames(received), remote).await.into_body();
         while let Some(Ok(frame)) = body.frame().await {
             let Ok(line) = frame.into_data() else { continue };
             let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_gateway::Gateway;
+use net::{HttpBody, Listener, Protocols, Running, Socket, SocketOptions};
 use proto::etcdserverpb::{
     AuthEnableRequest, AuthEnableResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
     PutRequest, PutResponse, SnapshotResponse, WatchRequest, WatchResponse,
 };
 use proto::mvccpb::KeyValue;
-use rpc::{
-    Call, Inbound, Limits, Listener, Protocols, Router, Running, Server, Sink, Socket,
-    SocketOptions,
-};
+use rpc::{Call, Inbound, Limits, NoObserver, Router, Server, Sink};
 use types::Refusal;
 
 fn router() -> Router {
@@ -79,9 +77,10 @@ fn serve() -> (SocketAddr, Running) {
     let any = "127.0.0.1:0".parse().expect("an address");
     let socket = Socket::tcp(any, SocketOptions::default()).expect("a free port");
     let address = socket.address().expect("TCP");
-    let server = Server::new(Arc::new(router()), Limits::default()).workers(1);
+    let server =
+        Server::new(Arc::new(router()), Limits::default(), Arc::new(NoObserver)).workers(1);
     let gateway = Gateway::new(server.caller(), 1000);
-    let handler = move |request: http::Request<hyper::body::Incoming>, peer| {
+    let handler = move |request: http::Request<HttpBody>, peer| {
         let gateway = gateway.clone();
         assert!(Gateway::serves(request.uri().path()));
         async move { gateway.handle(request, peer).await }

@@ -9,7 +9,7 @@ use crate::guard::Guard;
 use crate::head::Head;
 use crate::hpack::{Decoder, Encoder};
 use crate::request::Block;
-use crate::settings::{Config, PeerSettings, WINDOW_BYTES_DEFAULT};
+use crate::settings::{ClientSettings, Config, WINDOW_BYTES_DEFAULT};
 use crate::stream::Streams;
 
 /// Bytes waiting to be sent at which no more data is added. Frames that carry no data may come on top, as
@@ -37,7 +37,7 @@ pub enum Event<T> {
 #[derive(Debug)]
 pub struct Connection<T> {
     pub(crate) config: Config,
-    pub(crate) peer: PeerSettings,
+    pub(crate) peer: ClientSettings,
     pub(crate) streams: Streams<T>,
     pub(crate) events: VecDeque<Event<T>>,
     pub(crate) guard: Guard,
@@ -95,7 +95,7 @@ impl<T: Default> Connection<T> {
         let mut out = Vec::with_capacity(64);
         config.announce(&mut out);
         Connection {
-            peer: PeerSettings::default(),
+            peer: ClientSettings::default(),
             streams: Streams::new(),
             events: VecDeque::new(),
             guard: Guard::new(config.early_resets_max),

@@ -32,6 +32,11 @@ impl Fields {
         found.map(|field| &field.value)
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Field> {
+        self.0.iter()
+    }
+
     /// Adds a field at the end.
     pub fn push(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.0.push(Field { name: name.into(), value: value.into() });

@@ -91,14 +91,18 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Ends an answer, after all that is held for it.
+    /// Ends an answer, after all that is held for it. Without trailers its end is a frame without data.
     pub fn finish(&mut self, id: u32, trailers: &[Field]) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         if !stream.pending.is_empty() {
             stream.trailers = Some(trailers.into());
             return;
         }
-        self.header_block(id, None, trailers, flag::END_HEADERS | flag::END_STREAM);
+        if trailers.is_empty() {
+            frame::begin(&mut self.out, 0, kind::DATA, flag::END_STREAM, id);
+        } else {
+            self.header_block(id, None, trailers, flag::END_HEADERS | flag::END_STREAM);
+        }
         self.close(id);
     }
 

@@ -58,15 +58,15 @@ impl Config {
 
 /// What the client told us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PeerSettings {
+pub(crate) struct ClientSettings {
     pub stream_window_bytes: u32,
     pub payload_bytes_max: usize,
     pub table_bytes: usize,
 }
 
-impl Default for PeerSettings {
-    fn default() -> PeerSettings {
-        PeerSettings {
+impl Default for ClientSettings {
+    fn default() -> ClientSettings {
+        ClientSettings {
             stream_window_bytes: WINDOW_BYTES_DEFAULT,
             payload_bytes_max: frame::PAYLOAD_BYTES_MAX,
             table_bytes: TABLE_BYTES_DEFAULT,
@@ -74,7 +74,7 @@ impl Default for PeerSettings {
     }
 }
 
-impl PeerSettings {
+impl ClientSettings {
     /// Takes over what a SETTINGS frame says; of a setting said twice the last one counts.
     pub fn update(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let (settings, rest) = payload.as_chunks::<6>();
@@ -108,13 +108,13 @@ impl PeerSettings {
 mod tests {
     use super::*;
 
-    fn said(settings: &[(u16, u32)]) -> Result<PeerSettings, Fault> {
+    fn said(settings: &[(u16, u32)]) -> Result<ClientSettings, Fault> {
         let mut payload = Vec::new();
         for (name, value) in settings {
             payload.extend_from_slice(&name.to_be_bytes());
             payload.extend_from_slice(&value.to_be_bytes());
         }
-        let mut peer = PeerSettings::default();
+        let mut peer = ClientSettings::default();
         peer.update(&payload).map(|()| peer)
     }
 
@@ -122,7 +122,7 @@ mod tests {
     fn the_last_word_counts_and_unknown_settings_are_ignored() {
         let peer = said(&[(4, 7), (4, 9), (99, 1), (2, 1), (5, 20_000), (1, 0)]);
         let expected =
-            PeerSettings { stream_window_bytes: 9, payload_bytes_max: 20_000, table_bytes: 0 };
+            ClientSettings { stream_window_bytes: 9, payload_bytes_max: 20_000, table_bytes: 0 };
         assert_eq!(peer, Ok(expected));
     }
 
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(reason(&[(4, 1 << 31)]), Reason::FLOW_CONTROL_ERROR);
         assert_eq!(reason(&[(5, 16_383)]), Reason::PROTOCOL_ERROR);
         assert_eq!(reason(&[(5, 1 << 24)]), Reason::PROTOCOL_ERROR);
-        let cut = PeerSettings::default().update(&[0; 7]).expect_err("a fault");
+        let cut = ClientSettings::default().update(&[0; 7]).expect_err("a fault");
         assert_eq!(cut.reason, Reason::FRAME_SIZE_ERROR);
     }
 }

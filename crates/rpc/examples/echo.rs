@@ -12,7 +12,8 @@ use std::error::Error;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use holdfast_rpc::{Call, Limits, Listener, Protocols, Router, Server, Socket, SocketOptions};
+use holdfast_rpc::{Call, Limits, NoObserver, Router, Server};
+use net::{Listener, Protocols, Socket, SocketOptions};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -45,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = given.as_deref().unwrap_or("127.0.0.1:0").parse()?;
     let socket = Socket::tcp(address, SocketOptions::default())?;
     let address = socket.address().ok_or("a TCP socket has an address")?;
-    let server = Server::new(Arc::new(router), Limits::default());
+    let server = Server::new(Arc::new(router), Limits::default(), Arc::new(NoObserver));
     let running = server.serve(vec![Listener::new(socket, Protocols::Both)])?;
     println!("listening on {address}");
     if given.is_some() {

@@ -28,6 +28,11 @@ pub(crate) struct Turned {
 
 const GRPC: &[u8] = b"application/grpc";
 
+/// Whether a request says that it is gRPC, well or badly: what Go's server looks at to tell it from others.
+pub(crate) fn is_grpc(head: &Head) -> bool {
+    head.fields.get("content-type").is_some_and(|found| found.starts_with(GRPC))
+}
+
 /// Judges a request's headers. A call whose `grpc-encoding` is unknown is refused in the normal
 /// way, with HTTP status 200.
 pub(crate) fn admit(head: &Head) -> Result<Admitted, Turned> {

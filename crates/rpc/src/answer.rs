@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http2::{Field, Head};
-use tokio::sync::watch;
+use net::{HttpHandler, LocalFuture, Phase, Phases, Remote};
 use types::{Code, Refusal};
 
-use crate::admission::{Admitted, Turned, admit};
+use crate::admission::{Admitted, Turned, admit, is_grpc};
 use crate::call::Call;
 use crate::engine::{Answer, RequestBody};
 use crate::gate::Gate;
@@ -21,15 +21,17 @@ use crate::message::{Encoding, compressed};
 use crate::reply::PREFIX_BYTES;
 use crate::requests::Requests;
 use crate::router::{Handler, Route};
-use crate::server::{Phase, Shared, reached};
+use crate::server::Shared;
 use crate::stream::{Gone, Inbound, Outlet, Sink};
-use crate::{Ended, LocalFuture, Method, Peer, status};
+use crate::{Ended, Method, over_http2, status};
 
 /// What the calls of one connection share.
 pub(crate) struct Hub {
     pub shared: Shared,
-    peer: Arc<Peer>,
-    phase: watch::Receiver<Phase>,
+    remote: Arc<Remote>,
+    phases: Phases,
+    /// Who answers what is no gRPC; `None` where such requests are refused.
+    http: Option<Arc<dyn HttpHandler>>,
     /// Answers that are made or wait for the client.
     unsent: Arc<Gate>,
     /// Requests that are not complete.
@@ -37,16 +39,27 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub fn new(shared: Shared, peer: Arc<Peer>, phase: watch::Receiver<Phase>) -> Rc<Hub> {
+    pub fn new(
+        shared: Shared,
+        remote: Arc<Remote>,
+        phases: Phases,
+        http: Option<Arc<dyn HttpHandler>>,
+    ) -> Rc<Hub> {
         let limits = &shared.limits;
         let unsent = Gate::new(limits.unsent_replies_bytes_max, shared.unsent.clone());
         let partial = Gate::new(limits.partial_messages_bytes_max, shared.partial.clone());
-        Rc::new(Hub { shared, peer, phase, unsent, partial })
+        Rc::new(Hub { shared, remote, phases, http, unsent, partial })
     }
 }
 
 /// Answers one call. Dropping it is how a call is canceled.
 pub(crate) async fn answer(hub: Rc<Hub>, head: Rc<Head>, body: RequestBody, mut answer: Answer) {
+    if let Some(http) = &hub.http
+        && !is_grpc(&head)
+    {
+        let remote = hub.remote.clone();
+        return Box::pin(over_http2::answer(http, remote, &head, body, answer)).await;
+    }
     let admitted = match admit(&head) {
         Ok(admitted) => admitted,
         Err(turned) => return turn_away(&mut answer, turned),
@@ -63,7 +76,7 @@ pub(crate) async fn answer(hub: Rc<Hub>, head: Rc<Head>, body: RequestBody, mut 
     let call = Call {
         method: route.method,
         metadata: head.fields.clone(),
-        peer: hub.peer.clone(),
+        remote: hub.remote.clone(),
         deadline: admitted.deadline(),
         unsent: Some(hub.unsent.clone()),
     };
@@ -102,9 +115,9 @@ impl<'a> Record<'a> {
         let (observer, took) = (&self.hub.shared.observer, began.elapsed());
         observer.handled(self.method, code, took);
         if let Some(request) = &self.request.take() {
-            let (method, peer) = (self.method, &*self.hub.peer);
+            let (method, remote) = (self.method, &*self.hub.remote);
             let response_bytes = self.response_bytes;
-            observer.ended(&Ended { method, peer, request, response_bytes, took });
+            observer.ended(&Ended { method, remote, request, response_bytes, took });
         }
     }
 }
@@ -139,8 +152,8 @@ impl Opening {
 
     fn send(self, answer: &mut Answer) -> Result<(), Gone> {
         match self.encoding {
-            Encoding::Identity => answer.start(&[self.content_type]),
-            Encoding::Gzip => answer.start(&[self.content_type, GZIP]),
+            Encoding::Identity => answer.start(200, &[self.content_type]),
+            Encoding::Gzip => answer.start(200, &[self.content_type, GZIP]),
         }
     }
 }
@@ -288,8 +301,8 @@ async fn stream(
             Handler::Unary(_) => unreachable!("the caller looked"),
         }
     };
-    let mut phase = record.hub.phase.clone();
-    let stopped = Box::pin(async move { reached(&mut phase, Phase::Draining).await });
+    let mut phases = record.hub.phases.clone();
+    let stopped = Box::pin(async move { phases.reached(Phase::Draining).await });
     let poll_gone = |cx: &mut Context<'_>| outlet.borrow_mut().answer.poll_gone(cx);
     let outcome = attend(pin!(work), poll_gone, deadline, Some(stopped)).await?;
     record.handled(outcome.as_ref().err().map_or(Code::Ok, Refusal::code));

@@ -1,11 +1,10 @@
 //! What a handler may know about the call it answers.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use net::Remote;
 use types::Refusal;
 
 use crate::Method;
@@ -21,7 +20,7 @@ pub use http2::Fields as Metadata;
 pub struct Call {
     pub(crate) method: Method,
     pub(crate) metadata: Rc<Metadata>,
-    pub(crate) peer: Arc<Peer>,
+    pub(crate) remote: Arc<Remote>,
     pub(crate) deadline: Option<Instant>,
     /// Answers this client has not read; `None` before the call is made.
     pub(crate) unsent: Option<Arc<Gate>>,
@@ -32,10 +31,10 @@ impl Call {
     pub fn local(
         method: Method,
         metadata: Metadata,
-        peer: Arc<Peer>,
+        remote: Arc<Remote>,
         deadline: Option<Instant>,
     ) -> Call {
-        Call { method, metadata: Rc::new(metadata), peer, deadline, unsent: None }
+        Call { method, metadata: Rc::new(metadata), remote, deadline, unsent: None }
     }
 
     /// Whether [`Call::room`] would not wait.
@@ -62,8 +61,8 @@ impl Call {
     }
 
     /// Who calls.
-    pub fn peer(&self) -> &Arc<Peer> {
-        &self.peer
+    pub fn remote(&self) -> &Arc<Remote> {
+        &self.remote
     }
 
     /// When the client stops waiting. `rpc` itself ends the call then; a handler needs this only to
@@ -110,38 +109,4 @@ impl Call {
     pub fn is_from_gateway(&self) -> bool {
         self.metadata.get("grpcgateway-accept").is_some()
     }
-}
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Where the connection comes from.
-    pub address: PeerAddress,
-    /// Who the peer proved to be, on a TLS connection with a verified client certificate.
-    pub identity: Option<Identity>,
-}
-
-/// Where a connection comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerAddress {
-    /// A TCP endpoint.
-    Tcp(SocketAddr),
-    /// A unix socket; the path is the listener's own.
-    Unix,
-}
-
-impl fmt::Display for PeerAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PeerAddress::Tcp(address) => address.fmt(f),
-            PeerAddress::Unix => f.write_str("@"),
-        }
-    }
-}
-
-/// What a verified client certificate says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// The subject's common name, when it has one.
-    pub common_name: Option<String>,
 }

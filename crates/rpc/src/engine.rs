@@ -13,15 +13,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http2::{Field, Reason};
-use tokio::sync::watch;
+use net::Phase;
 use tokio::time::{sleep, sleep_until, timeout};
 
+use crate::Limits;
 use crate::answer::{Hub, answer};
-use crate::listen::Stream;
-use crate::server::{Phase, Shared, reached};
+use crate::server::Shared;
 use crate::stream::Gone;
 use crate::wire::{Begun, Wire};
-use crate::{Limits, Peer};
 
 /// Reads from one connection until others of its thread have a turn.
 const READS_PER_TURN: usize = 4;
@@ -33,19 +32,14 @@ const FAREWELL_BYTES: usize = 4 * 1024 * 1024;
 
 /// Serves a connection until it ends, for whatever reason: it tells nobody, because a client may
 /// come and go as it likes.
-pub(crate) async fn serve(
-    stream: Box<dyn Stream>,
-    unread: Bytes,
-    shared: Shared,
-    peer: Arc<Peer>,
-    mut phase: watch::Receiver<Phase>,
-) {
+pub(crate) async fn serve(connection: net::Connection, shared: Shared) {
+    let net::Connection { stream, unread, remote, mut phases, http } = connection;
     let limits = shared.limits.clone();
     let wire = Wire::new(stream, &unread, &limits);
-    let hub = Hub::new(shared, peer, phase.clone());
+    let hub = Hub::new(shared, remote, phases.clone(), http);
     let _abandoned = Abandoned(wire.clone());
     let mut alive = std::pin::pin!(keep_alive(wire.clone(), limits.clone()));
-    let mut greeting = std::pin::pin!(sleep(limits.handshake_timeout));
+    let mut greeting = std::pin::pin!(sleep(limits.connections.handshake_timeout));
     let mut greeted = false;
     let mut awaited = Phase::Draining;
     loop {
@@ -58,7 +52,7 @@ pub(crate) async fn serve(
                 }
                 return;
             }
-            () = reached(&mut phase, awaited) => {
+            () = phases.reached(awaited) => {
                 if awaited == Phase::Closed {
                     return;
                 }
@@ -210,9 +204,9 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Sends the headers of an answer that has a body.
-    pub fn start(&mut self, fields: &[Field]) -> Result<(), Gone> {
+    pub fn start(&mut self, status: u16, fields: &[Field]) -> Result<(), Gone> {
         self.is_started = true;
-        self.wire.start(self.id, 200, fields)
+        self.wire.start(self.id, status, fields)
     }
 
     /// Whether [`Answer::start`] was called.

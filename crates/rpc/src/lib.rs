@@ -1,9 +1,9 @@
-//! gRPC for the server side, on HTTP/2, and the door for everything else that speaks HTTP.
+//! gRPC for the server side, on HTTP/2.
 //!
-//! One single-threaded runtime per core; a connection lives and dies on one of them, so a handler
-//! and all it holds may be `!Send` and nothing is locked between cores. [`Router`] is a table from
-//! path to handler, [`Server`] owns threads and sockets, and `engine` is the only file that names
-//! the HTTP/2 library, so that it can be exchanged.
+//! A connection lives and dies on one thread of `net`, so a handler and all it holds may be `!Send`
+//! and nothing is locked between cores. [`Router`] is a table from path to handler, [`Server`] puts it
+//! on `net`'s sockets, and `engine` drives `http2` on one of them. Encrypted, a request that is no gRPC
+//! is answered by `net`'s `HttpHandler`, as etcd's port does it.
 //!
 //! A service registers handlers and never sees a frame:
 //!
@@ -29,21 +29,20 @@
 //! Cancellation is a drop: when the client resets a stream, its deadline passes or its connection
 //! ends, the handler's future is dropped where it stands.
 //!
-//! Not here: what any method does (see `server`), JSON (see `gateway`).
+//! Not here: sockets, threads and HTTP/1.1 (see `net`), what any method does (see `server`), JSON (see
+//! `gateway`).
 
 mod admission;
 mod answer;
 mod call;
-mod connection;
 mod engine;
 mod gate;
-mod http1;
 mod limits;
-mod listen;
 mod local;
 mod message;
 mod observer;
 mod outbox;
+mod over_http2;
 mod pings;
 mod reply;
 mod requests;
@@ -53,11 +52,9 @@ mod status;
 mod stream;
 mod wire;
 
-pub use call::{Call, Identity, Metadata, Peer, PeerAddress};
+pub use call::{Call, Metadata};
 pub use gate::{Reserved, Unread};
-pub use http1::{HttpBody, HttpHandler, whole};
 pub use limits::Limits;
-pub use listen::{Handshake, Listener, Protocols, Socket, SocketOptions, Stream, Tls};
 pub use local::{Answers, Caller};
 pub use observer::{Ended, NoObserver, Observer};
 pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
@@ -66,9 +63,6 @@ pub use reply::{
     decode, decode_streamed, end_frame, frame,
 };
 pub use router::{Kind, Method, Router};
-pub use server::{Running, Server};
+pub use server::Server;
 pub use status::parse_timeout;
 pub use stream::{Gone, Inbound, Sink, Source};
-
-/// A future that stays on the thread that made it.
-pub type LocalFuture<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;

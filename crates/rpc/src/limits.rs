@@ -34,12 +34,8 @@ pub struct Limits {
     pub keepalive_interval: Duration,
     /// How long the answer to our ping may take (`--grpc-keepalive-timeout`).
     pub keepalive_timeout: Duration,
-    /// How long a new connection may take until its first request's first bytes.
-    pub handshake_timeout: Duration,
-    /// How long an HTTP/1.1 client may take to send its request's headers.
-    pub http_header_timeout: Duration,
-    /// Connections at once; above it, new ones wait in the kernel's queue.
-    pub connections_max: usize,
+    /// What connections may take, whatever they speak.
+    pub connections: net::Limits,
 }
 
 impl Limits {
@@ -70,9 +66,7 @@ impl Default for Limits {
             keepalive_min_time: Duration::from_secs(5),
             keepalive_interval: Duration::from_secs(2 * 60 * 60),
             keepalive_timeout: Duration::from_secs(20),
-            handshake_timeout: Duration::from_secs(120),
-            http_header_timeout: Duration::from_secs(5 * 60),
-            connections_max: 100_000,
+            connections: net::Limits::default(),
         }
     }
 }

@@ -10,33 +10,33 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
-use tokio::sync::watch;
+use net::{LocalFuture, Phase, Phases};
 use types::{Code, Refusal};
 
 use crate::answer::deadline_exceeded;
 use crate::gate::{Gate, Total, Unread};
 use crate::reply::PREFIX_BYTES;
 use crate::router::Handler;
-use crate::server::{Phase, Shared, reached};
+use crate::server::Shared;
 use crate::stream::{Gone, Inbound, Outlet, Sink, Source};
-use crate::{Call, Ended, LocalFuture, Method, Observer, Router};
+use crate::{Call, Ended, Method, Observer, Router};
 
 /// Calls the methods of a server from inside its process, on one of its own threads.
 #[derive(Clone)]
 pub struct Caller {
     router: Arc<Router>,
     observer: Arc<dyn Observer>,
-    phase: watch::Receiver<Phase>,
+    phases: Phases,
     unsent: Arc<Total>,
     unsent_bytes_max: usize,
 }
 
 impl Caller {
-    pub(crate) fn new(shared: &Shared, phase: watch::Receiver<Phase>) -> Caller {
+    pub(crate) fn new(shared: &Shared, phases: Phases) -> Caller {
         Caller {
             router: shared.router.clone(),
             observer: shared.observer.clone(),
-            phase,
+            phases,
             unsent: shared.unsent.clone(),
             unsent_bytes_max: shared.limits.unsent_replies_bytes_max,
         }
@@ -67,7 +67,7 @@ impl Caller {
         let mut record = Record::start(&self.observer, method);
         self.observer.received(&method, message.len());
         let deadline = call.deadline;
-        let (peer, request, began) = (call.peer.clone(), message.clone(), Instant::now());
+        let (remote, request, began) = (call.remote.clone(), message.clone(), Instant::now());
         let work = handler(call, message);
         let outcome = match deadline {
             None => work.await,
@@ -77,8 +77,8 @@ impl Caller {
         };
         record.handled(outcome.as_ref().err().map_or(Code::Ok, Refusal::code));
         let response_bytes = outcome.as_ref().map_or(0, |frame| frame.len() - PREFIX_BYTES);
-        let (peer, request, took) = (&*peer, &request, began.elapsed());
-        self.observer.ended(&Ended { method: &method, peer, request, response_bytes, took });
+        let (remote, request, took) = (&*remote, &request, began.elapsed());
+        self.observer.ended(&Ended { method: &method, remote, request, response_bytes, took });
         let mut frame = outcome?;
         frame.advance(PREFIX_BYTES);
         self.observer.sent(&method, frame.len());
@@ -96,7 +96,7 @@ impl Caller {
         let observer = self.observer.clone();
         let sink = Sink { outlet: outlet.clone(), method, observer: observer.clone() };
         let router = self.router.clone();
-        let mut phase = self.phase.clone();
+        let mut phases = self.phases.clone();
         let work = async move {
             let route = router.route(method.path).expect("a Method comes from a router");
             match &route.handler {
@@ -124,7 +124,7 @@ impl Caller {
                 biased;
                 outcome = work => outcome,
                 () = limit => Err(deadline_exceeded()),
-                () = reached(&mut phase, Phase::Draining) => Err(Refusal::Stopped),
+                () = phases.reached(Phase::Draining) => Err(Refusal::Stopped),
             }
         };
         let record = Record::start(&self.observer, method);

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use net::Remote;
 use types::Code;
 
-use crate::{Method, Peer};
+use crate::Method;
 
 /// A unary call that has ended.
 #[derive(Debug)]
@@ -13,7 +14,7 @@ pub struct Ended<'a> {
     /// What was called.
     pub method: &'a Method,
     /// Who called.
-    pub peer: &'a Peer,
+    pub remote: &'a Remote,
     /// The request, as it came.
     pub request: &'a Bytes,
     /// Length of the answer without its prefix; 0 for a refusal.
@@ -24,7 +25,7 @@ pub struct Ended<'a> {
 
 /// Is told what happens. Called on the connections' own threads, so it must be quick and never
 /// wait; [`Method::index`] serves as an index into a table of counters.
-pub trait Observer: Send + Sync + 'static {
+pub trait Observer: net::Observer {
     /// A call to a known method began.
     fn started(&self, _method: &Method) {}
 
@@ -39,16 +40,11 @@ pub trait Observer: Send + Sync + 'static {
 
     /// A unary call ended, however it ended.
     fn ended(&self, _call: &Ended<'_>) {}
-
-    /// A connection was accepted.
-    fn connected(&self, _peer: &Peer) {}
-
-    /// A connection ended.
-    fn disconnected(&self, _peer: &Peer) {}
 }
 
 /// Looks away.
 #[derive(Debug)]
 pub struct NoObserver;
 
+impl net::Observer for NoObserver {}
 impl Observer for NoObserver {}

@@ -5,11 +5,12 @@ use std::fmt;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use net::LocalFuture;
 use types::{Code, Refusal};
 
 use crate::gate::Unread;
 use crate::reply::{self, Reply};
-use crate::{Call, Inbound, LocalFuture, Sink};
+use crate::{Call, Inbound, Sink};
 
 /// Which ends of a call are streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

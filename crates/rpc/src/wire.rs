@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http2::{Body, Connection, Event, Fault, Field, Reason};
+use net::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::Limits;
-use crate::listen::Stream;
 use crate::pings::PingPolicy;
 use crate::stream::Gone;
 

@@ -307,7 +307,10 @@ fn two_thousand_connections_are_served_at_once() {
 #[test]
 fn a_connection_above_the_bound_waits_for_another_to_end() {
     run(async {
-        let served = serve(Limits { connections_max: 1, ..Limits::default() });
+        let served = serve(Limits {
+            connections: net::Limits { connections_max: 1, ..Default::default() },
+            ..Limits::default()
+        });
         let first = connect(served.address).await;
         let second = connect(served.address).await;
         let waits = once(second, "/test.Echo/Once", b"x");

@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{call, framed, run, serve, serve_with, until};
-use holdfast_rpc::{
-    Call, Caller, HttpBody, Limits, Listener, Metadata, Method, Observer, Peer, PeerAddress,
-    Protocols, Running, Server, Socket, SocketOptions, Source, whole,
-};
+use holdfast_rpc::{Call, Caller, Limits, Metadata, Method, NoObserver, Observer, Server, Source};
 use http::{Request, Response};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use net::{
+    Handshake, HttpBody, Identity, Listener, LocalFuture, Protocols, Remote, RemoteAddress,
+    Running, Socket, SocketOptions, Stream, Tls, whole,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use types::{Code, Refusal};
 
-async fn hello(request: Request<Incoming>, peer: Arc<Peer>) -> Response<HttpBody> {
-    assert!(!peer.address.to_string().is_empty());
+async fn hello(request: Request<HttpBody>, remote: Arc<Remote>) -> Response<HttpBody> {
+    assert!(!remote.address.to_string().is_empty());
     if request.headers().contains_key("upgrade") {
         let upgrade = hyper::upgrade::on(request);
         tokio::task::spawn_local(async move {
@@ -36,6 +37,11 @@ async fn hello(request: Request<Incoming>, peer: Arc<Peer>) -> Response<HttpBody
     Response::new(whole(format!("hello {}", request.uri().path())))
 }
 
+fn serve_hello() -> common::Served {
+    let observer = Arc::new(NoObserver);
+    serve_with(Limits::default(), observer, |server| server.http(Arc::new(hello)))
+}
+
 fn talk(mut stream: impl Read + Write, say: &str) -> String {
     stream.write_all(say.as_bytes()).expect("it holds");
     let mut heard = String::new();
@@ -45,7 +51,7 @@ fn talk(mut stream: impl Read + Write, say: &str) -> String {
 
 #[test]
 fn both_protocols_are_served_on_one_port() {
-    let served = serve_with(Limits::default(), |server| server.http(Arc::new(hello)));
+    let served = serve_hello();
     let stream = std::net::TcpStream::connect(served.address).expect("it listens");
     let heard = talk(stream, "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
@@ -56,7 +62,7 @@ fn both_protocols_are_served_on_one_port() {
 
 #[test]
 fn a_request_that_begins_like_the_preface_is_still_http_1() {
-    let served = serve_with(Limits::default(), |server| server.http(Arc::new(hello)));
+    let served = serve_hello();
     let mut stream = std::net::TcpStream::connect(served.address).expect("it listens");
     stream.write_all(b"P").expect("it holds");
     std::thread::sleep(Duration::from_millis(20));
@@ -66,7 +72,7 @@ fn a_request_that_begins_like_the_preface_is_still_http_1() {
 
 #[test]
 fn a_connection_may_be_upgraded() {
-    let served = serve_with(Limits::default(), |server| server.http(Arc::new(hello)));
+    let served = serve_hello();
     let stream = std::net::TcpStream::connect(served.address).expect("it listens");
     let say = "GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: mirror\r\n\r\nabcd";
     let heard = talk(stream, say);
@@ -83,7 +89,9 @@ fn without_a_handler_http_1_is_hung_up_on() {
 
 fn serve_on(socket: Socket, protocols: Protocols) -> Running {
     let router = Arc::new(common::router(&Arc::default()));
-    let server = Server::new(router, Limits::default()).workers(1).http(Arc::new(hello));
+    let server = Server::new(router, Limits::default(), Arc::new(NoObserver))
+        .workers(1)
+        .http(Arc::new(hello));
     server.serve(vec![Listener::new(socket, protocols)]).expect("threads")
 }
 
@@ -121,6 +129,90 @@ fn a_unix_socket_is_served_and_cleaned_up() {
     assert!(!path.exists());
 }
 
+/// Encrypts nothing, and lets in whoever does not come from where it may not.
+struct Seal {
+    admits: bool,
+}
+
+impl Tls for Seal {
+    fn accept(
+        &self,
+        stream: Box<dyn Stream>,
+        _from: &RemoteAddress,
+        _protocols: Protocols,
+    ) -> LocalFuture<std::io::Result<Handshake>> {
+        let identity = Identity { common_name: Some("friend".into()), ..Default::default() };
+        let handshake = match self.admits {
+            true => Ok(Handshake { stream, identity: Some(identity) }),
+            false => Err(std::io::Error::other("bad certificate")),
+        };
+        Box::pin(std::future::ready(handshake))
+    }
+}
+
+fn serve_sealed(admits: bool, observer: Arc<dyn Observer>) -> (std::net::SocketAddr, Running) {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let socket = Socket::tcp(any, SocketOptions::default()).expect("a free port");
+    let address = socket.address().expect("TCP");
+    let router = Arc::new(common::router(&Arc::default()));
+    let server = Server::new(router, Limits::default(), observer).workers(1);
+    let listener = Listener::new(socket, Protocols::Both).tls(Arc::new(Seal { admits }));
+    let who = |request: Request<HttpBody>, remote: Arc<Remote>| async move {
+        let name = remote.identity().and_then(|identity| identity.common_name.clone());
+        let body = request.into_body().collect().await.expect("it comes whole").to_bytes();
+        let host = format!("{} says {}", name.unwrap_or_default(), body.len());
+        Response::builder()
+            .status(202)
+            .header("connection", "close")
+            .body(whole(host))
+            .expect("one")
+    };
+    (address, server.http(Arc::new(who)).serve(vec![listener]).expect("threads"))
+}
+
+/// Guarantee (as etcd's port): behind TLS, HTTP/2 carries health, metrics and JSON beside gRPC.
+#[test]
+fn encrypted_http_2_carries_what_is_no_grpc_too() {
+    let (address, _running) = serve_sealed(true, Arc::new(NoObserver));
+    run(async {
+        let mut client = common::connect(address).await;
+        let get = Request::get("https://host/health?a=b").body(()).expect("well-formed");
+        let answer = common::exchange(&mut client, get, &[]).await.expect("it holds");
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (202, &b"friend says 0"[..]));
+        assert_eq!(answer.headers["content-length"], "13");
+        assert!(answer.headers.contains_key("date"));
+        assert!(!answer.headers.contains_key("connection"));
+        let post = Request::post("https://host/x").body(()).expect("well-formed");
+        let answer = common::exchange(&mut client, post, &[b"abc", b"de"]).await.expect("it holds");
+        assert_eq!(&answer.body[..], b"friend says 5");
+        let head = Request::head("https://host/x").body(()).expect("well-formed");
+        let answer = common::exchange(&mut client, head, &[]).await.expect("it holds");
+        assert_eq!((answer.status.as_u16(), answer.body.len()), (202, 0));
+        let answer = common::once(client, "/test.Echo/Once", b"x").await.expect("it holds");
+        assert_eq!(answer.outcome(), ("0", ""));
+    });
+}
+
+#[test]
+fn in_the_clear_http_2_is_for_grpc_alone() {
+    let served = serve_hello();
+    run(async {
+        let mut client = common::connect(served.address).await;
+        let get = Request::get("http://host/health").body(()).expect("well-formed");
+        let answer = common::exchange(&mut client, get, &[]).await.expect("it holds");
+        assert_eq!(answer.status, 415);
+    });
+}
+
+#[test]
+fn an_observer_is_told_whose_handshake_failed_and_why() {
+    let log = Arc::new(Log::default());
+    let (address, _running) = serve_sealed(false, log.clone());
+    let stream = std::net::TcpStream::connect(address).expect("it listens");
+    assert_eq!(talk(stream, ""), "");
+    run(until("it is told", || log.lines() == ["rejected: bad certificate"]));
+}
+
 /// What happened, in order.
 #[derive(Default)]
 struct Log(Mutex<Vec<String>>);
@@ -151,12 +243,18 @@ impl Observer for Log {
     fn handled(&self, method: &Method, code: Code, _took: Duration) {
         self.add(format!("{} handled {}", method.name, code.name()));
     }
+}
 
-    fn connected(&self, _peer: &Peer) {
+impl net::Observer for Log {
+    fn connected(&self, _remote: &Remote) {
         self.add("connected".into());
     }
 
-    fn disconnected(&self, _peer: &Peer) {
+    fn rejected(&self, _from: &RemoteAddress, why: &std::io::Error) {
+        self.add(format!("rejected: {why}"));
+    }
+
+    fn disconnected(&self, _remote: &Remote) {
         self.add("disconnected".into());
     }
 }
@@ -164,7 +262,7 @@ impl Observer for Log {
 #[test]
 fn an_observer_sees_every_call() {
     let log = Arc::new(Log::default());
-    let served = serve_with(Limits::default(), |server| server.observer(log.clone()));
+    let served = serve_with(Limits::default(), log.clone(), |server| server);
     run(call(served.address, "/test.Echo/Once", b"abc"));
     run(until("it is gone", || log.lines().last().is_some_and(|l| l == "disconnected")));
     let once = ["Once started", "Once received 3", "Once sent 3", "Once handled OK"];
@@ -182,7 +280,7 @@ fn an_observer_sees_every_call() {
 #[test]
 fn a_canceled_call_is_observed_as_canceled() {
     let log = Arc::new(Log::default());
-    let served = serve_with(Limits::default(), |server| server.observer(log.clone()));
+    let served = serve_with(Limits::default(), log.clone(), |server| server);
     run(async {
         let client = common::connect(served.address).await;
         let call = common::once(client, "/test.Echo/Stuck", b"");
@@ -195,15 +293,15 @@ fn a_canceled_call_is_observed_as_canceled() {
 /// A caller whose server never listens.
 fn caller() -> (Server, Caller) {
     let router = Arc::new(common::router(&Arc::default()));
-    let server = Server::new(router, Limits::default());
+    let server = Server::new(router, Limits::default(), Arc::new(NoObserver));
     let caller = server.caller();
     (server, caller)
 }
 
 fn local(caller: &Caller, path: &str) -> Call {
     let method = *caller.method(path).expect("registered");
-    let peer = Arc::new(Peer { address: PeerAddress::Unix, identity: None });
-    Call::local(method, Metadata::default(), peer, None)
+    let remote = Arc::new(Remote::plain(RemoteAddress::Unix));
+    Call::local(method, Metadata::default(), remote, None)
 }
 
 /// Requests that are there from the beginning.
@@ -257,7 +355,7 @@ fn a_call_from_inside_keeps_its_deadline() {
         call = Call::local(
             *call.method(),
             Metadata::default(),
-            call.peer().clone(),
+            call.remote().clone(),
             Some(std::time::Instant::now() + Duration::from_millis(20)),
         );
         let refused = caller.unary(call, framed(b"").into()).await;

@@ -39,6 +39,8 @@ impl Counting {
     }
 }
 
+impl net::Observer for Counting {}
+
 impl Observer for Counting {
     fn started(&self, method: &Method) {
         if let Some(counters) = self.of(method) {
@@ -72,7 +74,7 @@ impl Observer for Counting {
         }
         self.report.slow_call(&SlowCall {
             method: call.method.path,
-            remote: call.peer.address.to_string(),
+            remote: call.remote.address.to_string(),
             request: described(call.method.path, call.request),
             took: call.took,
             request_bytes: call.request.len(),

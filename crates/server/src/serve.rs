@@ -9,9 +9,10 @@ use std::time::Duration;
 use gateway::Gateway;
 use member::auto_compaction::Retention;
 use metrics::Metrics;
+use net::{HttpHandler, Listener, Protocols, Socket, SocketOptions};
 use node::{BootError, Node, Report};
 use options::{AutoCompaction, Config, Url};
-use rpc::{HttpHandler, Limits, Listener, Protocols, Router, Socket, SocketOptions};
+use rpc::{Limits, Router};
 use tokio::sync::watch;
 use vfs::{Disk, OsDisk};
 
@@ -49,7 +50,7 @@ pub enum ServeError {
 /// A member that serves. Stop it with [`Serving::stop`]; dropped, it is cut off.
 pub struct Serving {
     member: node::Running,
-    ports: Vec<rpc::Running>,
+    ports: Vec<net::Running>,
     /// What clients will be served by, once the member is ready.
     clients: Option<(rpc::Server, Vec<Listener>)>,
     duties: JoinHandle<()>,
@@ -136,25 +137,34 @@ fn describe(node: &Node, config: &Config, metrics: &Metrics) {
 
 /// Everything listened on, opened before the member so that a taken port costs nothing.
 struct Listeners {
-    client: Vec<Socket>,
-    client_http: Vec<Socket>,
-    metrics: Vec<Socket>,
-    peer: Vec<Socket>,
+    client: Vec<Place>,
+    client_http: Vec<Place>,
+    metrics: Vec<Place>,
+    peer: Vec<Place>,
+}
+
+/// A socket, and the URL it was opened for: of one flag some may be encrypted and some not.
+struct Place {
+    url: Url,
+    socket: Socket,
+}
+
+impl Place {
+    fn listener(self, protocols: Protocols) -> Listener {
+        assert!(!self.url.scheme().is_secure(), "the options refuse {} so far", self.url);
+        Listener::new(self.socket, protocols)
+    }
 }
 
 impl Listeners {
     fn open(config: &Config) -> Result<Listeners, ServeError> {
         let options = SocketOptions { reuse_port: config.listen.reuse_port };
-        let open = |urls: &[Url]| -> Result<Vec<Socket>, ServeError> {
-            let mut sockets = Vec::new();
-            for url in urls {
-                let opened = open(url, options);
-                sockets.push(opened.map_err(|source| {
-                    let url = url.to_string();
-                    ServeError::Listen { url, source }
-                })?);
-            }
-            Ok(sockets)
+        let open = |urls: &[Url]| -> Result<Vec<Place>, ServeError> {
+            let place = |url: &Url| match open(url, options) {
+                Ok(socket) => Ok(Place { url: url.clone(), socket }),
+                Err(source) => Err(ServeError::Listen { url: url.to_string(), source }),
+            };
+            urls.iter().map(place).collect()
         };
         Ok(Listeners {
             peer: open(&config.listen.peer)?,
@@ -184,25 +194,23 @@ impl Listeners {
             })))
         };
         let both = if self.client_http.is_empty() { Protocols::Both } else { Protocols::Grpc };
-        let http = |sockets: Vec<Socket>| sockets.into_iter().map(|s| (s, Protocols::Http));
-        let clients = self.client.into_iter().map(|socket| (socket, both));
-        let clients: Vec<Listener> = clients
-            .chain(http(self.client_http))
-            .map(|(socket, protocols)| Listener::new(socket, protocols))
-            .collect();
+        let http = |places: Vec<Place>| places.into_iter().map(|p| p.listener(Protocols::Http));
+        let clients = self.client.into_iter().map(|place| place.listener(both));
+        let clients: Vec<Listener> = clients.chain(http(self.client_http)).collect();
         let (methods, warn_unary) = (router.methods().count(), config.timers.warn_unary);
         let counting = Counting::new(metrics.clone(), methods, warn_unary, report.clone());
-        let server = rpc::Server::new(router.clone(), limits.clone()).observer(Arc::new(counting));
+        let server = rpc::Server::new(router.clone(), limits.clone(), Arc::new(counting));
         let bytes_max = limits.message_bytes_max;
         let gateway = config.http.gateway.then(|| Gateway::new(server.caller(), bytes_max));
         let server = server.http(site(Serves::Clients, gateway));
         let clients = Some((server, clients));
         let mut running = Vec::new();
-        for (sockets, serves) in [(self.metrics, Serves::Metrics), (self.peer, Serves::Peers)] {
-            let server = rpc::Server::new(Arc::new(Router::new()), limits.clone())
+        for (places, serves) in [(self.metrics, Serves::Metrics), (self.peer, Serves::Peers)] {
+            let server = net::Server::new(limits.connections.clone())
+                .named(serves.name())
                 .workers(1)
                 .http(site(serves, None));
-            let listeners: Vec<_> = http(sockets).map(|(s, p)| Listener::new(s, p)).collect();
+            let listeners: Vec<_> = http(places).collect();
             if !listeners.is_empty() {
                 running.push(server.serve(listeners).map_err(ServeError::Thread)?);
             }
@@ -212,7 +220,7 @@ impl Listeners {
 }
 
 /// Ports that serve already, and what clients will be served by.
-type Ports = (Vec<rpc::Running>, Option<(rpc::Server, Vec<Listener>)>);
+type Ports = (Vec<net::Running>, Option<(rpc::Server, Vec<Listener>)>);
 
 fn rpc_limits(config: &Config) -> Limits {
     let limits = Limits::for_member(&config.limits);

@@ -7,11 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ::rpc::{
-    Call, Inbound, Limits, Listener, Protocols, Router, Running, Server, Sink, Socket,
-    SocketOptions,
-};
+use ::rpc::{Call, Inbound, Limits, NoObserver, Router, Server, Sink};
 use gateway::{Gateway, PATHS};
+use net::{HttpBody, Listener, Protocols, Running, Socket, SocketOptions};
 use proto::etcdserverpb as pb;
 
 struct Served {
@@ -37,9 +35,9 @@ fn served() -> &'static Served {
         let socket = Socket::tcp(loopback, SocketOptions::default()).expect("a free port");
         let address = socket.address().expect("TCP has addresses");
         let limits = Limits::for_member(&types::Limits::default());
-        let server = Server::new(Arc::new(router()), limits).workers(1);
+        let server = Server::new(Arc::new(router()), limits, Arc::new(NoObserver)).workers(1);
         let gateway = Gateway::new(server.caller(), 1 << 20);
-        let handler = move |request: http::Request<hyper::body::Incoming>, peer| {
+        let handler = move |request: http::Request<HttpBody>, peer| {
             let gateway = gateway.clone();
             async move { gateway.handle(request, peer).await }
         };

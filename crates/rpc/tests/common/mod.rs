@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
 use holdfast_rpc::{
-    Call, Gone, Inbound, Limits, Listener, Protocols, Reply, Router, Running, Server, Sink, Socket,
-    SocketOptions,
+    Call, Gone, Inbound, Limits, NoObserver, Observer, Reply, Router, Server, Sink,
 };
 use http::{HeaderMap, Request, StatusCode};
+use net::{Listener, Protocols, Running, Socket, SocketOptions};
 use tokio::net::TcpStream;
 use types::{Code, Refusal};
 
@@ -131,15 +131,19 @@ pub struct Served {
 }
 
 pub fn serve(limits: Limits) -> Served {
-    serve_with(limits, |server| server)
+    serve_with(limits, Arc::new(NoObserver), |server| server)
 }
 
-pub fn serve_with(limits: Limits, build: impl FnOnce(Server) -> Server) -> Served {
+pub fn serve_with(
+    limits: Limits,
+    observer: Arc<dyn Observer>,
+    build: impl FnOnce(Server) -> Server,
+) -> Served {
     let counts = Arc::new(Counts::default());
     let loopback = "127.0.0.1:0".parse().expect("an address");
     let socket = Socket::tcp(loopback, SocketOptions::default()).expect("a free port");
     let address = socket.address().expect("TCP has addresses");
-    let server = build(Server::new(Arc::new(router(&counts)), limits).workers(2));
+    let server = build(Server::new(Arc::new(router(&counts)), limits, observer).workers(2));
     let listener = Listener::new(socket, Protocols::Both);
     let running = Some(server.serve(vec![listener]).expect("threads"));
     Served { address, counts, running }

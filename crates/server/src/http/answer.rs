@@ -1,20 +1,11 @@
 //! Small HTTP answers.
 
-use std::convert::Infallible;
-use std::io;
-
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use rpc::HttpBody;
-
-fn body(bytes: impl Into<Bytes>) -> HttpBody {
-    let never = |error: Infallible| -> io::Error { match error {} };
-    Box::pin(Full::new(bytes.into()).map_err(never))
-}
+use net::{HttpBody, whole};
 
 fn answer(status: StatusCode, kind: &'static str, bytes: impl Into<Bytes>) -> Response<HttpBody> {
-    let mut response = Response::new(body(bytes));
+    let mut response = Response::new(whole(bytes));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
@@ -22,7 +13,7 @@ fn answer(status: StatusCode, kind: &'static str, bytes: impl Into<Bytes>) -> Re
 
 /// Nothing but a status.
 pub(crate) fn empty(status: StatusCode) -> Response<HttpBody> {
-    let mut response = Response::new(body(Bytes::new()));
+    let mut response = Response::new(whole(Bytes::new()));
     *response.status_mut() = status;
     response
 }

@@ -2,14 +2,13 @@
 
 use apply::{CORRUPT, NOSPACE};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use net::HttpBody;
 use node::Node;
-use rpc::HttpBody;
 
 use super::answer::{not_found, only_get, text, unavailable};
 
 /// The values of a key in a request's query, and whether a key without value is there.
-fn values<'a>(request: &'a Request<Incoming>, name: &str) -> Vec<&'a str> {
+fn values<'a>(request: &'a Request<HttpBody>, name: &str) -> Vec<&'a str> {
     let query = request.uri().query().unwrap_or_default();
     query
         .split('&')
@@ -20,7 +19,7 @@ fn values<'a>(request: &'a Request<Incoming>, name: &str) -> Vec<&'a str> {
         .collect()
 }
 
-pub(super) async fn health(node: &Node, request: &Request<Incoming>) -> Response<HttpBody> {
+pub(super) async fn health(node: &Node, request: &Request<HttpBody>) -> Response<HttpBody> {
     if request.method() != Method::GET {
         return only_get();
     }
@@ -104,7 +103,7 @@ const READYZ: &[Check] =
 pub(super) async fn check(
     node: &Node,
     path: &str,
-    request: &Request<Incoming>,
+    request: &Request<HttpBody>,
 ) -> Option<Response<HttpBody>> {
     let (kind, checks, rest) =
         [("livez", LIVEZ), ("readyz", READYZ)].into_iter().find_map(|(kind, checks)| {

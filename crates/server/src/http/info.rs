@@ -5,15 +5,14 @@ use std::sync::atomic::Ordering;
 use apply::{CORRUPT, NOSPACE};
 use consensus::Role;
 use http::{HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
 use metrics::Metrics;
+use net::HttpBody;
 use node::Node;
-use rpc::HttpBody;
 use serde_json::json;
 
 use super::answer::{json, not_found, only_get, page};
 
-pub(super) fn version(node: &Node, request: &Request<Incoming>) -> Response<HttpBody> {
+pub(super) fn version(node: &Node, request: &Request<HttpBody>) -> Response<HttpBody> {
     if request.method() != Method::GET {
         return only_get();
     }
@@ -77,7 +76,7 @@ fn refresh(node: &Node, metrics: &Metrics) {
 }
 
 /// Go's expvar page, as far as it says something here.
-pub(super) fn vars(node: &Node, request: &Request<Incoming>) -> Response<HttpBody> {
+pub(super) fn vars(node: &Node, request: &Request<HttpBody>) -> Response<HttpBody> {
     if request.method() != Method::GET {
         return only_get();
     }

@@ -11,10 +11,9 @@ use std::sync::Arc;
 
 use gateway::Gateway;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 use metrics::Metrics;
+use net::{HttpBody, HttpHandler, LocalFuture, Remote};
 use node::Node;
-use rpc::{HttpBody, HttpHandler, LocalFuture, Peer};
 
 use answer::{empty, moved, not_found, text};
 
@@ -27,6 +26,17 @@ pub(crate) enum Serves {
     Metrics,
     /// What members ask each other without raft.
     Peers,
+}
+
+impl Serves {
+    /// What its threads are called by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Serves::Clients => "rpc",
+            Serves::Metrics => "metrics",
+            Serves::Peers => "peers",
+        }
+    }
 }
 
 /// The HTTP side of one listener.
@@ -48,18 +58,18 @@ pub(crate) struct Settings {
 impl HttpHandler for Site {
     fn handle(
         &self,
-        request: Request<Incoming>,
-        peer: Arc<Peer>,
+        request: Request<HttpBody>,
+        remote: Arc<Remote>,
     ) -> LocalFuture<Response<HttpBody>> {
         let site = self.0.clone();
         Box::pin(async move {
             let origin = request.headers().get(header::ORIGIN).cloned();
-            let mut response = match site.refused_host(&request) {
+            let mut response = match site.refused_host(&request, &remote) {
                 Some(refused) => refused,
                 None if request.method() == Method::OPTIONS && site.serves == Serves::Clients => {
                     empty(StatusCode::OK)
                 }
-                None => site.route(request, peer).await,
+                None => site.route(request, remote).await,
             };
             if site.serves == Serves::Clients {
                 site.allow_origin(origin.as_ref(), &mut response);
@@ -70,7 +80,7 @@ impl HttpHandler for Site {
 }
 
 impl Settings {
-    async fn route(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<HttpBody> {
+    async fn route(&self, request: Request<HttpBody>, remote: Arc<Remote>) -> Response<HttpBody> {
         let path = request.uri().path().to_owned();
         if self.serves == Serves::Clients
             && let Some(clean) = cleaned(&path)
@@ -87,24 +97,29 @@ impl Settings {
             "/debug/vars" if self.serves == Serves::Clients => info::vars(&self.node, &request),
             _ => match health::check(&self.node, &path, &request).await {
                 Some(response) => response,
-                None => self.gateway(request, peer).await,
+                None => self.gateway(request, remote).await,
             },
         }
     }
 
-    async fn gateway(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<HttpBody> {
+    async fn gateway(&self, request: Request<HttpBody>, remote: Arc<Remote>) -> Response<HttpBody> {
         let path = request.uri().path();
         match &self.gateway {
             Some(gateway) if self.serves == Serves::Clients && Gateway::serves(path) => {
-                gateway.handle(request, peer).await
+                gateway.handle(request, remote).await
             }
             _ => not_found(),
         }
     }
 
     /// A browser that was tricked into calling us by another name is turned away (CVE-2018-5702).
-    fn refused_host(&self, request: &Request<Incoming>) -> Option<Response<HttpBody>> {
-        if self.hosts.is_empty() || self.serves != Serves::Clients {
+    /// Encrypted, our certificate has said by which names we may be called.
+    fn refused_host(
+        &self,
+        request: &Request<HttpBody>,
+        remote: &Remote,
+    ) -> Option<Response<HttpBody>> {
+        if self.hosts.is_empty() || self.serves != Serves::Clients || remote.is_encrypted() {
             return None;
         }
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());

@@ -1,4 +1,4 @@
-//! HTTP/1.1 on the same port: hyper reads it, and a handler given from outside answers.
+//! HTTP/1.1: hyper reads it, and a handler given from outside answers.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,39 +13,36 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
 
-use crate::listen::Stream;
-use crate::server::{Phase, reached};
-use crate::{Limits, LocalFuture, Peer};
+use crate::{Limits, LocalFuture, Phase, Phases, Remote, Stream};
 
-/// The body of an HTTP/1.1 answer.
+/// The body of a request or an answer, whatever it travels by.
 pub type HttpBody = Pin<Box<dyn Body<Data = Bytes, Error = io::Error>>>;
 
-/// Answers HTTP/1.1 requests. Every `Fn(Request, Arc<Peer>) -> Future<Response>` is one.
+/// Answers HTTP requests. Every `Fn(Request, Arc<Remote>) -> Future<Response>` is one.
 ///
 /// For an upgrade (websocket) take `hyper::upgrade::on` the request, spawn what shall follow with
-/// `tokio::task::spawn_local`, and answer 101.
+/// `tokio::task::spawn_local`, and answer 101. Over HTTP/2 there is none.
 pub trait HttpHandler: Send + Sync + 'static {
     /// Answers one request.
     fn handle(
         &self,
-        request: Request<Incoming>,
-        peer: Arc<Peer>,
+        request: Request<HttpBody>,
+        remote: Arc<Remote>,
     ) -> LocalFuture<Response<HttpBody>>;
 }
 
 impl<F, Fut> HttpHandler for F
 where
-    F: Fn(Request<Incoming>, Arc<Peer>) -> Fut + Send + Sync + 'static,
+    F: Fn(Request<HttpBody>, Arc<Remote>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Response<HttpBody>> + 'static,
 {
     fn handle(
         &self,
-        request: Request<Incoming>,
-        peer: Arc<Peer>,
+        request: Request<HttpBody>,
+        remote: Arc<Remote>,
     ) -> LocalFuture<Response<HttpBody>> {
-        Box::pin(self(request, peer))
+        Box::pin(self(request, remote))
     }
 }
 
@@ -59,11 +56,12 @@ pub(crate) async fn serve_http1(
     stream: Rewound,
     http: &Arc<dyn HttpHandler>,
     limits: &Limits,
-    peer: &Arc<Peer>,
-    mut phase: watch::Receiver<Phase>,
+    remote: &Arc<Remote>,
+    mut phases: Phases,
 ) {
-    let service = service_fn(|request| {
-        let answer = http.handle(request, peer.clone());
+    let service = service_fn(|request: Request<Incoming>| {
+        let request = request.map(|body| Box::pin(body.map_err(io::Error::other)) as HttpBody);
+        let answer = http.handle(request, remote.clone());
         async move { Result::<_, Infallible>::Ok(answer.await) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -72,11 +70,11 @@ pub(crate) async fn serve_http1(
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = reached(&mut phase, Phase::Draining) => connection.as_mut().graceful_shutdown(),
+        () = phases.reached(Phase::Draining) => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         _ = connection => {}
-        () = reached(&mut phase, Phase::Closed) => {}
+        () = phases.reached(Phase::Closed) => {}
     }
 }
 

@@ -1,0 +1,275 @@
+//! Threads and sockets: who accepts, who serves, and how it all ends.
+//!
+//! One thread accepts on every listener and hands each socket to the worker with the fewest
+//! connections. A worker is a thread with its own runtime; nothing a connection does leaves it.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, watch};
+
+use crate::connection::{Accepted, serve_connection};
+use crate::socket::{Acceptor, SocketFile};
+use crate::{Http2, HttpHandler, Limits, Listener, NoObserver, Observer, Phase, Phases};
+
+/// A server that is being put together.
+pub struct Server {
+    shared: Shared,
+    phase: watch::Sender<Phase>,
+    workers: usize,
+    name: &'static str,
+}
+
+/// What every worker and connection knows.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub limits: Arc<Limits>,
+    pub observer: Arc<dyn Observer>,
+    pub http: Option<Arc<dyn HttpHandler>>,
+    pub http2: Option<Arc<dyn Http2>>,
+}
+
+impl Server {
+    /// A server that answers nobody yet: whoever speaks what nobody was given for is hung up on.
+    pub fn new(limits: Limits) -> Server {
+        let shared = Shared {
+            limits: Arc::new(limits),
+            observer: Arc::new(NoObserver),
+            http: None,
+            http2: None,
+        };
+        let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        Server { shared, phase: watch::channel(Phase::Open).0, workers, name: "net" }
+    }
+
+    /// How far its end has come, for whoever works on its threads.
+    pub fn phases(&self) -> Phases {
+        Phases(self.phase.subscribe())
+    }
+
+    /// Who serves connections that speak HTTP/2.
+    #[must_use]
+    pub fn http2(mut self, http2: Arc<dyn Http2>) -> Server {
+        self.shared.http2 = Some(http2);
+        self
+    }
+
+    /// Who answers HTTP/1.1.
+    #[must_use]
+    pub fn http(mut self, handler: Arc<dyn HttpHandler>) -> Server {
+        self.shared.http = Some(handler);
+        self
+    }
+
+    /// Who is told about every connection.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Server {
+        self.shared.observer = observer;
+        self
+    }
+
+    /// What the threads' names begin with.
+    #[must_use]
+    pub fn named(mut self, name: &'static str) -> Server {
+        self.name = name;
+        self
+    }
+
+    /// How many threads serve connections. By default one per core.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Server {
+        assert!(workers > 0);
+        self.workers = workers;
+        self
+    }
+
+    /// Starts the threads and returns at once.
+    ///
+    /// # Errors
+    /// When the system gives no thread, or no event queue.
+    pub fn serve(self, listeners: Vec<Listener>) -> io::Result<Running> {
+        let phase = self.phase;
+        let mut workers = Vec::with_capacity(self.workers);
+        let mut threads = Vec::with_capacity(self.workers + 1);
+        for number in 0..self.workers {
+            let (worker, inbox) = Worker::new();
+            workers.push(worker.clone());
+            let shared = self.shared.clone();
+            let phases = Phases(phase.subscribe());
+            threads.push(spawn(format!("{}-{number}", self.name), move || {
+                run_worker(shared, inbox, worker.connections, phases)
+            })?);
+        }
+        let phases = Phases(phase.subscribe());
+        let connections_max = self.shared.limits.connections_max;
+        threads.push(spawn(format!("{}-accept", self.name), move || {
+            accept_all(listeners, workers, connections_max, phases)
+        })?);
+        Ok(Running { phase, threads })
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+/// A serving server. Dropping it stops it at once.
+#[derive(Debug)]
+pub struct Running {
+    phase: watch::Sender<Phase>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Running {
+    /// Stops accepting and tells every client to go away; streams end with `etcdserver: server
+    /// stopped`, unary calls may finish. Returns at once.
+    pub fn drain(&self) {
+        self.phase.send_if_modified(|phase| {
+            let earlier = *phase < Phase::Draining;
+            *phase = Phase::Draining.max(*phase);
+            earlier
+        });
+    }
+
+    /// Drains, waits until every connection has ended but no longer than `grace`, cuts what is
+    /// left and joins the threads. Blocks: not to be called from a runtime.
+    ///
+    /// # Errors
+    /// The first reason for which a thread ended early.
+    pub fn stop(mut self, grace: Duration) -> io::Result<()> {
+        self.drain();
+        let deadline = std::time::Instant::now() + grace;
+        while self.threads.iter().any(|thread| !thread.is_finished()) {
+            if std::time::Instant::now() >= deadline {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.phase.send_replace(Phase::Closed);
+        let mut outcome = Ok(());
+        for thread in self.threads.drain(..) {
+            let ended =
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
+            outcome = outcome.and(ended);
+        }
+        outcome
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.phase.send_replace(Phase::Closed);
+    }
+}
+
+/// The acceptor's view of a worker.
+#[derive(Clone)]
+struct Worker {
+    inbox: mpsc::UnboundedSender<Accepted>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Worker {
+    fn new() -> (Worker, mpsc::UnboundedReceiver<Accepted>) {
+        let (inbox, receiver) = mpsc::unbounded_channel();
+        (Worker { inbox, connections: Arc::new(AtomicUsize::new(0)) }, receiver)
+    }
+}
+
+fn spawn(
+    name: String,
+    body: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<JoinHandle<io::Result<()>>> {
+    std::thread::Builder::new().name(name).spawn(body)
+}
+
+fn run_worker(
+    shared: Shared,
+    mut inbox: mpsc::UnboundedReceiver<Accepted>,
+    connections: Arc<AtomicUsize>,
+    mut phases: Phases,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        // The inbox ends when the acceptor has stopped.
+        while let Some(accepted) = inbox.recv().await {
+            let (shared, phases) = (shared.clone(), phases.clone());
+            let counted = Counted(connections.clone());
+            tokio::task::spawn_local(async move {
+                serve_connection(accepted, shared, phases).await;
+                drop(counted);
+            });
+        }
+        loop {
+            if connections.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            let cut = phases.reached(Phase::Closed);
+            // Whoever counts down does not wake us; an end may take this long to be noticed.
+            if tokio::time::timeout(Duration::from_millis(5), cut).await.is_ok() {
+                break;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Counts a connection down when it ends, however it ends.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn accept_all(
+    listeners: Vec<Listener>,
+    workers: Vec<Worker>,
+    connections_max: usize,
+    mut phases: Phases,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let workers: Rc<[Worker]> = workers.into();
+        for listener in listeners {
+            let workers = workers.clone();
+            tokio::task::spawn_local(accept_on(listener, workers, connections_max));
+        }
+        phases.reached(Phase::Draining).await;
+    });
+    Ok(())
+}
+
+async fn accept_on(listener: Listener, workers: Rc<[Worker]>, connections_max: usize) {
+    let _left_behind = SocketFile::of(&listener.socket);
+    let Ok(acceptor) = Acceptor::new(&listener.socket) else { return };
+    loop {
+        let total: usize = workers.iter().map(|w| w.connections.load(Ordering::Acquire)).sum();
+        if total >= connections_max {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        }
+        let Ok((socket, address)) = acceptor.accept().await else {
+            // Out of descriptors, most likely: others must end before anybody can begin.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        let idlest = workers.iter().min_by_key(|w| w.connections.load(Ordering::Acquire));
+        let worker = idlest.expect("a server has at least one worker");
+        worker.connections.fetch_add(1, Ordering::AcqRel);
+        let accepted =
+            Accepted { socket, address, protocols: listener.protocols, tls: listener.tls.clone() };
+        if worker.inbox.send(accepted).is_err() {
+            return;
+        }
+    }
+}
