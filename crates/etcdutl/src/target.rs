@@ -166,7 +166,10 @@ fn write_holdfast(content: &Content, dir: &Path) -> Result<(), Failure> {
 }
 
 fn sync(store: &mut Store) -> Result<(), Failure> {
-    let synced = store.sync_handle().sync().map_err(|error| Failure::new(go::chain(&error)))?;
+    let synced = store
+        .sync_handle()
+        .and_then(store::SyncHandle::sync)
+        .map_err(|error| Failure::new(go::chain(&error)))?;
     store.synced(synced);
     Ok(())
 }

@@ -301,10 +301,10 @@ impl Engine {
     /// # Errors
     /// [`Fault`]: the store failed and the member must stop.
     pub fn begin_sync(&mut self) -> Result<Syncing, Fault> {
-        self.applier.flush()?;
         let (index, term) = self.applier.applied();
         let stored = Stored { index, term, conf_state: self.applier.conf_state() };
-        Ok(Syncing { handle: self.applier.store().sync_handle(), stored })
+        let handle = self.applier.store().sync_handle().map_err(Fault::from)?;
+        Ok(Syncing { handle, stored })
     }
 
     /// A sync has run.

@@ -90,7 +90,7 @@ fn load(store: &mut Store, rows: i64) -> Result<u64, Failure> {
             syncing = false;
         }
         if !syncing {
-            handles.send(store.sync_handle())?;
+            handles.send(store.sync_handle()?)?;
             syncing = true;
         }
         let took = start.elapsed();
@@ -102,7 +102,7 @@ fn load(store: &mut Store, rows: i64) -> Result<u64, Failure> {
         store.synced(done?);
     }
     let _ = thread.join();
-    let synced = store.sync_handle().sync()?;
+    let synced = store.sync_handle()?.sync()?;
     store.synced(synced);
     let per_row = |time: Duration| time.as_secs_f64() * 1e6 / rows as f64;
     println!("rows per second                   {:.0}", rows as f64 / spent.as_secs_f64());
@@ -233,7 +233,7 @@ fn clean(mut store: Store, rows: i64) -> Result<(), Failure> {
     let worst_read = reader.join().expect("the reader does not panic")?;
     println!("worst stall while cleaning: writer (1,000 rows) {worst:?}, reader {worst_read:?}");
     println!("of the writer's, its own work     {worst_cpu:?}");
-    let synced = store.sync_handle().sync()?;
+    let synced = store.sync_handle()?.sync()?;
     store.synced(synced);
     Ok(())
 }

@@ -8,10 +8,11 @@ use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind};
 use crate::footer::{FooterBuilder, FramesEnd};
 use crate::frame::{FRAME_HEADER_BYTES, FrameWriter};
 use crate::record;
-use crate::sealed::{Dead, Sealed};
+use crate::sealed::{Contents, Dead, Sealed};
 use crate::segment::{Extent, Segment};
+use crate::store::Applied;
 use crate::sync::Unsynced;
-use crate::table::{Slot, Table};
+use crate::table::{NewSlot, Table};
 use crate::{Batch, StoreError};
 
 /// A tail that grew beyond this is given back to the system after it was written.
@@ -37,31 +38,27 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    /// Begins log file `log`, which follows what `applied` index and term and `chain` say. Its name is not
+    /// Begins log file `log`, which follows an entry and the frame with the checksum `chain`. Its name is not
     /// durable yet.
     pub(crate) fn create(
         dir: &Dir,
         log: u64,
-        applied: [u64; 2],
+        applied: Applied,
         chain: u32,
     ) -> Result<Active, StoreError> {
         let id = FileId::new(Kind::Log, log);
-        let header = Header { id, numbers: [applied[0], applied[1], 0], chain };
+        let Applied { index, term } = applied;
+        let header = Header { id, numbers: [index, term, 0], chain };
         let file = dir.create(&id.to_string())?;
         file.write(&header.encode(), 0)?;
         let segment = Arc::new(Segment { id, file, table: Table::default() });
-        let end = FramesEnd {
-            offset: HEADER_BYTES as u64,
-            chain: header.checksum(),
-            index: applied[0],
-            term: applied[1],
-        };
+        let end = FramesEnd { offset: HEADER_BYTES as u64, chain: header.checksum(), index, term };
         Ok(Active::reopen(segment, FooterBuilder::default(), end))
     }
 
     /// Goes on where the frames of a file end.
     pub(crate) fn reopen(segment: Arc<Segment>, footer: FooterBuilder, end: FramesEnd) -> Active {
-        let extent = Extent::new(&segment, segment.table.len(), end.offset);
+        let extent = Extent::new(&segment);
         Active {
             log: segment.id.number,
             segment,
@@ -86,8 +83,7 @@ impl Active {
             assert!(self.last.is_none_or(|last| last < row.revision), "revisions only grow");
             self.last = Some(row.revision);
             frame.row(&mut self.tail, row);
-            let slot = Slot { revision: row.revision, tombstone: row.tombstone, offset };
-            self.segment.table.push(slot);
+            self.segment.table.push(NewSlot::of(row, offset));
             self.footer.row(row, offset);
         }
         let changes_start = self.tail.len();
@@ -107,7 +103,7 @@ impl Active {
         if rows.len() < MANY_ROWS {
             return;
         }
-        let bytes = rows.iter().map(|row| record::ROW_HEADER_BYTES + row.encoded.len());
+        let bytes = rows.iter().map(record::bytes_of);
         self.tail.reserve(FRAME_HEADER_BYTES + bytes.sum::<usize>());
         self.footer.reserve(rows.len(), rows.iter().map(|row| row.key().len()).sum());
     }
@@ -121,7 +117,7 @@ impl Active {
             if self.tail.capacity() > TAIL_BYTES_KEPT {
                 self.tail = Vec::new();
             }
-            self.extent = Extent::new(&self.segment, self.segment.table.len(), self.end);
+            self.extent = Extent::new(&self.segment);
         }
         Ok(())
     }
@@ -136,31 +132,33 @@ impl Active {
     }
 
     pub(crate) fn mark_dead(&mut self, revision: Revision) {
-        let (rows, end) = (self.segment.table.len(), self.end + self.tail.len() as u64);
-        if let Some(position) = self.segment.table.find(revision, rows)
-            && let Some(extent) = Extent::new(&self.segment, rows, end)
+        if let Some(position) = self.segment.table.find(revision, self.segment.table.len())
+            && let Some(extent) = Extent::new(&self.segment)
         {
             self.dead.mark(&extent, position);
         }
     }
 
-    /// What is behind the header, in bytes.
-    pub(crate) fn content_bytes(&self) -> u64 {
-        self.end - HEADER_BYTES as u64
-    }
-
     /// Rows that are not dead; see [`Sealed::live_bytes`].
     pub(crate) fn live_bytes(&self) -> u64 {
-        self.content_bytes().saturating_sub(self.dead.bytes + self.footer.state_bytes)
+        self.segment.table.bytes() - self.dead.bytes
     }
 
-    /// What its changes of state take.
-    pub(crate) fn state_bytes(&self) -> u64 {
-        self.footer.state_bytes
+    /// What cleaning decides by.
+    pub(crate) fn contents(&self) -> Contents {
+        Contents {
+            bytes: self.end - HEADER_BYTES as u64,
+            rows: self.segment.table.bytes(),
+            dead: self.dead.bytes,
+            dead_tombstones: self.dead.tombstone_bytes,
+            state: self.footer.state_bytes,
+            last: self.last.map_or(0, |last| last.main),
+        }
     }
 
     /// Ends the segment. Its footer is written when it is synced.
-    pub(crate) fn seal(self, index: u64, term: u64) -> (Sealed, Unsynced) {
+    pub(crate) fn seal(self, applied: Applied) -> (Sealed, Unsynced) {
+        let Applied { index, term } = applied;
         assert!(self.tail.is_empty(), "a segment is sealed after a flush");
         let state_bytes = self.footer.state_bytes;
         let end = FramesEnd { offset: self.end, chain: self.chain, index, term };

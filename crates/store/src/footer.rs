@@ -9,13 +9,13 @@ use types::{Revision, Row};
 
 use crate::files::{HEADER_BYTES, Named, u32_at, u64_at};
 use crate::frame::Frame;
-use crate::table::{Slot, Table};
+use crate::table::{NewSlot, Slot, Table};
 use crate::{RowMeta, StoreError, record, varint};
 
 /// Bytes of the trailer at the end of the file.
 pub(crate) const TRAILER_BYTES: usize = 64;
 /// Of this form of key column. A footer of another form is none: it is built again.
-const MAGIC: [u8; 4] = *b"fot2";
+const MAGIC: [u8; 4] = *b"fot3";
 
 /// Gathers a footer row by row.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,8 @@ pub(crate) struct FooterBuilder {
 #[derive(Clone, Copy, Debug, Default)]
 struct Before {
     main: u64,
-    offset: u32,
+    /// Where its record ends.
+    end: u64,
 }
 
 /// Where a segment's frames end, and with what.
@@ -65,8 +66,9 @@ impl FooterBuilder {
         let (main, sub) = record::split(row.revision, false);
         varint::put(&mut self.table, main - self.last.main);
         varint::put(&mut self.table, u64::from(sub) << 1 | u64::from(row.tombstone));
-        varint::put(&mut self.table, u64::from(offset - self.last.offset));
-        self.last = Before { main, offset };
+        varint::put(&mut self.table, u64::from(offset) - self.last.end);
+        varint::put(&mut self.table, row.encoded.len() as u64);
+        self.last = Before { main, end: u64::from(offset) + record::bytes_of(row) as u64 };
         self.rows += 1;
         self.put_key(row);
     }
@@ -213,17 +215,28 @@ pub(crate) struct Footer {
     pub(crate) state_bytes: u64,
 }
 
+/// The trailer at the end of a file and where it begins; `None` if there is no intact one.
+fn read_trailer(file: &Named) -> Result<Option<([u8; TRAILER_BYTES], u64)>, StoreError> {
+    let Some(start) = file.len()?.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
+    let mut trailer = [0; TRAILER_BYTES];
+    file.read(&mut trailer, start)?;
+    let intact = u32_at(&trailer, 0) == crc32c::crc32c(&trailer[4..]);
+    Ok(intact.then_some((trailer, start)))
+}
+
 impl Footer {
-    /// Reads the footer at the end of a file; `None` if there is no intact one.
+    /// Whether the file ends with an intact footer of another form, as another release writes it.
+    pub(crate) fn is_foreign(file: &Named) -> Result<bool, StoreError> {
+        let trailer = read_trailer(file)?;
+        Ok(trailer
+            .is_some_and(|(trailer, _)| trailer[60..63] == MAGIC[..3] && trailer[60..] != MAGIC))
+    }
+
+    /// Reads the footer at the end of a file; `None` if there is no intact one of this form.
     pub(crate) fn read(file: &Named) -> Result<Option<Footer>, StoreError> {
-        let file_bytes = file.len()?;
-        let Some(start) = file_bytes.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
-        let mut trailer = [0; TRAILER_BYTES];
-        file.read(&mut trailer, start)?;
-        let checksum = crc32c::crc32c(&trailer[4..]);
-        if trailer[60..] != MAGIC || u32_at(&trailer, 0) != checksum {
+        let Some((trailer, start)) = read_trailer(file)?.filter(|it| it.0[60..] == MAGIC) else {
             return Ok(None);
-        }
+        };
         let end = FramesEnd {
             offset: u64_at(&trailer, 8),
             chain: u32_at(&trailer, 32),
@@ -245,6 +258,9 @@ impl Footer {
         let (Some(table), Some(states)) = (table.read(file)?, states.read(file)?) else {
             return Ok(None);
         };
+        if end.offset < HEADER_BYTES as u64 {
+            return Ok(None);
+        }
         let rows = u32_at(&trailer, 4);
         Ok(parse_table(&table, rows, end.offset)
             .zip(parse_states(&states, end.offset))
@@ -259,16 +275,23 @@ fn parse_table(mut bytes: &[u8], rows: u32, end: u64) -> Option<Table> {
     for _ in 0..rows {
         last.main = last.main.checked_add(varint::take(&mut bytes)?)?;
         let sub = varint::take(&mut bytes)?;
-        let offset = u64::from(last.offset).checked_add(varint::take(&mut bytes)?)?;
-        last.offset = u32::try_from(offset).ok().filter(|offset| u64::from(*offset) < end)?;
+        let offset = last.end.checked_add(varint::take(&mut bytes)?)?;
+        let length = varint::take(&mut bytes)?.checked_add(record::ROW_HEADER_BYTES as u64)?;
+        last.end = offset.checked_add(length).filter(|row_end| *row_end <= end)?;
         let (revision, _) = record::join(last.main, 0)?;
         let revision = Revision { sub: i64::try_from(sub >> 1).ok()?, ..revision };
         let ascends = last_revision.is_none_or(|before| before < revision);
-        if !ascends || sub >> 1 >= u64::from(record::TOMBSTONE) {
+        let sub_counts = u32::try_from(sub >> 1).ok().and_then(|sub| record::join(0, sub));
+        if !ascends || sub_counts.is_none() {
             return None;
         }
         last_revision = Some(revision);
-        table.push(Slot { revision, tombstone: sub & 1 == 1, offset: last.offset });
+        table.push(NewSlot {
+            revision,
+            tombstone: sub & 1 == 1,
+            offset: u32::try_from(offset).ok()?,
+            bytes: u32::try_from(length).ok()?,
+        });
     }
     bytes.is_empty().then_some(table)
 }
@@ -313,8 +336,7 @@ impl Rebuilt {
             rows.push((row, narrow(frame.offset_of(*at))?));
         }
         for (row, offset) in &rows {
-            let slot = Slot { revision: row.revision, tombstone: row.tombstone, offset: *offset };
-            self.table.push(slot);
+            self.table.push(NewSlot::of(row, *offset));
             self.footer.row(row, *offset);
         }
         if frame.header.changes > 0 {

@@ -23,7 +23,7 @@ use crate::marks::{self, Bitmap};
 use crate::sealed::{Dead, Sealed, order};
 use crate::segment::{Extent, Segment};
 use crate::shared::Shared;
-use crate::store::OtherFiles;
+use crate::store::{Applied, OtherFiles};
 use crate::sync::{Position, SYNCED, SyncRecord, Synced};
 use crate::{
     Checkpoint, Damage, OpenError, Options, Repair, Restored, Sizes, State, Store, StoreError,
@@ -52,7 +52,7 @@ fn create(dir: &Dir, names: &[String]) -> Result<(), OpenError> {
     }
     let start = Position { log: 1, offset: HEADER_BYTES as u64 };
     SyncRecord::create(dir, Synced { index: 0, position: start })?;
-    let log = Active::create(dir, 1, [0, 0], 0)?;
+    let log = Active::create(dir, 1, Applied::default(), 0)?;
     log.segment.file.sync()?;
     let manifest = Manifest { tail: 1, next: 1, ..Manifest::default() };
     ManifestFile::create(dir, manifest)?;
@@ -163,14 +163,17 @@ impl Opening {
             let segment = Segment { id, file, table: footer.table };
             return self.push(segment, footer.end, footer.keys, footer.state_bytes, file_bytes);
         }
+        let foreign = Footer::is_foreign(&file)?;
         let walked = self.walk(file, &header)?;
         if walked.0.end.chain != chain {
             let (walked, why) = walked;
             let why = why.unwrap_or("the file ends too early");
             return Err(walked.file.damage(walked.end.offset, why).into());
         }
-        let what = "the footer was damaged and has been built again";
-        self.ignored.push(walked.0.file.damage(walked.0.end.offset, what));
+        if !foreign {
+            let what = "the footer was damaged and has been built again";
+            self.ignored.push(walked.0.file.damage(walked.0.end.offset, what));
+        }
         self.write_footer(walked.0, id)
     }
 
@@ -216,7 +219,7 @@ impl Opening {
         file_bytes: u64,
     ) -> Result<(), OpenError> {
         let segment = Arc::new(segment);
-        let extent = Extent::new(&segment, segment.table.len(), end.offset);
+        let extent = Extent::new(&segment);
         self.check_order(extent.as_ref())?;
         let (last, dead) = (Revision::default(), Dead::default());
         self.sealed.push(Sealed {
@@ -407,7 +410,8 @@ impl Opening {
         checkpoint: Option<Checkpoint>,
     ) -> Result<(Store, Restored), OpenError> {
         let position = Position { log: last.log, offset: last.end.offset };
-        let synced = Synced { index: last.end.index, position };
+        let applied = Applied { index: last.end.index, term: last.end.term };
+        let synced = Synced { index: applied.index, position };
         self.shared.record.write(&self.shared.dir, synced)?;
         let id = FileId::new(Kind::Log, last.log);
         let segment = Segment { id, file: last.file, table: last.rebuilt.table };
@@ -419,9 +423,9 @@ impl Opening {
         order(&mut self.sealed);
         let extents = self.sealed.iter().filter_map(|sealed| sealed.extent.clone()).collect();
         let restored = Restored {
-            applied_index: last.end.index,
-            applied_term: last.end.term,
-            synced_index: last.end.index,
+            applied_index: applied.index,
+            applied_term: applied.term,
+            synced_index: applied.index,
             repaired,
             ignored: self.ignored,
             checkpoint,
@@ -434,9 +438,9 @@ impl Opening {
             active,
             recent: Default::default(),
             state: self.state,
-            applied_index: last.end.index,
-            applied_term: last.end.term,
-            flushed_index: last.end.index,
+            applied,
+            framed: applied,
+            flushed: applied,
             synced,
             written_out: Position::default(),
             unsynced: Vec::new(),

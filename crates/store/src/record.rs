@@ -13,8 +13,10 @@ use crate::{Bucket, StateChange};
 pub(crate) const ROW_HEADER_BYTES: usize = 20;
 /// Bytes before a change's key and value: checksum, bucket, what to do, two lengths.
 pub(crate) const CHANGE_HEADER_BYTES: usize = 16;
-/// The bit of `sub` that marks a tombstone. Leaves room for 2^31 changes in one transaction.
+/// The bit of `sub` that marks a tombstone.
 pub(crate) const TOMBSTONE: u32 = 1 << 31;
+/// The bits of `sub` that count: room for 2^29 changes in one transaction, which would take more than 11 GB.
+const SUB: u32 = (1 << 29) - 1;
 
 const SET: u8 = 0;
 const DELETE: u8 = 1;
@@ -22,14 +24,15 @@ const DELETE: u8 = 1;
 /// The revision as the eight and four bytes it is stored in.
 pub(crate) fn split(revision: Revision, tombstone: bool) -> (u64, u32) {
     let main = u64::try_from(revision.main).expect("revisions are not negative");
-    let sub = u32::try_from(revision.sub).ok().filter(|sub| sub & TOMBSTONE == 0);
-    let sub = sub.expect("a transaction is bounded far below 2^31 changes");
+    let sub = u32::try_from(revision.sub).ok().filter(|sub| *sub <= SUB);
+    let sub = sub.expect("a transaction is bounded far below 2^29 changes");
     (main, if tombstone { sub | TOMBSTONE } else { sub })
 }
 
 /// Reads [`split`] back; `None` for numbers that no revision has.
 pub(crate) fn join(main: u64, sub: u32) -> Option<(Revision, bool)> {
-    let revision = Revision { main: i64::try_from(main).ok()?, sub: i64::from(sub & !TOMBSTONE) };
+    let counts = Some(sub & !TOMBSTONE).filter(|counts| *counts <= SUB)?;
+    let revision = Revision { main: i64::try_from(main).ok()?, sub: i64::from(counts) };
     Some((revision, sub & TOMBSTONE != 0))
 }
 
@@ -59,9 +62,14 @@ pub(crate) struct RowRecord {
 }
 
 /// How long the record at the front says it is; `None` if not even its header is there.
-pub(crate) fn row_bytes(front: &[u8]) -> Option<u64> {
+fn row_bytes(front: &[u8]) -> Option<u64> {
     let header = front.get(..ROW_HEADER_BYTES)?;
     Some(ROW_HEADER_BYTES as u64 + u64::from(u32_at(header, 4)))
+}
+
+/// What the record of a row takes, in bytes.
+pub(crate) fn bytes_of(row: &Row) -> usize {
+    ROW_HEADER_BYTES + row.encoded.len()
 }
 
 /// Verifies the row at the front of `bytes`.

@@ -43,6 +43,23 @@ impl Dead {
     }
 }
 
+/// What a segment holds, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Contents {
+    /// Everything between header and footer.
+    pub(crate) bytes: u64,
+    /// The records of its rows.
+    pub(crate) rows: u64,
+    /// Those of them that are dead, tombstones included.
+    pub(crate) dead: u64,
+    /// Dead tombstones.
+    pub(crate) dead_tombstones: u64,
+    /// Its changes of state.
+    pub(crate) state: u64,
+    /// The revision of its last row.
+    pub(crate) last: i64,
+}
+
 /// A sealed segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Sealed {
@@ -65,10 +82,21 @@ impl Sealed {
         self.end.offset - HEADER_BYTES as u64
     }
 
-    /// Rows that are not dead. Changes of state do not count: they are in [`crate::State`] too. A row is
-    /// counted with what follows it, so this is not exact where changes of state lie between rows.
+    /// Rows that are not dead. Changes of state do not count: they are in [`crate::State`] too.
     pub(crate) fn live_bytes(&self) -> u64 {
-        self.content_bytes().saturating_sub(self.dead.bytes + self.state_bytes)
+        self.segment.table.bytes() - self.dead.bytes
+    }
+
+    /// What cleaning decides by.
+    pub(crate) fn contents(&self) -> Contents {
+        Contents {
+            bytes: self.content_bytes(),
+            rows: self.segment.table.bytes(),
+            dead: self.dead.bytes,
+            dead_tombstones: self.dead.tombstone_bytes,
+            state: self.state_bytes,
+            last: self.last.main,
+        }
     }
 
     pub(crate) fn listed(&self) -> Listed {

@@ -11,9 +11,8 @@ use crate::marks::Bitmap;
 use crate::record;
 use crate::table::{Slot, Table};
 
-/// A row and what follows it up to this size are read with one call; of anything longer, first the
-/// header. What follows a row is rarely anything but the next one.
-const READ_AT_ONCE_BYTES: u64 = 16 << 10;
+/// A longer row is not read together with others.
+const LONG_ROW_BYTES: u64 = 16 << 10;
 /// Rows further apart than this are read with two calls.
 const GAP_BYTES_MAX: u64 = 4 << 10;
 /// The most that is read into one buffer for several rows.
@@ -32,15 +31,15 @@ pub(crate) struct Segment {
 pub(crate) struct Extent {
     pub(crate) segment: Arc<Segment>,
     pub(crate) rows: usize,
-    /// The end of the last frame.
-    pub(crate) end: u64,
+    /// The end of its last row.
+    end: u64,
     pub(crate) first: Revision,
     pub(crate) last: Revision,
     /// Rows that nobody may build an index from.
     pub(crate) buried: Option<Arc<Bitmap>>,
 }
 
-/// Where a row lies: from its record to the next row's, or to the end.
+/// Where a row's record lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     pub(crate) slot: Slot,
@@ -63,13 +62,14 @@ impl Span {
 }
 
 impl Extent {
-    /// The first `rows` rows of a segment; `None` when that is no row.
-    pub(crate) fn new(segment: &Arc<Segment>, rows: usize, end: u64) -> Option<Extent> {
+    /// All rows of a segment so far; `None` when there is none. For the one writer.
+    pub(crate) fn new(segment: &Arc<Segment>) -> Option<Extent> {
+        let rows = segment.table.len();
         let last = rows.checked_sub(1)?;
         Some(Extent {
             segment: segment.clone(),
             rows,
-            end,
+            end: segment.table.end(),
             first: segment.table.slot(0).revision,
             last: segment.table.slot(last).revision,
             buried: None,
@@ -83,7 +83,7 @@ impl Extent {
     pub(crate) fn span(&self, position: usize) -> Span {
         let table = &self.segment.table;
         let next = position + 1;
-        let end = if next < self.rows { table.slot(next).offset.into() } else { self.end };
+        let end = if next < self.rows { table.slot(next).gap_start() } else { self.end };
         Span { slot: table.slot(position), end }
     }
 
@@ -93,14 +93,14 @@ impl Extent {
         let slots = self.segment.table.slots(from, end);
         let Some(last) = (from + slots.len()).checked_sub(1) else { return Vec::new() };
         let end = self.span(last).end;
-        let ends = slots.iter().skip(1).map(|slot| u64::from(slot.offset)).chain([end]);
+        let ends = slots.iter().skip(1).map(Slot::gap_start).chain([end]);
         slots.iter().zip(ends).map(|(slot, end)| Span { slot: *slot, end }).collect()
     }
 
     /// Where the row of exactly this revision lies.
     pub(crate) fn find(&self, revision: Revision) -> Option<Span> {
         let (slot, next) = self.segment.table.find_with_next(revision, self.rows)?;
-        Some(Span { slot, end: next.map_or(self.end, |next| next.offset.into()) })
+        Some(Span { slot, end: next.map_or(self.end, |next| next.gap_start()) })
     }
 
     /// Reads the row of exactly this revision.
@@ -109,18 +109,8 @@ impl Extent {
     }
 
     pub(crate) fn read_span(&self, span: Span) -> Result<Row, StoreError> {
-        let file = &self.segment.file;
-        let mut bytes = vec![0; span.bytes().min(READ_AT_ONCE_BYTES) as usize];
-        file.read(&mut bytes, span.start())?;
-        let length = record::row_bytes(&bytes).filter(|length| *length <= span.bytes());
-        let Some(length) = length else {
-            return Err(file.damage(span.start(), "a row is longer than its place").into());
-        };
-        let have = bytes.len();
-        bytes.resize(length as usize, 0);
-        if have < bytes.len() {
-            file.read(&mut bytes[have..], span.start() + have as u64)?;
-        }
+        let mut bytes = vec![0; span.bytes() as usize];
+        self.segment.file.read(&mut bytes, span.start())?;
         self.take(&bytes.into(), 0, span)
     }
 
@@ -194,7 +184,7 @@ fn runs(spans: &[Span], bytes_max: u64) -> Vec<&[Span]> {
             near && bytes + pair[1].end - left[0].start() <= bytes_max
         });
         let run = &left[..=joined.count()];
-        let is_long = run.len() == 1 && READ_AT_ONCE_BYTES < run[0].bytes();
+        let is_long = run.len() == 1 && LONG_ROW_BYTES < run[0].bytes();
         if is_long && taken > 0 {
             break;
         }

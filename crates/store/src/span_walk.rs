@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use crate::files::{Dir, FileId, Kind};
     use crate::segment::Segment;
-    use crate::table::{Slot, Table};
+    use crate::table::{NewSlot, Table};
 
     /// Every third revision has a row.
     fn extent(rows: u32) -> Extent {
@@ -69,11 +69,10 @@ mod tests {
         let table = Table::default();
         for row in 0..rows {
             let revision = Revision::first_of(3 * i64::from(row));
-            table.push(Slot { revision, tombstone: false, offset: 100 * row });
+            table.push(NewSlot { revision, tombstone: false, offset: 100 * row, bytes: 60 });
         }
         let segment = Segment { id: FileId::new(Kind::Log, 1), file, table };
-        Extent::new(&Arc::new(segment), rows as usize, 100 * u64::from(rows))
-            .expect("there are rows")
+        Extent::new(&Arc::new(segment)).expect("there are rows")
     }
 
     #[test]

@@ -75,10 +75,11 @@ pub struct Store {
     pub(crate) active: Active,
     pub(crate) recent: Recent,
     pub(crate) state: State,
-    pub(crate) applied_index: u64,
-    pub(crate) applied_term: u64,
-    /// The last entry that is in the file.
-    pub(crate) flushed_index: u64,
+    /// The last entry appended, whether it changed anything or not.
+    pub(crate) applied: Applied,
+    /// The last entry that has a frame, and the last whose frame is in the file.
+    pub(crate) framed: Applied,
+    pub(crate) flushed: Applied,
     pub(crate) synced: Synced,
     /// How far the log was handed to the disk, see [`Store::write_out`].
     pub(crate) written_out: Position,
@@ -99,6 +100,13 @@ pub struct Store {
     pub(crate) marks_in_place: u64,
     /// Of `sealed`, so that [`Store::sizes`] need not add them up.
     pub(crate) sealed_sizes: Sizes,
+}
+
+/// An entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    pub(crate) index: u64,
+    pub(crate) term: u64,
 }
 
 /// A failed write, after which nothing more is taken.
@@ -132,31 +140,42 @@ impl Store {
     /// `Options::tail_bytes_max` have gathered; an error of that write comes with the next flush. After a
     /// failed flush nothing is taken.
     ///
+    /// A batch that changes nothing takes no place: its index is remembered, and goes to the file with the next
+    /// batch that does, or with the next [`Store::sync_handle`]. If a crash comes first, its entry is applied
+    /// once more, and changes nothing again.
+    ///
     /// # Panics
     /// When the index or the revisions do not come after those before, or the batch takes more than 3 GiB.
     pub fn append(&mut self, batch: &Batch) {
         if !matches!(self.failure, Failure::None) {
             return;
         }
-        assert!(self.applied_index <= batch.index, "entries are applied in order");
+        assert!(self.applied.index <= batch.index, "entries are applied in order");
+        self.applied = Applied { index: batch.index, term: batch.term };
+        if batch.rows.is_empty() && batch.state.is_empty() {
+            return;
+        }
         if let Some(first) = batch.rows.first() {
             let last = self.last_revision();
             assert!(last.is_none_or(|last| last < first.revision), "revisions only grow");
         }
-        self.active.append(batch);
+        self.put_frame(batch);
         for row in &batch.rows {
             self.recent.push(row);
         }
         for change in &batch.state {
             self.state.apply(change);
         }
-        self.applied_index = batch.index;
-        self.applied_term = batch.term;
         if self.active.tail_bytes() > self.options.tail_bytes_max
             && let Err(error) = self.write_tail()
         {
             self.failure = Failure::Untold(error);
         }
+    }
+
+    fn put_frame(&mut self, batch: &Batch) {
+        self.active.append(batch);
+        self.framed = Applied { index: batch.index, term: batch.term };
     }
 
     /// Writes what was appended to the file: one write, no sync. A full segment is sealed and the next begun.
@@ -190,7 +209,7 @@ impl Store {
 
     fn write_tail(&mut self) -> Result<(), StoreError> {
         self.active.flush()?;
-        self.flushed_index = self.applied_index;
+        self.flushed = self.framed;
         self.recent.flushed(self.options.recent_bytes_max);
         if self.active.end() >= self.options.segment_bytes { self.roll() } else { Ok(()) }
     }
@@ -198,10 +217,9 @@ impl Store {
     /// Seals the active segment and begins the next. Nothing may be left to flush.
     pub(crate) fn roll(&mut self) -> Result<(), StoreError> {
         let log = self.active.log + 1;
-        let (index, term, chain) = (self.applied_index, self.applied_term, self.active.chain);
-        let next = Active::create(&self.shared.dir, log, [index, term], chain)?;
+        let next = Active::create(&self.shared.dir, log, self.framed, self.active.chain)?;
         let former = std::mem::replace(&mut self.active, next);
-        let (sealed, unsynced) = former.seal(index, term);
+        let (sealed, unsynced) = former.seal(self.framed);
         self.unsynced.push(unsynced);
         self.dir_changed = true;
         if let Some(extent) = &sealed.extent {
@@ -221,8 +239,22 @@ impl Store {
         };
     }
 
-    /// A handle that makes everything flushed so far durable. Hand its answer to [`Store::synced`].
-    pub fn sync_handle(&mut self) -> SyncHandle {
+    /// Flushes, and returns a handle that makes everything appended so far durable. Hand its answer to
+    /// [`Store::synced`].
+    ///
+    /// # Errors
+    /// As [`Store::flush`].
+    pub fn sync_handle(&mut self) -> Result<SyncHandle, StoreError> {
+        if self.framed != self.applied && matches!(self.failure, Failure::None) {
+            let Applied { index, term } = self.applied;
+            self.put_frame(&Batch { index, term, ..Batch::default() });
+        }
+        self.flush()?;
+        Ok(self.flushed_handle())
+    }
+
+    /// A handle that makes everything durable that is in the file.
+    pub(crate) fn flushed_handle(&mut self) -> SyncHandle {
         let position = Position { log: self.active.log, offset: self.active.end() };
         let mut files = self.unsynced.clone();
         let (log, file) = (self.active.log, self.active.segment.file.clone());
@@ -230,7 +262,7 @@ impl Store {
         SyncHandle {
             files,
             dir_changed: self.dir_changed,
-            target: Synced { index: self.flushed_index, position },
+            target: Synced { index: self.flushed.index, position },
             shared: self.shared.clone(),
         }
     }
@@ -259,7 +291,7 @@ impl Store {
 
     /// The last entry appended.
     pub fn applied_index(&self) -> u64 {
-        self.applied_index
+        self.applied.index
     }
 
     /// The last entry that is known to be durable: the raft log must be kept after it.
@@ -348,7 +380,7 @@ impl Store {
     /// When the flush fails or the file cannot be made.
     pub fn begin_checkpoint(&mut self, revision: i64) -> Result<CheckpointWriter, StoreError> {
         self.flush()?;
-        let sync = self.sync_handle();
+        let sync = self.flushed_handle();
         let marks = if self.cleaning { Err(self.next_taken()) } else { Ok(self.marks(0..0)) };
         CheckpointWriter::begin(sync, marks, revision)
     }

@@ -1,21 +1,30 @@
-//! A segment's table: which revision lies where. Twelve bytes a row.
+//! A segment's table: which revision lies where, and how long its record is. Twelve bytes a row.
+//!
+//! Lengths cost nothing: a record ends where the next one begins, less what lies between the two. That is nothing,
+//! or the header of a frame, and two bits say which; whatever else it may be stands in a short list.
 //!
 //! The writer pushes at the end while readers search the part they were shown: chunks of numbers that are
 //! written once and never moved. A reader knows how many rows it may look at from its view, and views are
 //! handed over with the rows already in place, so the numbers themselves need no order of their own.
 //!
-//! Always true: revisions ascend, offsets ascend.
+//! Always true: revisions ascend, offsets ascend, records do not overlap.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use types::Revision;
+use types::{Revision, Row};
 
+use crate::frame::FRAME_HEADER_BYTES;
 use crate::record;
 
 /// Rows per chunk.
 const CHUNK_ROWS: usize = 1024;
 const NUMBERS: usize = 3;
+/// The bit beside a sub revision that says: a frame's header lies before the record.
+const HEADER_BEFORE: u32 = 1 << 30;
+/// The bit beside a sub revision that says: what lies before the record stands in the list.
+const OTHER_BEFORE: u32 = 1 << 29;
+const SUB: u32 = OTHER_BEFORE - 1;
 
 /// One row's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +33,47 @@ pub(crate) struct Slot {
     pub(crate) tombstone: bool,
     /// Where its record begins in the file.
     pub(crate) offset: u32,
+    /// How many bytes lie between it and the record before.
+    pub(crate) gap: u32,
 }
 
-/// Revisions and offsets of one segment.
+impl Slot {
+    /// Where the record before it ends.
+    pub(crate) fn gap_start(&self) -> u64 {
+        u64::from(self.offset).saturating_sub(self.gap.into())
+    }
+}
+
+/// A row on its way into a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewSlot {
+    pub(crate) revision: Revision,
+    pub(crate) tombstone: bool,
+    /// Where its record begins in the file.
+    pub(crate) offset: u32,
+    /// Of the whole record, in bytes.
+    pub(crate) bytes: u32,
+}
+
+impl NewSlot {
+    /// A row whose record begins at `offset`.
+    pub(crate) fn of(row: &Row, offset: u32) -> NewSlot {
+        let bytes = u32::try_from(record::bytes_of(row)).expect("requests are far below 4 GiB");
+        NewSlot { revision: row.revision, tombstone: row.tombstone, offset, bytes }
+    }
+}
+
+/// Revisions and places of one segment's rows.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     chunks: RwLock<Vec<Chunk>>,
     len: AtomicUsize,
+    /// Where the last record ends.
+    end: AtomicU64,
+    /// All records together, in bytes.
+    bytes: AtomicU64,
+    /// By position: what lies before a record where it is neither nothing nor a frame's header, in bytes.
+    gaps: RwLock<Vec<(usize, u32)>>,
 }
 
 #[derive(Debug)]
@@ -56,14 +99,14 @@ impl Chunk {
     }
 
     /// Takes the row of this position; false if the chunk is full or too far below it.
-    fn push(&self, slot: Slot, position: usize) -> bool {
+    fn push(&self, slot: NewSlot, before: u32, position: usize) -> bool {
         let place = position - self.first;
         let Ok(delta) = u32::try_from(slot.revision.main - self.base) else { return false };
         if place >= CHUNK_ROWS {
             return false;
         }
         let (_, sub) = record::split(slot.revision, slot.tombstone);
-        for (which, number) in [delta, sub, slot.offset].into_iter().enumerate() {
+        for (which, number) in [delta, sub | before, slot.offset].into_iter().enumerate() {
             self.numbers[place * NUMBERS + which].store(number, Ordering::Relaxed);
         }
         true
@@ -75,7 +118,7 @@ impl Chunk {
 
     fn revision(&self, place: usize) -> Revision {
         let main = self.base + i64::from(self.number(place, 0));
-        Revision { main, sub: i64::from(self.number(place, 1) & !record::TOMBSTONE) }
+        Revision { main, sub: i64::from(self.number(place, 1) & SUB) }
     }
 
     /// The first of its first `rows` rows that is not before `revision`, which it does not begin behind.
@@ -108,12 +151,30 @@ impl Chunk {
         low
     }
 
-    fn slot(&self, place: usize) -> Slot {
+    fn slot(&self, place: usize, gaps: &Gaps<'_>) -> Slot {
+        let bits = self.number(place, 1);
+        let gap = match bits {
+            _ if bits & OTHER_BEFORE != 0 => gaps.at(self.first + place),
+            _ if bits & HEADER_BEFORE != 0 => FRAME_HEADER_BYTES as u32,
+            _ => 0,
+        };
         Slot {
             revision: self.revision(place),
-            tombstone: self.number(place, 1) & record::TOMBSTONE != 0,
+            tombstone: bits & record::TOMBSTONE != 0,
             offset: self.number(place, 2),
+            gap,
         }
+    }
+}
+
+/// The list of unusual gaps, looked into only where there is one.
+struct Gaps<'a>(&'a RwLock<Vec<(usize, u32)>>);
+
+impl Gaps<'_> {
+    fn at(&self, position: usize) -> u32 {
+        let gaps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let found = gaps.binary_search_by_key(&position, |(position, _)| *position);
+        found.map_or(0, |place| gaps[place].1)
     }
 }
 
@@ -127,16 +188,51 @@ impl Table {
         self.chunks.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn gaps(&self) -> Gaps<'_> {
+        Gaps(&self.gaps)
+    }
+
+    /// Where the last record ends; 0 without one.
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Relaxed)
+    }
+
+    /// All records together, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Adds the next row. For the one writer.
-    pub(crate) fn push(&self, slot: Slot) {
+    pub(crate) fn push(&self, slot: NewSlot) {
         let position = self.len();
-        let pushed = self.chunks().last().is_some_and(|last| last.push(slot, position));
+        let before = self.note_gap(position, slot.offset);
+        let pushed = self.chunks().last().is_some_and(|last| last.push(slot, before, position));
         if !pushed {
             let chunk = Chunk::new(slot.revision, position);
-            assert!(chunk.push(slot, position), "an empty chunk has room for its first row");
+            let pushed = chunk.push(slot, before, position);
+            assert!(pushed, "an empty chunk has room for its first row");
             self.chunks.write().unwrap_or_else(PoisonError::into_inner).push(chunk);
         }
+        let (offset, bytes) = (u64::from(slot.offset), u64::from(slot.bytes));
+        self.end.store(offset + bytes, Ordering::Relaxed);
+        self.bytes.store(self.bytes() + bytes, Ordering::Relaxed);
         self.len.store(position + 1, Ordering::Release);
+    }
+
+    /// Notes what lies before a record, and returns the bits that say so.
+    fn note_gap(&self, position: usize, offset: u32) -> u32 {
+        let gap = u64::from(offset).checked_sub(self.end()).expect("records do not overlap");
+        match gap {
+            0 => 0,
+            // Nobody asks what lies before the first one.
+            _ if position == 0 => 0,
+            _ if gap == FRAME_HEADER_BYTES as u64 => HEADER_BEFORE,
+            _ => {
+                let gap = u32::try_from(gap).expect("an offset has 32 bits");
+                self.gaps.write().unwrap_or_else(PoisonError::into_inner).push((position, gap));
+                OTHER_BEFORE
+            }
+        }
     }
 
     /// The first of the first `rows` rows that is not before `revision`; `rows` if there is none.
@@ -146,14 +242,14 @@ impl Table {
 
     /// The row at a position below [`Table::len`].
     pub(crate) fn slot(&self, position: usize) -> Slot {
-        slot(&self.chunks(), position)
+        slot(&self.chunks(), position, &self.gaps())
     }
 
     /// Where the row of exactly this revision is among the first `rows`.
     pub(crate) fn find(&self, revision: Revision, rows: usize) -> Option<usize> {
         let chunks = self.chunks();
         let position = lower_bound(&chunks, revision, rows);
-        (position < rows && slot(&chunks, position).revision == revision).then_some(position)
+        (position < rows && revision_at(&chunks, position) == revision).then_some(position)
     }
 
     /// The row of exactly this revision among the first `rows`, and the one behind it.
@@ -171,10 +267,10 @@ impl Table {
             return None;
         }
         let next = match behind < end {
-            true => Some(here.slot(place + 1)),
-            false => (behind < rows).then(|| chunks[chunk + 1].slot(0)),
+            true => Some(here.slot(place + 1, &self.gaps())),
+            false => (behind < rows).then(|| chunks[chunk + 1].slot(0, &self.gaps())),
         };
-        Some((here.slot(place), next))
+        Some((here.slot(place, &self.gaps()), next))
     }
 
     /// Several rows from a position on, at least one if there is one, never past `end`.
@@ -185,7 +281,8 @@ impl Table {
             return Vec::new();
         };
         let end = chunks.get(found).map_or(end, |next| next.first.min(end));
-        (from..end).map(|position| chunk.slot(position - chunk.first)).collect()
+        let gaps = self.gaps();
+        (from..end).map(|position| chunk.slot(position - chunk.first, &gaps)).collect()
     }
 }
 
@@ -203,9 +300,18 @@ fn locate(chunks: &[Chunk], revision: Revision, rows: usize) -> Option<(usize, u
     Some((last, chunk.lower_bound(revision, end - chunk.first)))
 }
 
-fn slot(chunks: &[Chunk], position: usize) -> Slot {
-    let chunk = &chunks[chunks.partition_point(|chunk| chunk.first <= position) - 1];
-    chunk.slot(position - chunk.first)
+fn chunk_of(chunks: &[Chunk], position: usize) -> &Chunk {
+    &chunks[chunks.partition_point(|chunk| chunk.first <= position) - 1]
+}
+
+fn slot(chunks: &[Chunk], position: usize, gaps: &Gaps<'_>) -> Slot {
+    let chunk = chunk_of(chunks, position);
+    chunk.slot(position - chunk.first, gaps)
+}
+
+fn revision_at(chunks: &[Chunk], position: usize) -> Revision {
+    let chunk = chunk_of(chunks, position);
+    chunk.revision(position - chunk.first)
 }
 
 #[cfg(test)]
@@ -216,7 +322,8 @@ mod tests {
         let table = Table::default();
         for (place, main) in mains.into_iter().enumerate() {
             let revision = Revision { main, sub: 0 };
-            table.push(Slot { revision, tombstone: place % 3 == 0, offset: place as u32 });
+            let offset = place as u32;
+            table.push(NewSlot { revision, tombstone: place % 3 == 0, offset, bytes: 1 });
         }
         table
     }
@@ -265,7 +372,7 @@ mod tests {
             .map(|(main, sub)| Revision { main, sub })
             .collect();
         for (offset, revision) in (0..).zip(&kept) {
-            table.push(Slot { revision: *revision, tombstone: false, offset });
+            table.push(NewSlot { revision: *revision, tombstone: false, offset, bytes: 1 });
         }
         for main in 0..170_000 {
             for sub in [0, 1, 7, 22] {
@@ -274,6 +381,28 @@ mod tests {
                 assert_eq!(table.lower_bound(revision, kept.len()), expected, "{revision}");
             }
         }
+    }
+
+    #[test]
+    fn whatever_lies_between_two_records_their_lengths_are_known() {
+        let (table, gaps) = (Table::default(), [0, 40, 0, 56, 40, 1 << 20, 0, 80]);
+        let (mut end, mut expected) = (64u32, Vec::new());
+        for place in 0..4000 {
+            let gap = gaps[place % gaps.len()];
+            let (offset, bytes) = (end + gap, 21 + place as u32 % 50);
+            let revision = Revision { main: 2 + place as i64, sub: place as i64 % 7 };
+            table.push(NewSlot { revision, tombstone: place % 5 == 0, offset, bytes });
+            expected.push(end);
+            end = offset + bytes;
+        }
+        for (place, end) in expected.iter().enumerate().skip(1) {
+            let slot = table.slot(place);
+            assert_eq!(slot.gap_start(), u64::from(*end), "{place}");
+            assert_eq!(slot.revision.sub, place as i64 % 7);
+            assert_eq!(slot.tombstone, place % 5 == 0);
+        }
+        assert_eq!(table.end(), end.into());
+        assert_eq!(table.bytes(), (0..4000).map(|place| 21 + place % 50).sum::<u64>());
     }
 
     #[test]

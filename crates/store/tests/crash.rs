@@ -62,7 +62,7 @@ fn work(disk: &MemoryDisk, model: &mut Model, seed: u64) -> Result<(), Stopped> 
 
 fn sync(store: &mut Store, model: &mut Model) -> Result<(), Stopped> {
     store.flush()?;
-    let done = store.sync_handle().sync()?;
+    let done = store.sync_handle()?.sync()?;
     store.synced(done);
     model.synced = model.synced.max(done.index);
     Ok(())

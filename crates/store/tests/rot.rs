@@ -5,7 +5,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use holdfast_store::{CleanProgress, OpenError, StoreError};
+use holdfast_store::{CleanProgress, OpenError, StoreError, SyncHandle};
 use support::{Chance, Model, check, check_restart, image, open, small};
 use vfs::{CrashPolicy, Disk, File, MemoryDisk};
 
@@ -42,13 +42,13 @@ fn store_with_all_kinds_of_files() -> (MemoryDisk, Model) {
             store.clean_step(usize::MAX).expect("the disk works");
         }
         if step % 7 == 0 {
-            let done = store.sync_handle().sync().expect("the disk works");
+            let done = store.sync_handle().and_then(SyncHandle::sync).expect("the disk works");
             store.synced(done);
         }
     }
     // A round that is under way has files that no manifest lists yet: the next start removes them.
     while store.clean_step(usize::MAX).expect("the disk works") == CleanProgress::More {}
-    let done = store.sync_handle().sync().expect("the disk works");
+    let done = store.sync_handle().and_then(SyncHandle::sync).expect("the disk works");
     store.synced(done);
     model.synced = done.index;
     for kind in ["manifest", "synced", ".log", ".seg", ".marks", ".state", ".index"] {
@@ -206,7 +206,7 @@ fn damage_in_the_last_confirmed_batch_is_refused_after_a_power_cut() {
     for _ in 0..12 {
         store.append(&model.next_batch(&mut chance, 8, 60));
         store.flush().expect("the disk works");
-        let done = store.sync_handle().sync().expect("the disk works");
+        let done = store.sync_handle().and_then(SyncHandle::sync).expect("the disk works");
         store.synced(done);
     }
     drop(store);

@@ -3,7 +3,9 @@
 mod support;
 
 use bytes::Bytes;
-use holdfast_store::{Batch, Bucket, Options, StateChange, Store, StoreError};
+use holdfast_store::{
+    Batch, Bucket, CleanProgress, Options, StateChange, Store, StoreError, SyncHandle,
+};
 use support::{Chance, Model, check_reopened, image, open, small};
 use types::{KeyValueRef, Revision, Row, encode_row};
 use vfs::{Disk, MemoryDisk};
@@ -177,4 +179,68 @@ fn rows_that_were_dead_when_an_image_was_begun_are_cleaned_after_a_restart() {
         assert!(matches!(missing, StoreError::Missing { .. }));
     }
     check_reopened(&disk, &model);
+}
+
+fn nothing(store: &mut Store) {
+    let index = store.applied_index() + 1;
+    store.append(&Batch { index, term: 3, ..Batch::default() });
+}
+
+fn sync(store: &mut Store) {
+    let done = store.sync_handle().and_then(SyncHandle::sync).expect("the disk works");
+    store.synced(done);
+}
+
+#[test]
+fn an_entry_that_changes_nothing_takes_no_byte_and_a_sync_brings_its_index_home() {
+    let disk = MemoryDisk::new();
+    let mut store = open(&disk, Options::default()).expect("a new store").0;
+    put(&mut store, 2, b"key", 10);
+    let before = store.sizes();
+    for _ in 0..10_000 {
+        nothing(&mut store);
+        store.flush().expect("the disk works");
+    }
+    assert_eq!(store.sizes(), before);
+    sync(&mut store);
+    assert_eq!(store.sizes().file_bytes, before.file_bytes + 40, "one frame for all of them");
+    assert_eq!(store.sizes().live_bytes, before.live_bytes);
+    assert_eq!(store.synced_index(), 10_001);
+    sync(&mut store);
+    assert_eq!(store.sizes().file_bytes, before.file_bytes + 40, "and none for none");
+    drop(store);
+    let (store, restored) = open(&disk, Options::default()).expect("it was left in order");
+    assert_eq!((restored.applied_index, restored.applied_term), (10_001, 3));
+    assert_eq!(store.sizes().live_bytes, before.live_bytes);
+}
+
+/// A store that an earlier release filled with frames for entries that changed nothing, 630,000 failed
+/// compare-and-puts in 24 MiB, gets its space back.
+#[test]
+fn frames_without_rows_leave_the_disk_and_a_living_row_before_them_does_not_hold_them() {
+    for (segment_bytes, keep_row) in [(3000, true), (3000, false), (1 << 20, true)] {
+        let disk = MemoryDisk::new();
+        let options = Options { segment_bytes, ..small() };
+        let mut store = open(&disk, options).expect("a new store").0;
+        let row_bytes = 20 + row(2, b"key", 10).encoded.len() as u64;
+        put(&mut store, 2, b"key", 10);
+        for _ in 0..500 {
+            nothing(&mut store);
+            sync(&mut store);
+        }
+        if !keep_row {
+            store.mark_dead(&[Revision::first_of(2)]);
+        }
+        assert!(store.sizes().file_bytes > 20_000);
+        let living = if keep_row { row_bytes } else { 0 };
+        assert_eq!(store.sizes().live_bytes, living);
+        while store.clean_step(usize::MAX).expect("the disk works") == CleanProgress::More {}
+        let other = 8192 + 3000;
+        assert!(store.sizes().file_bytes < other, "{:?}", store.sizes());
+        assert_eq!(store.view().read(Revision::first_of(2)).is_ok(), keep_row);
+        drop(store);
+        let (store, restored) = open(&disk, small()).expect("it was left in order");
+        assert_eq!(restored.applied_index, 501);
+        assert_eq!(store.sizes().live_bytes, living);
+    }
 }

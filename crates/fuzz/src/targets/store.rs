@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use ::store::{Options, Store};
+use ::store::{Options, Store, SyncHandle};
 use types::{Revision, Row};
 use vfs::{Disk, MemoryDisk};
 
@@ -75,7 +75,7 @@ fn look(disk: &MemoryDisk, dir: &Path, clean: bool) -> Option<(u64, BTreeMap<Rev
     if clean {
         store.mark_dead(&metas.iter().copied().step_by(3).collect::<Vec<_>>());
         let _ = store.clean_all();
-        if let Ok(done) = store.sync_handle().sync() {
+        if let Ok(done) = store.sync_handle().and_then(SyncHandle::sync) {
             store.synced(done);
         }
     }

@@ -296,8 +296,8 @@ impl Store {
     }
 
     fn start(&mut self, plan: Plan) -> Cleaning {
-        let handle = self.sync_handle();
-        let state = plan.dump.then(|| (self.state.clone(), self.flushed_index));
+        let handle = self.flushed_handle();
+        let state = plan.dump.then(|| (self.state.clone(), self.flushed.index));
         let victims = &self.sealed[plan.victims.clone()];
         let tombstones = victims.iter().any(|sealed| sealed.dead.tombstone_bytes > 0);
         let older = &self.sealed[..plan.victims.start];

@@ -2,10 +2,13 @@
 //!
 //! The sparsest one, with the neighbours that are sparse or small too, as long as what lives fits into one
 //! segment; or, where nothing is sparse, a row of small ones. One rule for garbage: what a rewrite would
-//! not write again.
+//! not write again, the headers of small frames included.
 
 use std::ops::Range;
 
+use super::writer::FRAME_BYTES;
+use crate::frame::FRAME_HEADER_BYTES;
+use crate::sealed::Contents;
 use crate::{Options, Sizes, Store};
 
 /// At least so much of the state must have been written twice over before a new file of state is worth it.
@@ -63,7 +66,7 @@ struct Rules<'a> {
 impl Rules<'_> {
     fn of<'a>(store: &'a Store, zeal: Zeal) -> Rules<'a> {
         let changes: u64 = store.sealed.iter().map(|sealed| sealed.state_bytes).sum();
-        let changes = changes + store.active.state_bytes();
+        let changes = changes + store.active.contents().state;
         let worth = (STATE_FACTOR * store.state.bytes()).max(store.options.clean_garbage_bytes_min);
         Rules {
             options: &store.options,
@@ -90,28 +93,22 @@ impl Rules<'_> {
         }
     }
 
-    fn measure(&self, sizes: [u64; 4], last: i64) -> Measure {
-        let [content, dead, tombstones, state] = sizes;
-        let kept = if last > self.tombstones_stay_after { tombstones } else { 0 };
-        let state = if self.state_counts { state } else { 0 };
-        Measure { content, garbage: (dead - kept + state).min(content) }
+    fn measure(&self, contents: Contents) -> Measure {
+        let stay = self.tombstones_stay_after < contents.last;
+        let kept = if stay { contents.dead_tombstones } else { 0 };
+        let rows = contents.rows - contents.dead + kept;
+        let headers = rows.div_ceil(FRAME_BYTES as u64) * FRAME_HEADER_BYTES as u64;
+        let state = if self.state_counts { 0 } else { contents.state };
+        let garbage = contents.bytes.saturating_sub(rows + headers + state);
+        Measure { content: contents.bytes, garbage }
     }
 
     fn measures(&self, store: &Store) -> Vec<Measure> {
-        let sealed = store.sealed.iter().map(|sealed| {
-            let dead = &sealed.dead;
-            let sizes =
-                [sealed.content_bytes(), dead.bytes, dead.tombstone_bytes, sealed.state_bytes];
-            self.measure(sizes, sealed.last.main)
-        });
-        sealed.collect()
+        store.sealed.iter().map(|sealed| self.measure(sealed.contents())).collect()
     }
 
     fn active(&self, store: &Store) -> Measure {
-        let (active, dead) = (&store.active, &store.active.dead);
-        let sizes =
-            [active.content_bytes(), dead.bytes, dead.tombstone_bytes, active.state_bytes()];
-        self.measure(sizes, active.last.map_or(0, |last| last.main))
+        self.measure(store.active.contents())
     }
 
     /// Grows a range by neighbours that are worth taking along.

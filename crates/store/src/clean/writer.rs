@@ -10,10 +10,10 @@ use crate::footer::{FooterBuilder, FramesEnd};
 use crate::frame::FrameWriter;
 use crate::sealed::{Dead, Sealed};
 use crate::segment::{Extent, Segment};
-use crate::table::{Slot, Table};
+use crate::table::{NewSlot, Table};
 
 /// A frame is ended when it has this many bytes.
-const FRAME_BYTES: usize = 256 << 10;
+pub(super) const FRAME_BYTES: usize = 256 << 10;
 /// So much is gathered before it is written.
 const WRITE_BYTES: usize = 1 << 20;
 
@@ -64,8 +64,7 @@ impl SegmentWriter {
         let offset = u32::try_from(self.end.offset + self.buffer.len() as u64);
         let offset = offset.expect("what is cleaned together fits into a segment");
         frame.row(&mut self.buffer, row);
-        let slot = Slot { revision: row.revision, tombstone: row.tombstone, offset };
-        self.segment.table.push(slot);
+        self.segment.table.push(NewSlot::of(row, offset));
         self.footer.row(row, offset);
         self.frame = Some((start, frame));
         if self.buffer.len() - start >= FRAME_BYTES {
@@ -98,7 +97,7 @@ impl SegmentWriter {
         self.segment.file.write_in_pieces(&footer, end.offset, Named::sync)?;
         self.segment.file.sync()?;
         let segment = Arc::new(self.segment);
-        let extent = Extent::new(&segment, segment.table.len(), end.offset);
+        let extent = Extent::new(&segment);
         let mut dead = Dead::default();
         for position in self.dead {
             dead.mark(extent.as_ref().expect("a dead row is a row"), position);

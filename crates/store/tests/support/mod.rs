@@ -78,6 +78,12 @@ impl Model {
         self.batches.last().map_or(0, |batch| batch.index)
     }
 
+    /// The last entry that changed something: those after it need no place in the log before a sync.
+    pub fn framed(&self) -> u64 {
+        let changes = |batch: &&Batch| !batch.rows.is_empty() || !batch.state.is_empty();
+        self.batches.iter().rfind(changes).map_or(0, |batch| batch.index)
+    }
+
     pub fn main(&self) -> i64 {
         let rows = self.batches.iter().flat_map(|batch| &batch.rows);
         rows.last().map_or(1, |row| row.revision.main)
@@ -169,7 +175,8 @@ impl Model {
             let kept = usize::from(newest_lives);
             dead.extend(rows[..rows.len() - kept].iter().map(|row| row.revision));
         }
-        let index = self.index();
+        // Whatever made them dead was an entry that changed something.
+        let index = self.framed();
         for revision in &dead {
             self.dead.entry(*revision).or_insert(index);
         }
