@@ -43,6 +43,7 @@ const ORDER: &[(&str, Layer)] = &[
     ("logging", Layer::Shell),
     ("metrics", Layer::Files),
     ("net", Layer::Shell),
+    ("tls", Layer::Shell),
     ("peer", Layer::Shell),
     ("node", Layer::Shell),
     ("rpc", Layer::Shell),
