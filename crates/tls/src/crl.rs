@@ -5,13 +5,14 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use net::Identity;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::files::{FileError, read};
-use crate::identity::{Identity, without_zeros};
+use crate::identity::without_zeros;
 
 /// The serial numbers of a revocation list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

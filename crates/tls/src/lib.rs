@@ -9,13 +9,14 @@
 //! Always true: a connection is handed out only after every rule of its [`Rules`] has passed; a private
 //! key is held by the configuration it belongs to and is never printed.
 //!
-//! Not here: which flags there are (see `options`), where connections come from (see `rpc` and `peer`),
+//! Not here: which flags there are (see `options`), where connections come from (see `net` and `peer`),
 //! what an identity may do (see `auth`).
 
 mod client;
 mod crl;
 mod files;
 mod identity;
+mod listener;
 mod reload;
 mod resolve;
 mod rules;
@@ -28,7 +29,7 @@ mod verify;
 pub use client::{Client, ClientFiles};
 pub use crl::{RevocationError, Revoked};
 pub use files::{FileError, Pair};
-pub use identity::Identity;
+pub use listener::Acceptor;
 pub use reload::Watch;
 pub use rules::{Refused, Rules};
 pub use self_signed::{SelfSignedError, self_signed};

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::identity::Identity;
+use net::Identity;
+
+use crate::identity::is_for_host;
 use crate::resolve::{addresses_of, name_of};
 
 /// `--peer-cert-allowed-cn`, `--client-cert-allowed-hostname` and their likes. Empty lists ask nothing.
@@ -27,10 +29,10 @@ pub(crate) const NOT_ALLOWED: &str = "client certificate authentication failed";
 impl Rules {
     /// Whether the certificate's own words satisfy the rules about names.
     pub(crate) fn allow(&self, identity: &Identity) -> bool {
-        let by_name =
-            self.common_names.is_empty() || self.common_names.contains(&identity.common_name);
+        let by_name = self.common_names.is_empty()
+            || self.common_names.contains(identity.common_name.as_ref().unwrap_or(&String::new()));
         let by_host =
-            self.hosts.is_empty() || self.hosts.iter().any(|host| identity.is_for_host(host));
+            self.hosts.is_empty() || self.hosts.iter().any(|host| is_for_host(identity, host));
         by_name && by_host
     }
 }
@@ -50,7 +52,7 @@ fn check_with(
     name_of: impl FnOnce(IpAddr) -> Option<String>,
     addresses_of: impl Fn(&str) -> Vec<IpAddr>,
 ) -> Result<(), Refused> {
-    let Identity { dns_names, ip_addresses, .. } = identity;
+    let Identity { dns: dns_names, ips: ip_addresses, .. } = identity;
     if ip_addresses.contains(&source) {
         return Ok(());
     }
@@ -91,9 +93,9 @@ mod tests {
 
     fn identity(common_name: &str, dns: &[&str], ips: &[&str]) -> Identity {
         Identity {
-            common_name: common_name.to_owned(),
-            dns_names: dns.iter().map(|&name| name.to_owned()).collect(),
-            ip_addresses: ips.iter().map(|ip| ip.parse().expect("an address")).collect(),
+            common_name: Some(common_name.to_owned()),
+            dns: dns.iter().map(|&name| name.to_owned()).collect(),
+            ips: ips.iter().map(|ip| ip.parse().expect("an address")).collect(),
             serials: Vec::new(),
         }
     }

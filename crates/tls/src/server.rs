@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use net::Identity;
 use rustls::pki_types::UnixTime;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection};
@@ -14,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::crl::{RevocationError, Revoked};
 use crate::files::{FileError, Pair};
-use crate::identity::Identity;
+use crate::identity::identity_of;
 use crate::reload::{Reloading, Watch};
 use crate::rules::{NOT_ALLOWED, Rules, check_source};
 use crate::suites::{Suites, Versions};
@@ -197,7 +198,7 @@ impl Handshake {
     fn of(connection: &ServerConnection, server_name: String) -> Handshake {
         let protocol = connection.alpn_protocol();
         Handshake {
-            identity: connection.peer_certificates().and_then(Identity::of),
+            identity: connection.peer_certificates().and_then(identity_of),
             protocol: protocol.map(|name| String::from_utf8_lossy(name).into_owned()),
             server_name,
         }

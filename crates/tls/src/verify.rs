@@ -20,7 +20,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
 use crate::files::{FileError, certificates};
-use crate::identity::Identity;
+use crate::identity::{identity_of, is_for_host};
 use crate::rules::Rules;
 
 /// The CAs of a file, or of the system.
@@ -135,7 +135,7 @@ impl ClientCertVerifier for ClientVerifier {
             }
             other => other.map_err(as_in_go)?,
         };
-        let identity = Identity::of(std::slice::from_ref(leaf));
+        let identity = identity_of(std::slice::from_ref(leaf));
         match identity {
             Some(identity) if self.rules.allow(&identity) => Ok(believed),
             // The alert is Go's "bad certificate".
@@ -226,7 +226,7 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let identity = Identity::of(std::slice::from_ref(leaf));
+        let identity = identity_of(std::slice::from_ref(leaf));
         let identity = identity.ok_or(CertificateError::BadEncoding)?;
         if let Trust::Chains(chains, anchors) = &self.trust {
             let by_chain = chains.verify_server_cert(leaf, intermediates, name, ocsp, now);
@@ -235,7 +235,7 @@ impl ServerCertVerifier for ServerVerifier {
                 if !(listed && is_current(leaf, now)) {
                     return by_chain.map_err(as_in_go);
                 }
-                if !identity.is_for_host(&name.to_str()) {
+                if !is_for_host(&identity, &name.to_str()) {
                     return Err(CertificateError::NotValidForName.into());
                 }
             }
