@@ -205,8 +205,8 @@ impl Applier {
             }
             Err(Stopped::Fault(fault)) => return Err(fault.into()),
         };
-        let changes = outcome.changes.take().filter(|changes| !changes.rows.is_empty());
-        self.write(entry, &changes, outcome.state)?;
+        let mut changes = outcome.changes.take().filter(|changes| !changes.rows.is_empty());
+        self.write(entry, changes.as_mut(), outcome.state)?;
         let consequence = outcome.consequence;
         Ok(Applied { index: entry.index, request, operation, result, changes, consequence })
     }
@@ -214,18 +214,21 @@ impl Applier {
     fn write(
         &mut self,
         entry: &Entry,
-        changes: &Option<mvcc::Changes>,
+        mut changes: Option<&mut mvcc::Changes>,
         state: Vec<StateChange>,
     ) -> Result<(), Fault> {
         self.applied = (entry.index, entry.term);
-        let rows = changes.as_ref().map(|changes| changes.rows.clone()).unwrap_or_default();
+        let lent = changes.as_mut().map(|changes| std::mem::take(&mut changes.rows));
+        let rows = lent.unwrap_or_default();
         if planted!("index saved apart from its change") {
             let (index, term) = self.applied;
             self.store.append(&Batch { index, term, rows: Vec::new(), state: Vec::new() });
             self.store.flush()?;
         }
-        self.store.append(&Batch { index: entry.index, term: entry.term, rows, state });
+        let batch = Batch { index: entry.index, term: entry.term, rows, state };
+        self.store.append(&batch);
         if let Some(changes) = changes {
+            changes.rows = batch.rows;
             self.move_leases(&changes.lease_moves);
         }
         Ok(())
@@ -341,11 +344,10 @@ impl Applier {
     /// # Errors
     /// [`Fault`] when a row that must be there cannot be read.
     pub fn previous(&self, changes: &mvcc::Changes) -> Result<Vec<Option<types::Row>>, Fault> {
-        changes
-            .previous
-            .iter()
-            .map(|revision| revision.map(|at| Ok(self.store.read(at)?)).transpose())
-            .collect()
+        let there: Vec<Revision> = changes.previous.iter().flatten().copied().collect();
+        let mut rows = self.store.read_many(&there)?.into_iter();
+        let previous = changes.previous.iter();
+        Ok(previous.map(|revision| revision.and_then(|_| rows.next())).collect())
     }
 }
 

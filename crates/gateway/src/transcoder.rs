@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use proto::Rpc;
 use types::{Code, Refusal};
 
 use crate::paths::PATHS;
@@ -19,14 +18,14 @@ pub struct Transcoder {
 /// What a path leads to.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// The method.
-    pub method: Rpc,
+    /// `/package.Service/Method`.
+    pub method: &'static str,
     shape: Shape,
 }
 
 impl Default for Transcoder {
     fn default() -> Transcoder {
-        let methods: Vec<&str> = PATHS.iter().map(|(_, rpc)| rpc.path()).collect();
+        let methods: Vec<&str> = PATHS.iter().map(|(_, method)| *method).collect();
         let (schema, shapes) = Schema::of(proto::DESCRIPTORS, &methods);
         let targets = PATHS.iter().zip(shapes);
         let by_path =

@@ -95,6 +95,11 @@ pub struct Syncing {
     pub stored: Stored,
 }
 
+/// Rows of one revision that are handed to watchers at once, and whose former rows are read for them while
+/// everybody waits. Of a larger one (a deletion of a wide range) its watchers read history, on another thread and
+/// in pieces.
+const ROWS_HANDED_OVER_MAX: usize = 1000;
+
 /// The applying half of one member.
 pub struct Engine {
     applier: Applier,
@@ -147,8 +152,12 @@ impl Engine {
             effects.push(Effect::Reply { id: request, operation, result });
         }
         if let Some(made) = made {
-            let events = self.events(made)?;
-            self.hub_step(watch::Input::Applied(Arc::new(events)), effects);
+            let input = if made.rows.len() <= ROWS_HANDED_OVER_MAX {
+                watch::Input::Applied(Arc::new(self.events(made)?))
+            } else {
+                watch::Input::Passed { revision: made.revision, rows: made.rows }
+            };
+            self.hub_step(input, effects);
         }
         match consequence {
             Consequence::None => {}

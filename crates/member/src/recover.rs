@@ -51,7 +51,7 @@ pub struct RecoverOptions {
     pub leases: lease::Options,
     /// Whether checkpoints of leases are stored whatever the cluster's version.
     pub persist_checkpoints: bool,
-    /// Enters raft's jitter.
+    /// Enters raft's jitter, with the member's id.
     pub seed: u64,
 }
 
@@ -121,9 +121,9 @@ pub enum BootError {
     /// The store's content is not a member's.
     #[error("the store cannot be read")]
     Recover(#[from] RecoverError),
-    /// The log holds what no member can start from.
+    /// A configuration change in the log is none.
     #[error("the raft log cannot be replayed")]
-    Replay(#[from] consensus::BootError),
+    Replay(#[from] consensus::envelope::MalformedChange),
     /// The log's first record does not say whose log it is.
     #[error("the raft log in {dir} does not say which member wrote it")]
     NoIdentity {
@@ -282,17 +282,16 @@ fn consensus(
     recovered: wal::Recovered,
     marker: &Marker,
 ) -> Result<Consensus, BootError> {
-    let election_ticks = options.election_ticks as u64;
     let config = consensus::Config {
-        election_ticks,
-        jitter_ticks: election_ticks,
+        id: member,
+        election_ticks: options.election_ticks,
+        heartbeat_ticks: 1,
         pre_vote: options.pre_vote,
-        ..consensus::Config::new(member, options.seed)
+        seed: member ^ options.seed,
     };
     let boot = Boot {
         hard_state: recovered.hard_state,
         conf_state: applier.conf_state(),
-        removed: applier.membership().removed().clone(),
         start: (marker.index, marker.term),
         entries: recovered.entries,
         applied: applier.applied().0,

@@ -86,6 +86,7 @@ pub fn options() -> RecoverOptions {
             segment_bytes: 3000,
             clean_live_percent: 60,
             clean_garbage_bytes_min: 400,
+            frame_bytes_max: 300,
             tail_bytes_max: 1500,
             recent_bytes_max: 600,
         },

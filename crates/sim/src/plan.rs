@@ -59,6 +59,7 @@ impl Plan {
                 clean_live_percent: chance.pick(&[50, 70, 90]),
                 clean_garbage_bytes_min: chance.pick(&[1, 128, 1024]),
                 tail_bytes_max: chance.pick(&[64, 512, 8192]),
+                frame_bytes_max: 300,
                 recent_bytes_max: chance.pick(&[0, 256, 4096]),
             },
             watch: watch_limits(chance),

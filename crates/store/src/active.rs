@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use types::{Revision, Row};
+use types::Revision;
 
+use crate::StoreError;
+use crate::batch::Piece;
 use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind};
 use crate::footer::{FooterBuilder, FramesEnd};
-use crate::frame::{FRAME_HEADER_BYTES, FrameWriter};
-use crate::record;
+use crate::frame::FrameWriter;
 use crate::sealed::{Contents, Dead, Sealed};
 use crate::segment::{Extent, Segment};
 use crate::store::Applied;
 use crate::sync::Unsynced;
 use crate::table::{NewSlot, Table};
-use crate::{Batch, StoreError};
 
 /// A tail that grew beyond this is given back to the system after it was written.
 const TAIL_BYTES_KEPT: usize = 16 << 20;
@@ -27,6 +27,8 @@ pub(crate) struct Active {
     pub(crate) extent: Option<Extent>,
     /// The checksum the next frame has to name.
     pub(crate) chain: u32,
+    /// Whether the last frame is open.
+    pub(crate) is_open: bool,
     pub(crate) dead: Dead,
     /// The newest row, flushed or not.
     pub(crate) last: Option<Revision>,
@@ -37,23 +39,31 @@ pub(crate) struct Active {
     footer: FooterBuilder,
 }
 
+/// Where a log file begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogBegin {
+    pub(crate) log: u64,
+    /// The last entry that is complete before it.
+    pub(crate) applied: Applied,
+    /// Whether the frame before it is open.
+    pub(crate) is_open: bool,
+    /// That frame's checksum.
+    pub(crate) chain: u32,
+}
+
 impl Active {
-    /// Begins log file `log`, which follows an entry and the frame with the checksum `chain`. Its name is not
-    /// durable yet.
-    pub(crate) fn create(
-        dir: &Dir,
-        log: u64,
-        applied: Applied,
-        chain: u32,
-    ) -> Result<Active, StoreError> {
-        let id = FileId::new(Kind::Log, log);
-        let Applied { index, term } = applied;
-        let header = Header { id, numbers: [index, term, 0], chain };
+    /// Begins a log file. Its name is not durable yet.
+    pub(crate) fn create(dir: &Dir, begin: LogBegin) -> Result<Active, StoreError> {
+        let id = FileId::new(Kind::Log, begin.log);
+        let Applied { index, term } = begin.applied;
+        let numbers = [index, term, u64::from(begin.is_open)];
+        let header = Header { id, numbers, chain: begin.chain };
         let file = dir.create(&id.to_string())?;
         file.write(&header.encode(), 0)?;
         let segment = Arc::new(Segment { id, file, table: Table::default() });
         let end = FramesEnd { offset: HEADER_BYTES as u64, chain: header.checksum(), index, term };
-        Ok(Active::reopen(segment, FooterBuilder::default(), end))
+        let is_open = begin.is_open;
+        Ok(Active { is_open, ..Active::reopen(segment, FooterBuilder::default(), end) })
     }
 
     /// Goes on where the frames of a file end.
@@ -65,6 +75,7 @@ impl Active {
             last: extent.as_ref().map(|extent| extent.last),
             extent,
             chain: end.chain,
+            is_open: false,
             dead: Dead::default(),
             end: end.offset,
             tail: Vec::new(),
@@ -72,14 +83,14 @@ impl Active {
         }
     }
 
-    /// Encodes a batch into the tail.
-    pub(crate) fn append(&mut self, batch: &Batch) {
+    /// Encodes a piece of what an entry changed into the tail. `framed` is the last complete entry, and becomes
+    /// this one with its last piece.
+    pub(crate) fn append(&mut self, piece: Piece<'_>, entry: Applied, framed: &mut Applied) {
         let start = self.end + self.tail.len() as u64;
-        self.reserve(&batch.rows);
         let mut frame = FrameWriter::begin(&mut self.tail);
-        for row in &batch.rows {
+        for row in piece.rows {
             let offset = u32::try_from(self.end + self.tail.len() as u64);
-            let offset = offset.expect("a batch takes at most 3 GiB");
+            let offset = offset.expect("a segment is sealed long before 4 GiB");
             assert!(self.last.is_none_or(|last| last < row.revision), "revisions only grow");
             self.last = Some(row.revision);
             frame.row(&mut self.tail, row);
@@ -87,25 +98,21 @@ impl Active {
             self.footer.row(row, offset);
         }
         let changes_start = self.tail.len();
-        for change in &batch.state {
+        for change in piece.state {
             frame.change(&mut self.tail, change);
         }
-        if !batch.state.is_empty() {
+        if !piece.state.is_empty() {
             let offset = u32::try_from(start).expect("a segment is sealed long before 4 GiB");
             self.footer.state(offset, (self.tail.len() - changes_start) as u64);
         }
-        self.chain = frame.finish(&mut self.tail, batch.index, batch.term, self.chain);
-    }
-
-    /// Makes room for a batch of many rows at once: a buffer that grows is in memory twice at each step.
-    fn reserve(&mut self, rows: &[Row]) {
-        const MANY_ROWS: usize = 1024;
-        if rows.len() < MANY_ROWS {
-            return;
-        }
-        let bytes = rows.iter().map(record::bytes_of);
-        self.tail.reserve(FRAME_HEADER_BYTES + bytes.sum::<usize>());
-        self.footer.reserve(rows.len(), rows.iter().map(|row| row.key().len()).sum());
+        self.is_open = piece.is_open;
+        self.chain = match piece.is_open {
+            true => frame.finish_open(&mut self.tail, *framed, self.chain),
+            false => {
+                *framed = entry;
+                frame.finish(&mut self.tail, entry, self.chain)
+            }
+        };
     }
 
     /// Writes the tail.

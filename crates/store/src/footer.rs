@@ -47,20 +47,12 @@ pub(crate) struct FramesEnd {
     pub(crate) offset: u64,
     /// The last frame's checksum.
     pub(crate) chain: u32,
-    /// The last frame's entry.
+    /// The last entry that is complete there.
     pub(crate) index: u64,
     pub(crate) term: u64,
 }
 
 impl FooterBuilder {
-    /// Makes room for so many rows, whose keys take so many bytes.
-    pub(crate) fn reserve(&mut self, rows: usize, keys_bytes: usize) {
-        /// What a row takes beside its key, nearly always.
-        const BESIDE_KEY_BYTES: usize = 12;
-        self.table.reserve(rows * BESIDE_KEY_BYTES);
-        self.keys.reserve(keys_bytes + rows * BESIDE_KEY_BYTES);
-    }
-
     /// Notes a row whose record begins at `offset`.
     pub(crate) fn row(&mut self, row: &Row, offset: u32) {
         let (main, sub) = record::split(row.revision, false);

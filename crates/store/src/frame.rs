@@ -1,4 +1,5 @@
-//! A batch as bytes: a header, then records. The unit that is there as a whole or not at all.
+//! A batch as bytes: a header, then records; in a row of such frames where it is large. All but the last of them are
+//! *open*: nothing of them counts until that one is there, which brings the entry's index.
 //!
 //! Each frame names the checksum of the one before, so a piece of an older life of the file, left behind
 //! by a crash, cannot be taken for its continuation. The header's checksum covers the header, its digest
@@ -10,10 +11,14 @@ use types::Row;
 use crate::StateChange;
 use crate::StoreError;
 use crate::files::{Named, u32_at, u64_at};
+use crate::footer::FramesEnd;
 use crate::record::{self, RowRecord};
+use crate::store::Applied;
 
 /// Bytes of a frame's header.
 pub(crate) const FRAME_HEADER_BYTES: usize = 40;
+/// The term that an open frame names, beside the index of the entry before: no entry has it.
+const OPEN_TERM: u64 = u64::MAX;
 /// How much of a file is read ahead when frames are walked.
 const WINDOW_BYTES: usize = 1 << 20;
 
@@ -49,11 +54,21 @@ impl FrameWriter {
         self.digest = crc32c::crc32c_append(self.digest, &checksum.to_le_bytes());
     }
 
-    /// Completes the header; returns the checksum that the next frame refers back to.
-    pub(crate) fn finish(self, out: &mut [u8], index: u64, term: u64, previous: u32) -> u32 {
+    /// Completes the header of a frame that ends what an entry changed; returns the checksum that the next frame
+    /// refers back to.
+    pub(crate) fn finish(self, out: &mut [u8], entry: Applied, previous: u32) -> u32 {
+        self.end(out, entry, previous)
+    }
+
+    /// Completes the header of an open frame. `before` is the entry before.
+    pub(crate) fn finish_open(self, out: &mut [u8], before: Applied, previous: u32) -> u32 {
+        self.end(out, Applied { term: OPEN_TERM, ..before }, previous)
+    }
+
+    fn end(self, out: &mut [u8], Applied { index, term }: Applied, previous: u32) -> u32 {
         let frame = &mut out[self.start..];
         let body = u32::try_from(frame.len() - FRAME_HEADER_BYTES);
-        let body = body.expect("a batch is bounded far below 4 GiB");
+        let body = body.expect("a frame holds a few mebibytes, or one row");
         frame[4..8].copy_from_slice(&body.to_le_bytes());
         frame[8..12].copy_from_slice(&self.rows.to_le_bytes());
         frame[12..16].copy_from_slice(&self.changes.to_le_bytes());
@@ -99,6 +114,11 @@ impl FrameHeader {
         })
     }
 
+    /// Whether more of what the entry changed follows.
+    pub(crate) fn is_open(&self) -> bool {
+        self.term == OPEN_TERM
+    }
+
     /// Header and records together, in bytes.
     pub(crate) fn frame_bytes(&self) -> u64 {
         FRAME_HEADER_BYTES as u64 + u64::from(self.body_bytes)
@@ -136,6 +156,13 @@ impl<'a> Frame<'a> {
         }
         let whole = at == body.len() && digest == header.digest;
         whole.then_some(Frame { header, offset, body, rows, changes })
+    }
+
+    /// Where it ends, with its entry.
+    pub(crate) fn end(&self) -> FramesEnd {
+        let FrameHeader { checksum, index, term, .. } = self.header;
+        let offset = self.offset + self.header.frame_bytes();
+        FramesEnd { offset, chain: checksum, index, term }
     }
 
     /// Where a record that begins at `at` of the body begins in the file.

@@ -1,9 +1,9 @@
 //! Opening a store: what belongs to it, how far its log goes, what a crash left behind.
 //!
 //! Up to the recorded position the log is durable, so whatever is wrong there is damage and refused.
-//! After it sectors may be kept or lost one by one: the log goes as far as whole frames follow each other, and
-//! what comes behind the first gap is cut, however good it looks. All of this changes the disk only in ways
-//! that a crash in the middle leaves repeatable.
+//! After it sectors may be kept or lost one by one: the log goes as far as whole frames follow each other and
+//! complete an entry, and what comes behind is cut, however good it looks. All of this changes the disk only in
+//! ways that a crash in the middle leaves repeatable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use planted::planted;
 use types::Revision;
 use vfs::Disk;
 
-use crate::active::Active;
+use crate::active::{Active, LogBegin};
 use crate::dump::{self, Dump};
 use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind, Named};
 use crate::footer::{Column, Footer, FramesEnd, Rebuilt};
@@ -26,7 +26,8 @@ use crate::shared::Shared;
 use crate::store::{Applied, OtherFiles};
 use crate::sync::{Position, SYNCED, SyncRecord, Synced};
 use crate::{
-    Checkpoint, Damage, OpenError, Options, Repair, Restored, Sizes, State, Store, StoreError,
+    Checkpoint, Damage, OpenError, Options, Repair, Restored, Sizes, State, StateChange, Store,
+    StoreError,
 };
 
 pub(crate) fn open(
@@ -52,7 +53,8 @@ fn create(dir: &Dir, names: &[String]) -> Result<(), OpenError> {
     }
     let start = Position { log: 1, offset: HEADER_BYTES as u64 };
     SyncRecord::create(dir, Synced { index: 0, position: start })?;
-    let log = Active::create(dir, 1, Applied::default(), 0)?;
+    let begin = LogBegin { log: 1, applied: Applied::default(), is_open: false, chain: 0 };
+    let log = Active::create(dir, begin)?;
     log.segment.file.sync()?;
     let manifest = Manifest { tail: 1, next: 1, ..Manifest::default() };
     ManifestFile::create(dir, manifest)?;
@@ -86,6 +88,9 @@ struct Opening {
     state: State,
     /// Changes before this are in `state` already.
     dumped: Position,
+    /// Whether the last frame walked is open, and the changes of such frames: they count when the last is there.
+    is_open: bool,
+    open_changes: Vec<StateChange>,
     marks: BTreeMap<FileId, (usize, Bitmap)>,
     sealed: Vec<Sealed>,
     ignored: Vec<Damage>,
@@ -98,6 +103,8 @@ struct Walked {
     file: Named,
     rebuilt: Rebuilt,
     end: FramesEnd,
+    /// Where the last entry is complete; the file's header, if that is in a file before.
+    complete: FramesEnd,
 }
 
 impl Opening {
@@ -124,6 +131,8 @@ impl Opening {
                 index: 0,
             },
             dumped: position,
+            is_open: false,
+            open_changes: Vec::new(),
             shared,
             options,
             manifest,
@@ -165,6 +174,11 @@ impl Opening {
         }
         let foreign = Footer::is_foreign(&file)?;
         let walked = self.walk(file, &header)?;
+        // Whatever is durable was completed, if not in this file then in the next.
+        self.is_open = false;
+        for change in self.open_changes.drain(..) {
+            self.state.apply(&change);
+        }
         if walked.0.end.chain != chain {
             let (walked, why) = walked;
             let why = why.unwrap_or("the file ends too early");
@@ -183,19 +197,39 @@ impl Opening {
         file: Named,
         header: &Header,
     ) -> Result<(Walked, Option<&'static str>), OpenError> {
-        let [index, term, _] = header.numbers;
+        let log = header.id.number;
         let mut rebuilt = Rebuilt::default();
-        let mut end = FramesEnd { index, term, ..FramesEnd::default() };
-        let walk = frame::walk(&file, HEADER_BYTES as u64, header.checksum(), |frame| {
+        let mut complete = begin(header);
+        let walk = frame::walk(&file, complete.offset, complete.chain, |frame| {
             rebuilt.frame(frame)?;
-            (end.index, end.term) = (frame.header.index, frame.header.term);
-            if self.dumped <= (Position { log: header.id.number, offset: frame.offset }) {
-                apply(&mut self.state, frame);
+            self.is_open = frame.header.is_open();
+            if self.dumped <= (Position { log, offset: frame.offset }) {
+                self.open_changes.extend_from_slice(&frame.changes);
+            }
+            if !self.is_open {
+                complete = frame.end();
+                for change in self.open_changes.drain(..) {
+                    self.state.apply(&change);
+                }
             }
             Ok(())
         })?;
-        (end.offset, end.chain) = (walk.offset, walk.chain);
-        Ok((Walked { log: header.id.number, file, rebuilt, end }, walk.why))
+        let end = FramesEnd { offset: walk.offset, chain: walk.chain, ..complete };
+        Ok((Walked { log, file, rebuilt, end, complete }, walk.why))
+    }
+
+    /// Walks a file again, as far as its last complete entry: what follows was never completed.
+    fn rewind(&self, walked: Walked) -> Result<Walked, OpenError> {
+        let Walked { log, file, complete, .. } = walked;
+        let header = file.header(FileId::new(Kind::Log, log))?;
+        let (mut rebuilt, begin) = (Rebuilt::default(), begin(&header));
+        frame::walk(&file, begin.offset, begin.chain, |frame| {
+            match frame.offset < complete.offset {
+                true => rebuilt.frame(frame),
+                false => Err("it is part of an entry that was not completed"),
+            }
+        })?;
+        Ok(Walked { log, file, rebuilt, end: complete, complete })
     }
 
     /// Completes a sealed segment whose footer is missing or damaged.
@@ -265,16 +299,35 @@ impl Opening {
         let file = self.shared.dir.open(&id.to_string())?;
         let header = file.header(id)?;
         let (mut walked, why) = self.walk(file, &header)?;
-        if walked.end.offset < self.synced.offset {
+        if walked.complete.offset < self.synced.offset {
             let why = why.unwrap_or("the file ends too early");
             return Err(walked.file.damage(walked.end.offset, why).into());
         }
+        // Files that end within an entry wait until it is known to be complete.
+        let mut waiting: Vec<Walked> = Vec::new();
         while let Some((file, header)) = self.successor(id, walked.end.chain)? {
-            self.complete(walked, id)?;
+            waiting.push(walked);
+            if !self.is_open {
+                self.complete(&mut waiting)?;
+            }
             id = header.id;
             walked = self.walk(file, &header)?.0;
+            if walked.complete != begin(&header) {
+                self.complete(&mut waiting)?;
+            }
         }
-        Ok(walked)
+        if !std::mem::take(&mut self.is_open) {
+            self.complete(&mut waiting)?;
+            return Ok(walked);
+        }
+        self.open_changes.clear();
+        waiting.push(walked);
+        let first = waiting.swap_remove(0);
+        if header.numbers[2] == 1 && first.complete == begin(&header) {
+            let what = "it ends within an entry that was complete";
+            return Err(first.file.damage(first.end.offset, what).into());
+        }
+        self.rewind(first)
     }
 
     /// The log file after `id`, if it was begun after a frame with this checksum.
@@ -292,8 +345,13 @@ impl Opening {
         }
     }
 
-    /// Takes a log file that was sealed after the recorded position.
-    fn complete(&mut self, walked: Walked, id: FileId) -> Result<(), OpenError> {
+    /// Takes log files that were sealed after the recorded position.
+    fn complete(&mut self, waiting: &mut Vec<Walked>) -> Result<(), OpenError> {
+        waiting.drain(..).try_for_each(|walked| self.complete_one(walked))
+    }
+
+    fn complete_one(&mut self, walked: Walked) -> Result<(), OpenError> {
+        let id = FileId::new(Kind::Log, walked.log);
         let footer = Footer::read(&walked.file)?;
         let Some(footer) = footer.filter(|footer| footer.end == walked.end) else {
             return self.write_footer(walked, id);
@@ -457,6 +515,12 @@ impl Opening {
         store.sealed_changed();
         Ok((store, restored))
     }
+}
+
+/// Where a file's frames begin.
+fn begin(header: &Header) -> FramesEnd {
+    let [index, term, _] = header.numbers;
+    FramesEnd { offset: HEADER_BYTES as u64, chain: header.checksum(), index, term }
 }
 
 fn apply(state: &mut State, frame: &Frame<'_>) {

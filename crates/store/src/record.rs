@@ -51,6 +51,16 @@ pub(crate) fn put_row(out: &mut Vec<u8>, row: &Row) -> u32 {
     checksum
 }
 
+/// What the record of a change takes, in bytes.
+pub(crate) fn bytes_of_change(change: &StateChange) -> usize {
+    let (StateChange::Set { key, .. } | StateChange::Delete { key, .. }) = change;
+    let value = match change {
+        StateChange::Set { value, .. } => value.len(),
+        StateChange::Delete { .. } => 0,
+    };
+    CHANGE_HEADER_BYTES + key.len() + value
+}
+
 /// A row's record that was verified.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowRecord {

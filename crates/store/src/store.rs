@@ -6,7 +6,8 @@ use std::sync::Arc;
 use types::{Revision, Row};
 use vfs::Disk;
 
-use crate::active::Active;
+use crate::active::{Active, LogBegin};
+use crate::batch::Piece;
 use crate::recent::Recent;
 use crate::sealed::{Sealed, order};
 use crate::segment::Extent;
@@ -28,6 +29,8 @@ pub struct Options {
     pub clean_garbage_bytes_min: u64,
     /// What [`Store::append`] may gather before it writes by itself, in bytes.
     pub tail_bytes_max: usize,
+    /// The longest frame, in bytes: a batch that takes more goes into several. Only a row may be longer.
+    pub frame_bytes_max: usize,
     /// Newest rows kept in memory for the writer's own reads, in bytes.
     pub recent_bytes_max: usize,
 }
@@ -39,6 +42,7 @@ impl Default for Options {
             clean_live_percent: 50,
             clean_garbage_bytes_min: 1 << 20,
             tail_bytes_max: 8 << 20,
+            frame_bytes_max: 4 << 20,
             recent_bytes_max: 4 << 20,
         }
     }
@@ -145,7 +149,7 @@ impl Store {
     /// once more, and changes nothing again.
     ///
     /// # Panics
-    /// When the index or the revisions do not come after those before, or the batch takes more than 3 GiB.
+    /// When the index or the revisions do not come after those before.
     pub fn append(&mut self, batch: &Batch) {
         if !matches!(self.failure, Failure::None) {
             return;
@@ -159,23 +163,25 @@ impl Store {
             let last = self.last_revision();
             assert!(last.is_none_or(|last| last < first.revision), "revisions only grow");
         }
-        self.put_frame(batch);
-        for row in &batch.rows {
-            self.recent.push(row);
-        }
-        for change in &batch.state {
-            self.state.apply(change);
-        }
-        if self.active.tail_bytes() > self.options.tail_bytes_max
-            && let Err(error) = self.write_tail()
-        {
-            self.failure = Failure::Untold(error);
+        for piece in batch.pieces(self.options.frame_bytes_max) {
+            self.put(piece);
+            if self.active.tail_bytes() > self.options.tail_bytes_max
+                && let Err(error) = self.write_tail()
+            {
+                self.failure = Failure::Untold(error);
+                return;
+            }
         }
     }
 
-    fn put_frame(&mut self, batch: &Batch) {
-        self.active.append(batch);
-        self.framed = Applied { index: batch.index, term: batch.term };
+    fn put(&mut self, piece: Piece<'_>) {
+        self.active.append(piece, self.applied, &mut self.framed);
+        for row in piece.rows {
+            self.recent.push(row);
+        }
+        for change in piece.state {
+            self.state.apply(change);
+        }
     }
 
     /// Writes what was appended to the file: one write, no sync. A full segment is sealed and the next begun.
@@ -216,8 +222,9 @@ impl Store {
 
     /// Seals the active segment and begins the next. Nothing may be left to flush.
     pub(crate) fn roll(&mut self) -> Result<(), StoreError> {
-        let log = self.active.log + 1;
-        let next = Active::create(&self.shared.dir, log, self.framed, self.active.chain)?;
+        let Active { log, is_open, chain, .. } = self.active;
+        let begin = LogBegin { log: log + 1, applied: self.framed, is_open, chain };
+        let next = Active::create(&self.shared.dir, begin)?;
         let former = std::mem::replace(&mut self.active, next);
         let (sealed, unsynced) = former.seal(self.framed);
         self.unsynced.push(unsynced);
@@ -246,8 +253,7 @@ impl Store {
     /// As [`Store::flush`].
     pub fn sync_handle(&mut self) -> Result<SyncHandle, StoreError> {
         if self.framed != self.applied && matches!(self.failure, Failure::None) {
-            let Applied { index, term } = self.applied;
-            self.put_frame(&Batch { index, term, ..Batch::default() });
+            self.put(Piece { rows: &[], state: &[], is_open: false });
         }
         self.flush()?;
         Ok(self.flushed_handle())

@@ -34,7 +34,10 @@ fn work(disk: &MemoryDisk, model: &mut Model, seed: u64) -> Result<(), Stopped> 
     let mut store = open(disk, small())?.0;
     let mut cleaning = None;
     for step in 0..90 {
-        let batch = model.next_batch(&mut chance, 8, 150);
+        let batch = match step % 15 {
+            7 => model.wide_batch(&mut chance, 30),
+            _ => model.next_batch(&mut chance, 8, 150),
+        };
         store.append(&batch);
         if chance.one_in(2) {
             store.flush()?;
@@ -54,7 +57,7 @@ fn work(disk: &MemoryDisk, model: &mut Model, seed: u64) -> Result<(), Stopped> 
         if step % 30 == 29 {
             store.flush()?;
             (store, cleaning) = (open(disk, small())?.0, None);
-            model.synced = model.index();
+            model.synced = store.synced_index();
         }
     }
     Ok(())

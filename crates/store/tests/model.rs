@@ -46,7 +46,11 @@ impl Run {
 
     fn step(&mut self) {
         match self.chance.below(200) {
-            0..90 => {
+            0..4 => {
+                let batch = self.model.wide_batch(&mut self.chance, 100);
+                self.store.append(&batch);
+            }
+            4..90 => {
                 let batch = self.model.next_batch(&mut self.chance, 25, 120);
                 self.store.append(&batch);
             }

@@ -108,6 +108,7 @@ impl Hub {
                 hub.sent(slot, responses, bytes, out);
             }),
             Input::Applied(changes) => self.applied(changes, out),
+            Input::Passed { revision, rows } => self.passed(revision, &rows),
             Input::Restored { revision, compacted } => self.restored(revision, compacted, out),
             Input::Compacted { revision } => self.compacted_at(revision, out),
             Input::HistoryRead(history) => self.history_read(&history, out),

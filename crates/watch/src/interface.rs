@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use types::{KeyRange, Refusal};
+use types::{KeyRange, Refusal, Row};
 
 use crate::event::Changes;
 use crate::history::{History, HistoryRequest};
@@ -47,6 +47,14 @@ pub enum Input {
     },
     /// A revision was applied. Every revision is handed in, once, in order.
     Applied(Arc<Changes>),
+    /// A revision was applied that changed so much that nobody should hold all of it: whoever watches one of these
+    /// rows reads it from history, in pieces. In the place of [`Input::Applied`].
+    Passed {
+        /// The revision.
+        revision: i64,
+        /// What it changed.
+        rows: Vec<Row>,
+    },
     /// The store was replaced by a snapshot: the changes in between were never handed in.
     Restored {
         /// The revision it is at now; not below the one before.

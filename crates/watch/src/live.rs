@@ -3,8 +3,10 @@
 //! The work is per change and per group of watchers with the same range, then a few instructions per
 //! watcher: a thousand watchers of one key share one list of events, encoded once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use types::Row;
 
 use crate::event::{Changes, Event, EventList, Previous};
 use crate::hub::Hub;
@@ -38,6 +40,30 @@ impl Hub {
             self.tell_group(group, &changes, &places, &mut lists, out);
         }
         self.recent.push(changes, &self.limits);
+    }
+
+    /// A revision of which nobody is told here: those who watch it wait for history.
+    pub(crate) fn passed(&mut self, revision: i64, rows: &[Row]) {
+        assert_eq!(revision, self.revision + 1, "each revision is handed in, in order");
+        self.revision = revision;
+        // What is kept reaches up to the current revision, or it is of no use.
+        self.recent.clear();
+        let mut interested = BTreeSet::new();
+        for row in rows {
+            self.groups.stab(row.key(), |slot, group| {
+                if !group.synced.is_empty() {
+                    interested.insert(slot);
+                }
+            });
+        }
+        for group in interested {
+            for slot in self.groups[group].synced.clone() {
+                if self.watchers[slot].next <= revision {
+                    self.fall_behind(slot, revision);
+                    self.queue(slot);
+                }
+            }
+        }
     }
 
     /// The groups with synced watchers of these changes, and which changes are theirs.

@@ -102,7 +102,11 @@ impl Run {
 
     fn write(&mut self) {
         let writes = self.writes();
-        self.world.write(&writes);
+        if self.dice.one_in(12) {
+            self.world.write_much(&writes);
+        } else {
+            self.world.write(&writes);
+        }
     }
 
     fn create(&mut self, stream: u64) {

@@ -17,6 +17,7 @@ fn small() -> Options {
         segment_bytes: 3000,
         clean_live_percent: 60,
         clean_garbage_bytes_min: 400,
+        frame_bytes_max: 400,
         tail_bytes_max: 1500,
         recent_bytes_max: 600,
     }

@@ -10,6 +10,7 @@ use crate::footer::{FooterBuilder, FramesEnd};
 use crate::frame::FrameWriter;
 use crate::sealed::{Dead, Sealed};
 use crate::segment::{Extent, Segment};
+use crate::store::Applied;
 use crate::table::{NewSlot, Table};
 
 /// A frame is ended when it has this many bytes.
@@ -76,7 +77,8 @@ impl SegmentWriter {
     fn end_frame(&mut self) {
         if let Some((_, frame)) = self.frame.take() {
             let end = &mut self.end;
-            end.chain = frame.finish(&mut self.buffer, end.index, end.term, end.chain);
+            let entry = Applied { index: end.index, term: end.term };
+            end.chain = frame.finish(&mut self.buffer, entry, end.chain);
         }
     }
 

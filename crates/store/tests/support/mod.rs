@@ -46,6 +46,7 @@ pub fn small() -> Options {
         clean_live_percent: 60,
         clean_garbage_bytes_min: 400,
         tail_bytes_max: 1500,
+        frame_bytes_max: 400,
         recent_bytes_max: 600,
     }
 }
@@ -156,6 +157,27 @@ impl Model {
             } else {
                 let value = vec![chance.below(256) as u8; chance.below(60) as usize].into();
                 StateChange::Set { bucket, key, value }
+            });
+        }
+        self.batches.push(batch.clone());
+        batch
+    }
+
+    /// Makes a batch that takes several frames, and perhaps several files: a wide range is deleted, and its leases.
+    pub fn wide_batch(&mut self, chance: &mut Chance, rows_max: u64) -> Batch {
+        let (index, main) = (self.index() + 1, self.main() + 1);
+        let mut batch = Batch { index, term: 1 + index / 50, ..Batch::default() };
+        for sub in 0..chance.below(rows_max) as i64 {
+            let key = vec![b'w'; 1 + chance.below(90) as usize];
+            let key = [&sub.to_be_bytes()[..], &key].concat();
+            batch.rows.push(encode_tombstone(&key, Revision { main, sub }));
+        }
+        for _ in 0..chance.below(rows_max) {
+            let (bucket, key) = (Bucket::Lease, Bytes::from(format!("{}", chance.below(40))));
+            batch.state.push(if chance.one_in(2) {
+                StateChange::Delete { bucket, key }
+            } else {
+                StateChange::Set { bucket, key, value: vec![7; chance.below(60) as usize].into() }
             });
         }
         self.batches.push(batch.clone());

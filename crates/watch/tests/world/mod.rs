@@ -139,6 +139,13 @@ impl World {
         self.step(Input::Applied(changes));
     }
 
+    /// Applies one revision that the driver finds too large to hand over.
+    pub fn write_much(&mut self, writes: &[Write]) {
+        let changes = self.write_unseen(writes);
+        let rows = changes.events.iter().map(|event| event.row.clone()).collect();
+        self.step(Input::Passed { revision: changes.revision, rows });
+    }
+
     /// Applies one revision without a word to the hub.
     pub fn write_unseen(&mut self, writes: &[Write]) -> Arc<Changes> {
         let main = self.revision() + 1;
