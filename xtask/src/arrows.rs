@@ -43,6 +43,7 @@ const ORDER: &[(&str, Layer)] = &[
     ("logging", Layer::Shell),
     ("metrics", Layer::Files),
     ("net", Layer::Shell),
+    ("tls", Layer::Shell),
     ("peer", Layer::Shell),
     ("node", Layer::Shell),
     ("rpc", Layer::Shell),
@@ -80,9 +81,6 @@ const WORLDLY: [&str; 17] = [
     "tokio-util",
     "tonic",
 ];
-
-/// Libraries that only the crate named may use.
-const RESERVED: [(&str, &str); 1] = [("raft", "consensus")];
 
 /// Libraries that make system calls: for `vfs` and the shells.
 const SYSTEM: [&str; 4] = ["libc", "memmap2", "nix", "rustix"];
@@ -159,8 +157,7 @@ fn dependencies(
             }
         }
         let forbidden = (layer != Layer::Shell && WORLDLY.contains(&used))
-            || (layer == Layer::Pure && SYSTEM.contains(&used))
-            || RESERVED.iter().any(|(library, owner)| *library == used && *owner != name);
+            || (layer == Layer::Pure && SYSTEM.contains(&used));
         if forbidden {
             complaints.push(format!("{name} ({layer:?}) may not use the library {used}"));
         }

@@ -142,6 +142,11 @@ impl Membership {
         self.members.get(&id)
     }
 
+    /// Ids that were members once.
+    pub fn removed(&self) -> &BTreeSet<MemberId> {
+        &self.removed
+    }
+
     /// Whether this id was a member once; it never will be again.
     pub fn was_removed(&self, id: MemberId) -> bool {
         self.removed.contains(&id)
@@ -197,6 +202,11 @@ impl Membership {
     }
 
     fn remove(&mut self, id: MemberId) -> Result<Vec<StateChange>, Refusal> {
+        let mut others = self.members.values().filter(|member| member.id != id);
+        if self.members.contains_key(&id) && !others.any(|member| !member.is_learner) {
+            // Nobody would be left to vote, and raft could not follow.
+            return Err(Refusal::MemberNotEnoughStarted);
+        }
         self.members.remove(&id).ok_or(Refusal::MemberNotFound)?;
         self.removed.insert(id);
         Ok(vec![
@@ -339,10 +349,30 @@ mod tests {
         let add =
             change(ConfChangeType::ConfChangeAddNode, 7, r#"{"id":7,"peerURLs":["http://a:1"]}"#);
         membership.change(&add).expect("the cluster is empty");
+        let other =
+            change(ConfChangeType::ConfChangeAddNode, 8, r#"{"id":8,"peerURLs":["http://b:1"]}"#);
+        membership.change(&other).expect("nobody has that id");
         membership
             .change(&change(ConfChangeType::ConfChangeRemoveNode, 7, ""))
             .expect("it is a member");
         assert_eq!(membership.change(&add), Err(Refusal::MemberNotFound));
+        assert!(membership.removed().contains(&7));
+    }
+
+    #[test]
+    fn the_last_member_with_a_vote_is_not_removed() {
+        let mut membership = Membership::new(1);
+        let json = |id, learner| {
+            format!(r#"{{"id":{id},"peerURLs":["http://{id}:1"],"isLearner":{learner}}}"#)
+        };
+        let voter = change(ConfChangeType::ConfChangeAddNode, 7, &json(7, false));
+        let learner = change(ConfChangeType::ConfChangeAddLearnerNode, 8, &json(8, true));
+        membership.change(&voter).expect("the cluster is empty");
+        membership.change(&learner).expect("nobody has that id");
+        let remove = |id| change(ConfChangeType::ConfChangeRemoveNode, id, "");
+        assert_eq!(membership.change(&remove(7)), Err(Refusal::MemberNotEnoughStarted));
+        assert_eq!(membership.conf_state().voters, [7]);
+        membership.change(&remove(8)).expect("a learner may always go");
     }
 
     #[test]

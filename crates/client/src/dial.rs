@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -107,38 +107,11 @@ fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 fn handshake_text(error: &io::Error) -> String {
-    use rustls::{CertificateError, Error};
-    match (error.kind(), tls_cause(error)) {
-        (io::ErrorKind::UnexpectedEof, _) => "EOF".to_owned(),
-        (_, Some(Error::AlertReceived(alert))) => {
-            format!("remote error: tls: {}", alert_text(*alert))
-        }
-        (_, Some(Error::InvalidCertificate(CertificateError::UnknownIssuer))) => {
-            let why = "x509: certificate signed by unknown authority";
-            format!("tls: failed to verify certificate: {why}")
-        }
-        _ => format!("tls: {error}"),
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        "EOF".to_owned()
+    } else {
+        tls::go_text(error)
     }
-}
-
-/// The alerts that a server answers a client's certificate with, as Go names them.
-fn alert_text(alert: AlertDescription) -> String {
-    let text = match alert {
-        AlertDescription::CertificateRequired => "certificate required",
-        AlertDescription::UnknownCA => "unknown certificate authority",
-        AlertDescription::BadCertificate => "bad certificate",
-        AlertDescription::UnsupportedCertificate => "unsupported certificate",
-        AlertDescription::CertificateRevoked => "revoked certificate",
-        AlertDescription::CertificateExpired => "expired certificate",
-        AlertDescription::CertificateUnknown => "unknown certificate",
-        AlertDescription::AccessDenied => "access denied",
-        AlertDescription::HandshakeFailure => "handshake failure",
-        AlertDescription::ProtocolVersion => "protocol version not supported",
-        AlertDescription::UnrecognisedName => "unrecognized name",
-        AlertDescription::InternalError => "internal error",
-        other => return format!("{other:?}"),
-    };
-    text.to_owned()
 }
 
 macro_rules! each {

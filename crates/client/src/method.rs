@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use proto::Rpc;
+
 /// Whether a call may be sent again after the connection failed under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
@@ -9,6 +11,65 @@ pub enum Retry {
     Repeatable,
     /// It may have been done already.
     Once,
+}
+
+/// Whether a method may be called again. By etcd's client: what only reads, and what does the same the
+/// second time.
+pub const fn retry(rpc: Rpc) -> Retry {
+    match rpc {
+        Rpc::AuthRoleGet
+        | Rpc::AuthRoleList
+        | Rpc::AuthStatus
+        | Rpc::AuthUserGet
+        | Rpc::AuthUserList
+        | Rpc::ClusterMemberList
+        | Rpc::ElectionLeader
+        | Rpc::ElectionObserve
+        | Rpc::HealthCheck
+        | Rpc::HealthList
+        | Rpc::HealthWatch
+        | Rpc::KvRange
+        | Rpc::KvRangeStream
+        | Rpc::LeaseGrant
+        | Rpc::LeaseKeepAlive
+        | Rpc::LeaseLeases
+        | Rpc::LeaseRevoke
+        | Rpc::LeaseTimeToLive
+        | Rpc::MaintenanceAlarm
+        | Rpc::MaintenanceHash
+        | Rpc::MaintenanceHashKv
+        | Rpc::MaintenanceMoveLeader
+        | Rpc::MaintenanceSnapshot
+        | Rpc::MaintenanceStatus
+        | Rpc::Watch => Retry::Repeatable,
+        Rpc::AuthDisable
+        | Rpc::AuthEnable
+        | Rpc::AuthRoleAdd
+        | Rpc::AuthRoleDelete
+        | Rpc::AuthRoleGrantPermission
+        | Rpc::AuthRoleRevokePermission
+        | Rpc::AuthUserAdd
+        | Rpc::AuthUserChangePassword
+        | Rpc::AuthUserDelete
+        | Rpc::AuthUserGrantRole
+        | Rpc::AuthUserRevokeRole
+        | Rpc::Authenticate
+        | Rpc::ClusterMemberAdd
+        | Rpc::ClusterMemberPromote
+        | Rpc::ClusterMemberRemove
+        | Rpc::ClusterMemberUpdate
+        | Rpc::ElectionCampaign
+        | Rpc::ElectionProclaim
+        | Rpc::ElectionResign
+        | Rpc::KvCompact
+        | Rpc::KvDeleteRange
+        | Rpc::KvPut
+        | Rpc::KvTxn
+        | Rpc::Lock
+        | Rpc::LockUnlock
+        | Rpc::MaintenanceDefragment
+        | Rpc::MaintenanceDowngrade => Retry::Once,
+    }
 }
 
 /// A unary method that takes a `Q` and answers an `R`.
@@ -31,16 +92,16 @@ impl<Q, R> Copy for Method<Q, R> {}
 
 /// Every unary method a client uses.
 pub mod methods {
-    use super::{Method, PhantomData, Retry};
+    use super::{Method, PhantomData, Rpc, retry};
     use proto::etcdserverpb as pb;
 
     macro_rules! methods {
-        ($($name:ident = $path:literal, $retry:ident, $request:ident -> $response:ident;)*) => {
+        ($($name:ident = $rpc:ident, $request:ident -> $response:ident;)*) => {
             $(
-                #[doc = concat!("`", $path, "`.")]
+                #[doc = concat!("[`Rpc::", stringify!($rpc), "`].")]
                 pub const $name: Method<pb::$request, pb::$response> = Method {
-                    path: concat!("/etcdserverpb.", $path),
-                    retry: Retry::$retry,
+                    path: Rpc::$rpc.path(),
+                    retry: retry(Rpc::$rpc),
                     messages: PhantomData,
                 };
             )*
@@ -48,43 +109,43 @@ pub mod methods {
     }
 
     methods! {
-        RANGE = "KV/Range", Repeatable, RangeRequest -> RangeResponse;
-        PUT = "KV/Put", Once, PutRequest -> PutResponse;
-        DELETE_RANGE = "KV/DeleteRange", Once, DeleteRangeRequest -> DeleteRangeResponse;
-        TXN = "KV/Txn", Once, TxnRequest -> TxnResponse;
-        COMPACT = "KV/Compact", Once, CompactionRequest -> CompactionResponse;
-        LEASE_GRANT = "Lease/LeaseGrant", Repeatable, LeaseGrantRequest -> LeaseGrantResponse;
-        LEASE_REVOKE = "Lease/LeaseRevoke", Repeatable, LeaseRevokeRequest -> LeaseRevokeResponse;
-        LEASE_TIME_TO_LIVE = "Lease/LeaseTimeToLive", Repeatable, LeaseTimeToLiveRequest -> LeaseTimeToLiveResponse;
-        LEASE_LEASES = "Lease/LeaseLeases", Repeatable, LeaseLeasesRequest -> LeaseLeasesResponse;
-        MEMBER_ADD = "Cluster/MemberAdd", Once, MemberAddRequest -> MemberAddResponse;
-        MEMBER_REMOVE = "Cluster/MemberRemove", Once, MemberRemoveRequest -> MemberRemoveResponse;
-        MEMBER_UPDATE = "Cluster/MemberUpdate", Once, MemberUpdateRequest -> MemberUpdateResponse;
-        MEMBER_LIST = "Cluster/MemberList", Repeatable, MemberListRequest -> MemberListResponse;
-        MEMBER_PROMOTE = "Cluster/MemberPromote", Once, MemberPromoteRequest -> MemberPromoteResponse;
-        ALARM = "Maintenance/Alarm", Repeatable, AlarmRequest -> AlarmResponse;
-        STATUS = "Maintenance/Status", Repeatable, StatusRequest -> StatusResponse;
-        DEFRAGMENT = "Maintenance/Defragment", Once, DefragmentRequest -> DefragmentResponse;
-        HASH_KV = "Maintenance/HashKV", Repeatable, HashKvRequest -> HashKvResponse;
-        MOVE_LEADER = "Maintenance/MoveLeader", Repeatable, MoveLeaderRequest -> MoveLeaderResponse;
-        DOWNGRADE = "Maintenance/Downgrade", Once, DowngradeRequest -> DowngradeResponse;
-        AUTH_ENABLE = "Auth/AuthEnable", Once, AuthEnableRequest -> AuthEnableResponse;
-        AUTH_DISABLE = "Auth/AuthDisable", Once, AuthDisableRequest -> AuthDisableResponse;
-        AUTH_STATUS = "Auth/AuthStatus", Repeatable, AuthStatusRequest -> AuthStatusResponse;
-        AUTHENTICATE = "Auth/Authenticate", Once, AuthenticateRequest -> AuthenticateResponse;
-        USER_ADD = "Auth/UserAdd", Once, AuthUserAddRequest -> AuthUserAddResponse;
-        USER_GET = "Auth/UserGet", Repeatable, AuthUserGetRequest -> AuthUserGetResponse;
-        USER_LIST = "Auth/UserList", Repeatable, AuthUserListRequest -> AuthUserListResponse;
-        USER_DELETE = "Auth/UserDelete", Once, AuthUserDeleteRequest -> AuthUserDeleteResponse;
-        USER_CHANGE_PASSWORD = "Auth/UserChangePassword", Once, AuthUserChangePasswordRequest -> AuthUserChangePasswordResponse;
-        USER_GRANT_ROLE = "Auth/UserGrantRole", Once, AuthUserGrantRoleRequest -> AuthUserGrantRoleResponse;
-        USER_REVOKE_ROLE = "Auth/UserRevokeRole", Once, AuthUserRevokeRoleRequest -> AuthUserRevokeRoleResponse;
-        ROLE_ADD = "Auth/RoleAdd", Once, AuthRoleAddRequest -> AuthRoleAddResponse;
-        ROLE_GET = "Auth/RoleGet", Repeatable, AuthRoleGetRequest -> AuthRoleGetResponse;
-        ROLE_LIST = "Auth/RoleList", Repeatable, AuthRoleListRequest -> AuthRoleListResponse;
-        ROLE_DELETE = "Auth/RoleDelete", Once, AuthRoleDeleteRequest -> AuthRoleDeleteResponse;
-        ROLE_GRANT_PERMISSION = "Auth/RoleGrantPermission", Once, AuthRoleGrantPermissionRequest -> AuthRoleGrantPermissionResponse;
-        ROLE_REVOKE_PERMISSION = "Auth/RoleRevokePermission", Once, AuthRoleRevokePermissionRequest -> AuthRoleRevokePermissionResponse;
+        RANGE = KvRange, RangeRequest -> RangeResponse;
+        PUT = KvPut, PutRequest -> PutResponse;
+        DELETE_RANGE = KvDeleteRange, DeleteRangeRequest -> DeleteRangeResponse;
+        TXN = KvTxn, TxnRequest -> TxnResponse;
+        COMPACT = KvCompact, CompactionRequest -> CompactionResponse;
+        LEASE_GRANT = LeaseGrant, LeaseGrantRequest -> LeaseGrantResponse;
+        LEASE_REVOKE = LeaseRevoke, LeaseRevokeRequest -> LeaseRevokeResponse;
+        LEASE_TIME_TO_LIVE = LeaseTimeToLive, LeaseTimeToLiveRequest -> LeaseTimeToLiveResponse;
+        LEASE_LEASES = LeaseLeases, LeaseLeasesRequest -> LeaseLeasesResponse;
+        MEMBER_ADD = ClusterMemberAdd, MemberAddRequest -> MemberAddResponse;
+        MEMBER_REMOVE = ClusterMemberRemove, MemberRemoveRequest -> MemberRemoveResponse;
+        MEMBER_UPDATE = ClusterMemberUpdate, MemberUpdateRequest -> MemberUpdateResponse;
+        MEMBER_LIST = ClusterMemberList, MemberListRequest -> MemberListResponse;
+        MEMBER_PROMOTE = ClusterMemberPromote, MemberPromoteRequest -> MemberPromoteResponse;
+        ALARM = MaintenanceAlarm, AlarmRequest -> AlarmResponse;
+        STATUS = MaintenanceStatus, StatusRequest -> StatusResponse;
+        DEFRAGMENT = MaintenanceDefragment, DefragmentRequest -> DefragmentResponse;
+        HASH_KV = MaintenanceHashKv, HashKvRequest -> HashKvResponse;
+        MOVE_LEADER = MaintenanceMoveLeader, MoveLeaderRequest -> MoveLeaderResponse;
+        DOWNGRADE = MaintenanceDowngrade, DowngradeRequest -> DowngradeResponse;
+        AUTH_ENABLE = AuthEnable, AuthEnableRequest -> AuthEnableResponse;
+        AUTH_DISABLE = AuthDisable, AuthDisableRequest -> AuthDisableResponse;
+        AUTH_STATUS = AuthStatus, AuthStatusRequest -> AuthStatusResponse;
+        AUTHENTICATE = Authenticate, AuthenticateRequest -> AuthenticateResponse;
+        USER_ADD = AuthUserAdd, AuthUserAddRequest -> AuthUserAddResponse;
+        USER_GET = AuthUserGet, AuthUserGetRequest -> AuthUserGetResponse;
+        USER_LIST = AuthUserList, AuthUserListRequest -> AuthUserListResponse;
+        USER_DELETE = AuthUserDelete, AuthUserDeleteRequest -> AuthUserDeleteResponse;
+        USER_CHANGE_PASSWORD = AuthUserChangePassword, AuthUserChangePasswordRequest -> AuthUserChangePasswordResponse;
+        USER_GRANT_ROLE = AuthUserGrantRole, AuthUserGrantRoleRequest -> AuthUserGrantRoleResponse;
+        USER_REVOKE_ROLE = AuthUserRevokeRole, AuthUserRevokeRoleRequest -> AuthUserRevokeRoleResponse;
+        ROLE_ADD = AuthRoleAdd, AuthRoleAddRequest -> AuthRoleAddResponse;
+        ROLE_GET = AuthRoleGet, AuthRoleGetRequest -> AuthRoleGetResponse;
+        ROLE_LIST = AuthRoleList, AuthRoleListRequest -> AuthRoleListResponse;
+        ROLE_DELETE = AuthRoleDelete, AuthRoleDeleteRequest -> AuthRoleDeleteResponse;
+        ROLE_GRANT_PERMISSION = AuthRoleGrantPermission, AuthRoleGrantPermissionRequest -> AuthRoleGrantPermissionResponse;
+        ROLE_REVOKE_PERMISSION = AuthRoleRevokePermission, AuthRoleRevokePermissionRequest -> AuthRoleRevokePermissionResponse;
     }
 }
 

@@ -1,14 +1,12 @@
 //! TLS from files of certificates, as clientv3 configures it.
 
-use std::fs;
 use std::io;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::ClientConfig;
+use tls::{ClientFiles, Pair};
+
+pub use tls::FileError as TlsError;
 
 /// Which files, and how strict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,37 +25,6 @@ pub struct TlsOptions {
     pub skip_verify: bool,
 }
 
-/// Why certificates cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// One of two files is missing.
-    #[error("KeyFile and CertFile must both be present[key: {key}, cert: {cert}]")]
-    Half {
-        /// As given.
-        key: String,
-        /// As given.
-        cert: String,
-    },
-    /// A file cannot be read.
-    #[error("open {path}: {}", go_text(.source))]
-    Read {
-        /// Which.
-        path: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A file holds no certificate or key.
-    #[error("tls: failed to find any PEM data in {what} input")]
-    Empty {
-        /// Which kind of file.
-        what: &'static str,
-    },
-    /// Certificate and key do not belong together, or are of an unknown kind.
-    #[error("tls: {0}")]
-    Unusable(String),
-}
-
 /// The texts of the usual errors, as Go spells them.
 pub(crate) fn go_text(error: &io::Error) -> String {
     match error.kind() {
@@ -67,15 +34,6 @@ pub(crate) fn go_text(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
-
-/// Where systems keep the certificates they trust.
-const ROOTS: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 impl TlsOptions {
     /// The configuration, or `None` when plain text was asked for.
@@ -89,106 +47,14 @@ impl TlsOptions {
 
     /// The configuration for an endpoint that insists on TLS.
     pub fn build(&self) -> Result<Arc<ClientConfig>, TlsError> {
-        if self.cert.is_empty() != self.key.is_empty() {
-            return Err(TlsError::Half { key: self.key.clone(), cert: self.cert.clone() });
-        }
-        let provider = Arc::new(ring::default_provider());
-        let unusable = |error: rustls::Error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                TlsError::Unusable("private key does not match public key".to_owned())
-            }
-            other => TlsError::Unusable(other.to_string()),
+        let files = ClientFiles {
+            pair: Pair { cert: self.cert.clone().into(), key: self.key.clone().into() },
+            trusted_ca: self.cacert.clone().into(),
+            server_name: self.server_name.clone(),
+            skip_verify: self.skip_verify,
+            protocols: vec!["h2"],
+            ..ClientFiles::default()
         };
-        let identity = self.identity()?;
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(unusable)?;
-        let builder = if self.skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
-        } else {
-            builder.with_root_certificates(self.roots()?)
-        };
-        let mut config = match identity {
-            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(unusable)?,
-            None => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Arc::new(config))
-    }
-
-    fn identity(
-        &self,
-    ) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, TlsError> {
-        if self.cert.is_empty() {
-            return Ok(None);
-        }
-        let chain = certificates(&self.cert)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?);
-        Ok(Some((chain, key.map_err(|_| TlsError::Empty { what: "key" })?)))
-    }
-
-    fn roots(&self) -> Result<RootCertStore, TlsError> {
-        let mut store = RootCertStore::empty();
-        if self.cacert.is_empty() {
-            let bundle = std::env::var("SSL_CERT_FILE").ok();
-            let places = bundle.iter().map(String::as_str).chain(ROOTS);
-            let found = places.filter_map(|path| certificates(path).ok()).next();
-            store.add_parsable_certificates(found.unwrap_or_default());
-        } else {
-            store.add_parsable_certificates(certificates(&self.cacert)?);
-        }
-        Ok(store)
-    }
-}
-
-fn read(path: &str) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
-}
-
-fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read(path)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    match all {
-        Ok(all) if !all.is_empty() => Ok(all),
-        _ => Err(TlsError::Empty { what: "certificate" }),
-    }
-}
-
-/// Takes any certificate, but still checks that the server owns it.
-#[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        files.config()
     }
 }

@@ -1,22 +1,41 @@
-//! One raft member: inputs in, outputs out. The only crate that names the raft crate.
+//! One raft member: inputs in, outputs out.
 //!
-//! [`Consensus`] wraps raft-rs so that the rest of holdfast speaks `types::Entry` and Go etcd's own
-//! bytes. Three traps of the library are closed here, once:
+//! This is etcd's raft, as its library behaves on the wire and in its decisions, written as one pure
+//! machine: `raftpb` messages in Go's own numbering come in through [`Consensus::step`], and
+//! [`Consensus::output`] says what must be written, sent, applied and read. There is no clock (time is a count
+//! of ticks), no dice (the election jitter follows from seed, member, term and attempt) and no logger.
 //!
-//! - raft-rs numbers configuration changes differently from Go, so a change travels through it in an
-//!   envelope (see [`envelope`]);
-//! - raft-rs draws its election jitter from the thread's dice; it is overwritten after every step with
-//!   a number that follows from the seed, the term and the role, so a run can be replayed;
-//! - messages that would make the library panic are refused before they reach it (see `guard.rs`).
+//! Always true:
+//! - nothing that vouches for durable state leaves before that state is durable: answers to appends and votes,
+//!   and the requests for votes, wait for their group of writes (see [`Persist`]); everything else leaves at once;
+//! - a leader counts itself only for what it has persisted;
+//! - nothing a peer says ends the process: it is taken, ignored, or refused with words ([`RefusedMessage`]);
+//! - configurations change one member at a time. Joint ones are read, and refused by name.
+//!
+//! In reading order: `io` (what goes in and out), `log`, `progress` (one follower), `configuration`, `guard` (what
+//! a peer may say), `elections`, `replication`, `following`, `reads`, `changes`, `machine`.
 //!
 //! Not here: what entries mean (see `apply`), where they are written (see `wal`), who asked (see
-//! `member`).
+//! `member`), how messages travel (see `peer`).
 
-pub mod envelope;
+mod changes;
+mod configuration;
+mod elections;
+mod following;
 mod guard;
+mod io;
 mod log;
 mod machine;
+mod progress;
+mod reads;
+mod replication;
+mod wire;
 
+pub use configuration::ImpossibleChange;
 pub use guard::RefusedMessage;
-pub use machine::{Boot, Config, Consensus, NotProposed, Output, Persist, Read, Role, Standing};
-pub use raft::eraftpb::Message;
+pub use io::{
+    Boot, BootError, Config, LogRead, NotProposed, Output, Persist, Progress, Read, Replication,
+    Role, Scope, SnapshotPoint, Standing,
+};
+pub use machine::Consensus;
+pub use proto::raftpb::Message;

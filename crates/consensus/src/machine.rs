@@ -1,378 +1,413 @@
-//! The raft member as a machine.
+//! The raft member as a machine: its state, its door for messages, and what it hands out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
-use proto::raftpb;
-use raft::eraftpb::{self, Message, MessageType};
-use raft::{RawNode, ReadOnlyOption, StateRole};
-use types::{ConfState, Entry, EntryKind, HardState, MemberId};
+use proto::raftpb::{Message, MessageType};
+use types::{ConfState, EntryKind, HardState, MemberId};
 
-use crate::envelope::{self, MalformedChange};
-use crate::guard::{self, RefusedMessage};
-use crate::log::LogStorage;
-
-/// How one member takes part.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// This member.
-    pub id: MemberId,
-    /// Ticks without a leader before an election; the jitter adds up to as many again.
-    pub election_ticks: usize,
-    /// Ticks between a leader's heartbeats.
-    pub heartbeat_ticks: usize,
-    /// Ask around before raising the term (`--pre-vote`).
-    pub pre_vote: bool,
-    /// Where the election jitter comes from.
-    pub seed: u64,
-}
-
-/// What a member knows when it starts.
-#[derive(Clone, Debug, Default)]
-pub struct Boot {
-    /// The newest hard state found in the log.
-    pub hard_state: HardState,
-    /// Who votes at `start`.
-    pub conf_state: ConfState,
-    /// Index and term of the entry before the first of `entries`.
-    pub start: (u64, u64),
-    /// What the log holds after `start`.
-    pub entries: Vec<Entry>,
-    /// The highest index already applied; entries after it are handed out again once committed.
-    pub applied: u64,
-}
-
-/// Something for the log writer. Whatever depends on it waits for [`Consensus::persisted`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Persist {
-    /// Names this group in [`Consensus::persisted`]; rising.
-    pub number: u64,
-    /// Present when it changed.
-    pub hard_state: Option<HardState>,
-    /// To append, in order.
-    pub entries: Vec<Entry>,
-    /// Whether the log must be synced before the group counts as persisted.
-    pub must_sync: bool,
-    /// Messages that may only leave once the group is persisted.
-    pub messages: Vec<Message>,
-}
-
-/// A linearizable read may be served once everything up to `index` is applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Read {
-    /// As given to [`Consensus::read_index`].
-    pub ticket: u64,
-    /// The commit index when a quorum confirmed the leader.
-    pub index: u64,
-}
-
-/// A member's part in the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Role {
-    /// Follows a leader, or waits for one.
-    #[default]
-    Follower,
-    /// Asks whether an election would be won.
-    PreCandidate,
-    /// Runs an election.
-    Candidate,
-    /// Orders the log.
-    Leader,
-}
-
-/// Where the member stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// The present term.
-    pub term: u64,
-    /// The leader of the term; 0 while unknown.
-    pub leader: MemberId,
-    /// This member's part.
-    pub role: Role,
-    /// The highest committed index known here.
-    pub committed: u64,
-}
-
-/// Everything the machine asks of the outside world after a step.
-#[derive(Debug, Default)]
-pub struct Output {
-    /// To be written to the log.
-    pub persist: Option<Persist>,
-    /// To be sent at once.
-    pub messages: Vec<Message>,
-    /// Committed, in order, each exactly once.
-    pub committed: Vec<Entry>,
-    /// Reads whose index is known now.
-    pub reads: Vec<Read>,
-}
-
-/// The proposal was not taken: there is no leader to give it to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotProposed {
-    /// No leader is known.
-    #[error("no leader is known")]
-    NoLeader,
-    /// The configuration change cannot be read.
-    #[error(transparent)]
-    Malformed(#[from] MalformedChange),
-}
+use crate::configuration::Configuration;
+use crate::guard::{self, Checked, RefusedMessage, TERM_MAX};
+use crate::io::{
+    self, Boot, BootError, Config, LogRead, Output, Persist, Read, Role, SnapshotPoint, Standing,
+};
+use crate::log::Log;
+use crate::progress::Progress;
+use crate::reads::Reads;
+use crate::wire::change_from_wire;
 
 /// One raft member.
 pub struct Consensus {
-    node: RawNode<LogStorage>,
-    seed: u64,
+    pub(crate) id: MemberId,
+    pub(crate) config: Config,
+    pub(crate) term: u64,
+    pub(crate) vote: MemberId,
+    pub(crate) leader: MemberId,
+    pub(crate) role: Role,
+    pub(crate) log: Log,
+    pub(crate) configuration: Configuration,
+    /// All members of the configuration, this one among them.
+    pub(crate) progress: BTreeMap<MemberId, Progress>,
+    pub(crate) removed: BTreeSet<MemberId>,
+
+    /// Ticks since the start.
+    pub(crate) ticks: u64,
+    /// Ticks since the leader was heard of, an election begun, or the quorum checked.
+    pub(crate) election_elapsed: u64,
+    pub(crate) heartbeat_elapsed: u64,
+    /// The election timeout with its jitter.
+    pub(crate) election_timeout: u64,
+    /// How often the jitter was drawn.
+    pub(crate) attempt: u64,
+    /// Ticks until this member runs for office, because its leader is gone.
+    pub(crate) takeover_in: Option<u64>,
+    pub(crate) votes: BTreeMap<MemberId, bool>,
+
+    /// The member that leadership is being handed to; 0 for none.
+    pub(crate) transferee: MemberId,
+    /// No change is taken before this entry is applied.
+    pub(crate) pending_change: u64,
+    /// Bytes of proposals taken and not applied.
+    pub(crate) uncommitted_bytes: u64,
+    pub(crate) reads: Reads,
+
+    /// To be sent now.
+    pub(crate) messages: Vec<Message>,
+    /// To be sent once what they vouch for is durable.
+    pub(crate) after: Vec<Message>,
+    /// What this member tells itself, then.
+    pub(crate) acks: Vec<Ack>,
+    pub(crate) reads_ready: Vec<Read>,
+    pub(crate) log_reads: Vec<LogRead>,
+    pub(crate) tickets: u64,
+    /// The hard state as the log writer has it.
+    written: HardState,
     /// Groups handed to the log writer and not yet reported as persisted, ascending.
-    writing: VecDeque<u64>,
-    /// The number of the newest group, written or not.
+    writing: VecDeque<Group>,
+    /// The number of the newest group.
     newest: u64,
+}
+
+/// What a member may tell itself only when it is durable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ack {
+    /// The leader of this term has its own entries up to here.
+    Appended { term: u64, index: u64 },
+    /// The candidate votes for itself.
+    Vote { term: u64, pre: bool },
+}
+
+/// Writes under way, and what waits for them.
+struct Group {
+    number: u64,
+    /// The tick at which it was handed out.
+    since: u64,
+    /// The term it was made in.
+    term: u64,
+    /// The last entry that is durable with it, and its term.
+    last: Option<(u64, u64)>,
+    snapshot: Option<u64>,
+    messages: Vec<Message>,
+    acks: Vec<Ack>,
 }
 
 impl Consensus {
     /// Starts a member from what its log holds.
     ///
     /// # Errors
-    /// [`MalformedChange`] when the log holds a configuration change that cannot be read.
-    pub fn new(config: &Config, boot: Boot) -> Result<Consensus, MalformedChange> {
-        let wrapped = boot.entries.iter().map(envelope::wrap).collect::<Result<Vec<_>, _>>()?;
-        let last = boot.start.0 + wrapped.len() as u64;
-        let mut hard_state = boot.hard_state;
-        // The log's commit is written lazily and may lag behind what was applied
-        // (`reference/wal-and-snap.md` 4); raft refuses to start that way round.
-        hard_state.commit = hard_state.commit.max(boot.applied).min(last);
-        let mut storage = LogStorage::new(
-            to_raft_hard_state(&hard_state),
-            to_raft_conf_state(&boot.conf_state),
-            boot.start,
-        );
-        storage.append(&wrapped);
-        let raft_config = raft::Config {
+    /// [`BootError`] when no member can start from that.
+    pub fn new(config: &Config, boot: Boot) -> Result<Consensus, BootError> {
+        check_entries(&boot)?;
+        let Boot { hard_state, conf_state, removed, start, entries, applied } = boot;
+        let (first, last) = (start.0 + 1, start.0 + entries.len() as u64);
+        if applied < start.0 || last < applied {
+            return Err(BootError::AppliedOutside { applied, first, last });
+        }
+        // The log's commit is written lazily and may lag behind what was applied.
+        let committed = hard_state.commit.max(applied).min(last);
+        let log = Log::new(start, entries, committed, applied);
+        // Entries are written before the hard state of their term: after a torn end there may be some of a term
+        // that the state does not know. Nobody may be voted for twice in it.
+        let newest_term = log.last_term();
+        let lifted = hard_state.term < newest_term;
+        let configuration = Configuration::new(&conf_state);
+        let next = log.last().max(1);
+        let progress = |id| (id, Progress::new(next, configuration.is_learner(id)));
+        let mut consensus = Consensus {
             id: config.id,
-            election_tick: config.election_ticks,
-            heartbeat_tick: config.heartbeat_ticks,
-            applied: boot.applied,
-            max_size_per_msg: 1024 * 1024,
-            max_inflight_msgs: 512,
-            check_quorum: true,
-            pre_vote: config.pre_vote,
-            read_only_option: ReadOnlyOption::Safe,
-            max_committed_size_per_ready: 16 * 1024 * 1024,
-            ..raft::Config::default()
+            config: config.clone(),
+            term: hard_state.term.max(newest_term),
+            vote: if lifted { 0 } else { hard_state.vote },
+            leader: 0,
+            role: Role::Follower,
+            progress: configuration.members().map(progress).collect(),
+            log,
+            configuration,
+            removed,
+            ticks: 0,
+            election_elapsed: 0,
+            heartbeat_elapsed: 0,
+            election_timeout: 0,
+            attempt: 0,
+            takeover_in: None,
+            votes: BTreeMap::new(),
+            transferee: 0,
+            pending_change: 0,
+            uncommitted_bytes: 0,
+            reads: Reads::default(),
+            messages: Vec::new(),
+            after: Vec::new(),
+            acks: Vec::new(),
+            reads_ready: Vec::new(),
+            log_reads: Vec::new(),
+            tickets: 0,
+            written: HardState { commit: committed, ..hard_state },
+            writing: VecDeque::new(),
+            newest: 0,
         };
-        let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let node = RawNode::new(&raft_config, storage, &logger)
-            .expect("the configuration was validated with the flags");
-        let mut consensus =
-            Consensus { node, seed: config.seed, writing: VecDeque::new(), newest: 0 };
-        consensus.overwrite_jitter();
+        consensus.become_follower(consensus.term, 0);
         Ok(consensus)
     }
 
     /// One tick of time has passed.
     pub fn tick(&mut self) {
-        self.node.tick();
-        self.overwrite_jitter();
-    }
-
-    /// Starts an election now, if this member alone decides it. A lone voter need not wait.
-    pub fn campaign_if_alone(&mut self) {
-        let voters = self.conf_state().voters;
-        if voters == [self.node.raft.id] {
-            // It can only fail for a member that may not vote.
-            let _ = self.node.campaign();
-            self.overwrite_jitter();
+        self.ticks += 1;
+        if self.role != Role::Leader {
+            self.tick_election();
+            return;
         }
-    }
-
-    /// Proposes entries in order, as one group.
-    ///
-    /// # Errors
-    /// [`NotProposed`]; then none of them was proposed.
-    pub fn propose(
-        &mut self,
-        proposals: impl IntoIterator<Item = (EntryKind, Bytes)>,
-    ) -> Result<(), NotProposed> {
-        let mut message = Message::default();
-        message.set_msg_type(MessageType::MsgPropose);
-        message.from = self.node.raft.id;
-        for (kind, data) in proposals {
-            message.entries.push(envelope::wrap(&Entry { term: 0, index: 0, kind, data })?);
+        self.heartbeat_elapsed += 1;
+        self.tick_office();
+        if self.role == Role::Leader && self.config.heartbeat_ticks <= self.heartbeat_elapsed {
+            self.heartbeat_elapsed = 0;
+            self.broadcast_heartbeats();
         }
-        let proposed = self.node.raft.step(message).map_err(|_| NotProposed::NoLeader);
-        self.overwrite_jitter();
-        proposed
-    }
-
-    /// Asks which index a linearizable read must wait for. Answered in [`Output::reads`], or never if
-    /// leadership moves: the caller asks again.
-    pub fn read_index(&mut self, ticket: u64) {
-        self.node.read_index(ticket.to_be_bytes().to_vec());
-    }
-
-    /// Whether a question would be answered: a leader must first have committed an entry of its own
-    /// term, and raft drops what comes earlier.
-    pub fn may_read(&self) -> bool {
-        let raft = &self.node.raft;
-        raft.leader_id != 0 && (raft.state != StateRole::Leader || raft.commit_to_current_term())
     }
 
     /// Takes a message of another member.
     ///
     /// # Errors
-    /// [`RefusedMessage`] when it was not handed to raft.
+    /// [`RefusedMessage`] when it was not taken; then it changed nothing but, perhaps, the term.
     pub fn step(&mut self, message: Message) -> Result<(), RefusedMessage> {
-        guard::check(&message, self.node.raft.id)?;
-        let stepped = self.node.step(message).map_err(|_| RefusedMessage::ByRaft);
-        self.overwrite_jitter();
-        stepped
+        use MessageType as M;
+        let Checked { kind, message, entries, snapshot } = guard::check(message, self.id)?;
+        let from = message.from();
+        if self.removed.contains(&from) {
+            return Err(RefusedMessage::Removed { from });
+        }
+        let answers = matches!(
+            kind,
+            M::MsgAppResp | M::MsgVoteResp | M::MsgHeartbeatResp | M::MsgPreVoteResp
+        );
+        if answers && !self.progress.contains_key(&from) {
+            return Err(RefusedMessage::Unknown { from });
+        }
+        if !self.settle_term(kind, &message) {
+            return Ok(());
+        }
+        let leads = self.role == Role::Leader;
+        match kind {
+            M::MsgVote | M::MsgPreVote => self.step_vote(kind, &message),
+            M::MsgVoteResp => self.step_voted(from, false, !message.reject()),
+            M::MsgPreVoteResp => self.step_voted(from, true, !message.reject()),
+            M::MsgProp => return self.step_proposal(message, entries),
+            M::MsgReadIndex => return self.step_read_index(message),
+            M::MsgReadIndexResp => return self.step_read_index_answer(&message),
+            M::MsgApp if self.heard_from_leader(&message) => {
+                return self.step_append(&message, entries);
+            }
+            M::MsgHeartbeat if self.heard_from_leader(&message) => {
+                return self.step_heartbeat(message);
+            }
+            M::MsgSnap if self.heard_from_leader(&message) => {
+                let point = snapshot.expect("the guard has seen it");
+                self.step_snapshot(from, point);
+            }
+            M::MsgAppResp if leads => return self.step_appended(from, &message),
+            M::MsgHeartbeatResp if leads => self.step_heartbeat_answer(from, &message),
+            M::MsgTimeoutNow => return self.step_timeout_now(from),
+            // Meant for a part that this member does not play any more.
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The group with this number, and all before it, are in the log and synced where asked.
     pub fn persisted(&mut self, number: u64) {
-        while self.writing.front().is_some_and(|oldest| *oldest <= number) {
-            self.writing.pop_front();
+        while self.writing.front().is_some_and(|oldest| oldest.number <= number) {
+            let group = self.writing.pop_front().expect("checked just above");
+            self.release(group.messages, group.acks);
+            if let Some(index) = group.snapshot {
+                self.log.snapshot_persisted(index);
+            }
+            // In a later term the entry may be another one that merely looks like it. The group that made the new
+            // term durable, and was written after this one, vouches for all there is.
+            if let Some((index, term)) = group.last
+                && group.term == self.term
+            {
+                self.log.persisted_to(index, term);
+            }
         }
-        self.settle();
     }
 
-    /// Everything up to `index` is applied.
+    /// Lets go what waited until now.
+    fn release(&mut self, messages: Vec<Message>, acks: Vec<Ack>) {
+        self.messages.extend(messages);
+        for ack in acks {
+            match ack {
+                Ack::Appended { term, index } => {
+                    if term == self.term && self.role == Role::Leader {
+                        self.confirmed(self.id, index);
+                    }
+                }
+                Ack::Vote { term, pre } => {
+                    let counts = term == self.term || (pre && term == self.term + 1);
+                    if counts {
+                        self.step_voted(self.id, pre, true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything up to `index` is applied. Configuration changes among it are told first, by
+    /// [`Consensus::apply_change`].
     pub fn applied(&mut self, index: u64) {
-        self.node.advance_apply_to(index);
+        let bytes = self.log.applied_to(index);
+        self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(bytes);
     }
 
-    /// Takes a committed configuration change into account and returns the new configuration. A change
-    /// that membership refused is given as `None`: raft must still see that it is over.
-    pub fn apply_change(&mut self, change: Option<&raftpb::ConfChange>) -> ConfState {
-        let mapped = change.map(envelope::to_raft).unwrap_or_default();
-        let raft_state =
-            self.node.apply_conf_change(&mapped).expect("a simple change is always possible");
-        self.node.mut_store().set_conf_state(raft_state.clone());
-        from_raft_conf_state(&raft_state)
-    }
-
-    /// Lets entries up to `index` go from memory. They must be applied.
+    /// Lets entries up to `index` go from memory: the log's files hold them still, and they are asked for there
+    /// ([`LogRead`]). What is not yet applied and persisted stays.
     pub fn release_to(&mut self, index: u64) {
-        self.node.mut_store().release_to(index);
+        self.log.release_to(index);
     }
 
-    /// Bytes of entries held in memory for members that lag.
+    /// Forgets entries up to `index`: the log's files will not hold them any more, and whoever needs them gets a
+    /// snapshot. What is not yet applied and persisted stays.
+    pub fn forget_to(&mut self, index: u64) {
+        self.log.forget_to(index);
+    }
+
+    /// Bytes that the entries in memory take, roughly.
     pub fn log_bytes(&self) -> usize {
-        self.node.store().bytes()
-    }
-
-    /// The first index still held in memory.
-    pub fn first_index(&self) -> u64 {
-        self.node.store().first()
+        self.log.bytes()
     }
 
     /// Term, leader, role and commit index.
     pub fn standing(&self) -> Standing {
-        let raft = &self.node.raft;
-        let role = match raft.state {
-            StateRole::Follower => Role::Follower,
-            StateRole::PreCandidate => Role::PreCandidate,
-            StateRole::Candidate => Role::Candidate,
-            StateRole::Leader => Role::Leader,
-        };
-        let committed = raft.raft_log.committed;
-        Standing { term: raft.term, leader: raft.leader_id, role, committed }
+        let (term, leader, role) = (self.term, self.leader, self.role);
+        Standing { term, leader, role, committed: self.log.committed }
     }
 
     /// Who votes now.
     pub fn conf_state(&self) -> ConfState {
-        from_raft_conf_state(&self.node.raft.prs().conf().to_conf_state())
+        self.configuration.conf_state()
+    }
+
+    /// What a leader knows of each member, itself among them; nothing if this member does not lead.
+    pub fn progress(&self) -> Vec<io::Progress> {
+        if self.role != Role::Leader {
+            return Vec::new();
+        }
+        self.progress.iter().map(|(id, progress)| progress.shown(*id)).collect()
+    }
+
+    /// Ticks since a majority of voters was last heard of by this leader; nothing if this member does not lead.
+    /// An answer counts at the tick it was taken in: whoever was stopped meanwhile must look at a real clock too.
+    pub fn quorum_silence(&self) -> Option<u64> {
+        let heard = |id| match self.progress.get(&id) {
+            _ if id == self.id => self.ticks,
+            Some(progress) => progress.heard_at,
+            None => 0,
+        };
+        (self.role == Role::Leader)
+            .then(|| self.ticks.saturating_sub(self.configuration.majority_reached(heard)))
+    }
+
+    /// The oldest group that is not persisted, and for how many ticks it has been waiting. A leader whose disk is
+    /// silent for longer than an election timeout should not lead.
+    pub fn oldest_unpersisted(&self) -> Option<(u64, u64)> {
+        self.writing.front().map(|group| (group.number, self.ticks - group.since))
+    }
+
+    /// Queues a message of this term that may leave at once.
+    pub(crate) fn send(&mut self, message: Message) {
+        let (from, term) = (Some(self.id), Some(self.term));
+        self.messages.push(Message { from, term, ..message });
+    }
+
+    /// Queues a message of this term that vouches for durable state.
+    pub(crate) fn send_after(&mut self, message: Message) {
+        let (from, term) = (Some(self.id), Some(self.term));
+        self.after.push(Message { from, term, ..message });
+    }
+
+    fn hard_state(&self) -> HardState {
+        HardState { term: self.term, vote: self.vote, commit: self.log.committed }
+    }
+
+    fn has_writes(&self) -> bool {
+        self.hard_state() != self.written || self.log.has_unhanded()
     }
 
     /// Collects what the steps since the last call ask for. Call it until it returns `None`.
     pub fn output(&mut self) -> Option<Output> {
-        if !self.node.has_ready() {
-            return None;
-        }
-        let mut ready = self.node.ready();
-        let entries = ready.take_entries();
-        self.node.mut_store().append(&entries);
-        let hard_state = ready.hs().map(from_raft_hard_state);
-        let waiting = ready.take_persisted_messages();
-        let needed = hard_state.is_some() || !entries.is_empty() || !waiting.is_empty();
-        let persist = Persist {
-            number: ready.number(),
-            hard_state,
-            entries: entries.iter().map(envelope::unwrap).collect(),
-            must_sync: ready.must_sync(),
-            messages: waiting,
-        };
+        self.let_go_what_need_not_wait();
+        let persist = self.has_writes().then(|| self.group());
+        let committed = self.log.take_appliable(self.config.applying_bytes_max);
         let output = Output {
-            messages: ready.take_messages(),
-            committed: ready.take_committed_entries().iter().map(envelope::unwrap).collect(),
-            reads: ready.take_read_states().iter().filter_map(read).collect(),
-            persist: needed.then_some(persist),
+            persist,
+            messages: std::mem::take(&mut self.messages),
+            committed,
+            reads: std::mem::take(&mut self.reads_ready),
+            log_reads: std::mem::take(&mut self.log_reads),
         };
-        self.newest = ready.number();
-        if needed {
-            self.writing.push_back(self.newest);
+        let empty = output.persist.is_none()
+            && output.messages.is_empty()
+            && output.committed.is_empty()
+            && output.reads.is_empty()
+            && output.log_reads.is_empty();
+        (!empty).then_some(output)
+    }
+
+    /// What vouches for durable state waits for the newest write. With nothing to write it leaves with the last one
+    /// under way, or at once.
+    fn let_go_what_need_not_wait(&mut self) {
+        while (!self.after.is_empty() || !self.acks.is_empty()) && !self.has_writes() {
+            let messages = std::mem::take(&mut self.after);
+            let acks = std::mem::take(&mut self.acks);
+            match self.writing.back_mut() {
+                Some(group) => {
+                    group.messages.extend(messages);
+                    group.acks.extend(acks);
+                }
+                None => self.release(messages, acks),
+            }
         }
-        self.node.advance_append_async(ready);
-        self.settle();
-        Some(output)
     }
 
-    /// Tells raft how far the log reaches. A group with nothing to write counts as persisted only when
-    /// all groups before it are: raft takes a number to cover every smaller one.
-    fn settle(&mut self) {
-        let reached = self.writing.front().map_or(self.newest, |oldest| oldest - 1);
-        if 0 < reached {
-            self.node.on_persist_ready(reached);
+    /// Everything there is to write, as one group.
+    fn group(&mut self) -> Persist {
+        let (snapshot, entries) = self.log.hand();
+        let hard_state = self.hard_state();
+        let changed = hard_state != self.written;
+        let voted = (hard_state.term, hard_state.vote) != (self.written.term, self.written.vote);
+        let must_sync = voted || !entries.is_empty() || snapshot.is_some();
+        self.written = hard_state;
+        self.newest += 1;
+        self.writing.push_back(Group {
+            number: self.newest,
+            since: self.ticks,
+            term: self.term,
+            last: self.log.unpersisted(),
+            snapshot: snapshot.as_ref().map(|point: &SnapshotPoint| point.index),
+            messages: std::mem::take(&mut self.after),
+            acks: std::mem::take(&mut self.acks),
+        });
+        let hard_state = changed.then_some(hard_state);
+        Persist { number: self.newest, snapshot, hard_state, entries, must_sync }
+    }
+}
+
+/// Whether a log can be started from.
+fn check_entries(boot: &Boot) -> Result<(), BootError> {
+    let (mut expected, mut term) = boot.start;
+    for entry in &boot.entries {
+        let index = entry.index;
+        expected += 1;
+        if index != expected || entry.term < term {
+            return Err(BootError::OutOfOrder { expected, found: index, term: entry.term });
+        }
+        term = entry.term;
+        match entry.kind {
+            EntryKind::Normal => {}
+            EntryKind::ConfChange if change_from_wire(&entry.data).is_some() => {}
+            EntryKind::ConfChange => return Err(BootError::MalformedChange { index }),
+            EntryKind::ConfChangeV2 => return Err(BootError::JointChange { index }),
         }
     }
-
-    /// raft-rs draws its jitter from the thread's dice. The number put in its place follows from the
-    /// seed, the term and the role, so it changes when raft would draw anew, and a run can be replayed.
-    fn overwrite_jitter(&mut self) {
-        let raft = &mut self.node.raft;
-        let base = raft.election_timeout();
-        let role = raft.state as u64;
-        let mixed = mix(self.seed ^ mix(raft.id) ^ mix(raft.term.wrapping_mul(4) + role));
-        raft.set_randomized_election_timeout(base + (mixed % base as u64) as usize);
-    }
-}
-
-/// The finalizer of SplitMix64: every input bit moves every output bit.
-fn mix(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-fn read(state: &raft::ReadState) -> Option<Read> {
-    let ticket = state.request_ctx.as_slice().try_into().ok()?;
-    Some(Read { ticket: u64::from_be_bytes(ticket), index: state.index })
-}
-
-fn to_raft_hard_state(state: &HardState) -> eraftpb::HardState {
-    let mut out = eraftpb::HardState::default();
-    out.set_term(state.term);
-    out.set_vote(state.vote);
-    out.set_commit(state.commit);
-    out
-}
-
-fn from_raft_hard_state(state: &eraftpb::HardState) -> HardState {
-    HardState { term: state.term, vote: state.vote, commit: state.commit }
-}
-
-fn to_raft_conf_state(state: &ConfState) -> eraftpb::ConfState {
-    let mut out = eraftpb::ConfState::default();
-    out.set_voters(state.voters.clone());
-    out.set_learners(state.learners.clone());
-    out
-}
-
-fn from_raft_conf_state(state: &eraftpb::ConfState) -> ConfState {
-    let mut voters = state.voters.clone();
-    let mut learners = state.learners.clone();
-    voters.sort_unstable();
-    learners.sort_unstable();
-    ConfState { voters, learners }
+    let term = term.max(boot.hard_state.term);
+    if TERM_MAX < term { Err(BootError::TermTooHigh { term }) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl Gateway {
             Ok(deadline) => deadline,
             Err(refusal) => return refused(&refusal),
         };
-        let Some(method) = self.caller.method(target.method) else {
+        let Some(method) = self.caller.method(target.method.path()) else {
             let text = format!("{} is not served here", target.method);
             return refused(&Refusal::Other(Code::Unimplemented, text.into()));
         };

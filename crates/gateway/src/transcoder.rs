@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use proto::Rpc;
 use types::{Code, Refusal};
 
 use crate::paths::PATHS;
@@ -18,14 +19,14 @@ pub struct Transcoder {
 /// What a path leads to.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// `/package.Service/Method`.
-    pub method: &'static str,
+    /// The method.
+    pub method: Rpc,
     shape: Shape,
 }
 
 impl Default for Transcoder {
     fn default() -> Transcoder {
-        let methods: Vec<&str> = PATHS.iter().map(|(_, method)| *method).collect();
+        let methods: Vec<&str> = PATHS.iter().map(|(_, rpc)| rpc.path()).collect();
         let (schema, shapes) = Schema::of(proto::DESCRIPTORS, &methods);
         let targets = PATHS.iter().zip(shapes);
         let by_path =

@@ -289,8 +289,8 @@ fn a_damaged_answer_is_an_error_and_no_panic() {
 fn the_old_prefix_leads_to_the_same_methods() {
     let transcoder = Transcoder::default();
     let method = |path| transcoder.target(path).map(|target| target.method);
-    assert_eq!(method("/v3beta/kv/put"), Some("/etcdserverpb.KV/Put"));
-    assert_eq!(method("/v3/kv/lease/revoke"), Some("/etcdserverpb.Lease/LeaseRevoke"));
+    assert_eq!(method("/v3beta/kv/put"), Some(proto::Rpc::KvPut));
+    assert_eq!(method("/v3/kv/lease/revoke"), Some(proto::Rpc::LeaseRevoke));
     assert_eq!(method("/v3alpha/kv/put"), None);
     assert_eq!(method("/v3/kv/put/"), None);
 }

@@ -11,10 +11,10 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use consensus::{Consensus, Message, NotProposed, Persist, Role, Standing};
+use consensus::{Consensus, Message, NotProposed, Persist, Role, Scope, Standing};
 use planted::planted;
 use proto::raftpb::ConfChange;
-use types::{ConfState, Entry, EntryKind, Refusal};
+use types::{Code, ConfState, Entry, EntryKind, Refusal};
 
 /// Bounds and habits of the log-facing half.
 #[derive(Clone, Debug)]
@@ -34,6 +34,9 @@ pub struct Options {
     /// Bytes of entries kept in memory for them, at most.
     pub log_bytes_max: usize,
 }
+
+/// Bytes of waiting proposals that are proposed as one group; one always fits.
+const RETRY_BYTES_MAX: usize = 1 << 20;
 
 /// A request on its way into the log.
 #[derive(Clone, Debug)]
@@ -225,7 +228,7 @@ impl Front {
             let late = self.waiting.pop_front().expect("checked just above");
             effects.push(Effect::Refuse { id: late.proposal.id, refusal: Refusal::Timeout });
         }
-        self.retry_waiting();
+        self.retry_waiting(effects);
     }
 
     fn propose(&mut self, proposals: Vec<Proposal>, effects: &mut Vec<Effect>) {
@@ -242,18 +245,58 @@ impl Front {
             self.wait_for_leader(proposals, effects);
             return;
         }
-        let entries: Vec<_> = proposals.iter().map(|p| (p.kind, p.data.clone())).collect();
-        match self.consensus.propose(entries) {
-            Ok(()) => {}
-            Err(NotProposed::NoLeader) => self.wait_for_leader(proposals, effects),
-            Err(NotProposed::Malformed(_)) => {
-                let refuse = |p: Proposal| Effect::Refuse {
-                    id: p.id,
-                    refusal: Refusal::invalid("etcdserver: malformed configuration change"),
-                };
-                effects.extend(proposals.into_iter().map(refuse));
+        let late = self.try_propose(proposals, effects);
+        self.wait_for_leader(late, effects);
+    }
+
+    /// Proposes in groups with at most one configuration change each, their last. Returns what must wait.
+    fn try_propose(
+        &mut self,
+        mut proposals: Vec<Proposal>,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<Proposal> {
+        while !proposals.is_empty() {
+            let change = proposals.iter().position(|p| p.kind != EntryKind::Normal);
+            let mut rest = match change {
+                Some(at) => proposals.split_off(at + 1),
+                None => Vec::new(),
+            };
+            let late = self.propose_group(proposals, effects);
+            if !late.is_empty() {
+                return late.into_iter().chain(rest.drain(..)).collect();
+            }
+            proposals = rest;
+        }
+        proposals
+    }
+
+    /// Proposes a group. Where only its change is refused, the rest is proposed without it.
+    fn propose_group(
+        &mut self,
+        mut group: Vec<Proposal>,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<Proposal> {
+        while !group.is_empty() {
+            let entries = group.iter().map(|p| (p.kind, p.data.clone()));
+            let refused = match self.consensus.propose(entries, Scope::Anyone) {
+                Ok(()) => break,
+                Err(NotProposed::NoLeader | NotProposed::Transferring) => return group,
+                Err(refused) => refused,
+            };
+            let (count, refusal) = match refused {
+                NotProposed::TooMuchUncommitted => (group.len(), Refusal::RequestTooManyRequests),
+                NotProposed::ChangePending => {
+                    let text = "etcdserver: another configuration change is under way";
+                    (1, Refusal::Other(Code::Unavailable, text.into()))
+                }
+                NotProposed::Impossible(_) => (1, Refusal::MemberNotEnoughStarted),
+                _ => (1, Refusal::invalid("etcdserver: malformed configuration change")),
+            };
+            for proposal in group.drain(group.len() - count..) {
+                effects.push(Effect::Refuse { id: proposal.id, refusal: refusal.clone() });
             }
         }
+        Vec::new()
     }
 
     fn wait_for_leader(&mut self, proposals: Vec<Proposal>, effects: &mut Vec<Effect>) {
@@ -267,14 +310,25 @@ impl Front {
         }
     }
 
-    fn retry_waiting(&mut self) {
-        if self.waiting.is_empty() || self.standing.leader == 0 {
-            return;
-        }
-        let entries: Vec<_> =
-            self.waiting.iter().map(|w| (w.proposal.kind, w.proposal.data.clone())).collect();
-        if self.consensus.propose(entries).is_ok() {
-            self.waiting.clear();
+    /// What waited is proposed in pieces, so that no message to the leader holds all of it.
+    fn retry_waiting(&mut self, effects: &mut Vec<Effect>) {
+        while !self.waiting.is_empty() && self.standing.leader != 0 {
+            let mut bytes = 0;
+            let fits = |waiting: &&Waiting| {
+                let first = bytes == 0;
+                bytes += waiting.proposal.data.len();
+                first || bytes <= RETRY_BYTES_MAX
+            };
+            let count = self.waiting.iter().take_while(fits).count();
+            let (ages, group): (Vec<u64>, Vec<Proposal>) =
+                self.waiting.drain(..count).map(|w| (w.since, w.proposal)).unzip();
+            let late = self.try_propose(group, effects);
+            if !late.is_empty() {
+                for (since, proposal) in ages.into_iter().zip(late).rev() {
+                    self.waiting.push_front(Waiting { proposal, since });
+                }
+                return;
+            }
         }
     }
 
@@ -291,7 +345,9 @@ impl Front {
 
     fn applied(&mut self, index: u64, changes: &[Option<ConfChange>], effects: &mut Vec<Effect>) {
         for change in changes {
-            self.consensus.apply_change(change.as_ref());
+            self.consensus
+                .apply_change(change.as_ref())
+                .expect("membership has refused what leaves nobody to vote");
         }
         self.applied = index;
         self.consensus.applied(index);
@@ -320,7 +376,7 @@ impl Front {
             && self.consensus.conf_state().learners.is_empty();
         let full = self.options.log_bytes_max < self.consensus.log_bytes();
         let behind = if lone || full { 0 } else { self.options.catchup_entries };
-        self.consensus.release_to(index.saturating_sub(behind));
+        self.consensus.forget_to(index.saturating_sub(behind));
     }
 
     fn collect(&mut self, effects: &mut Vec<Effect>) {
@@ -335,7 +391,7 @@ impl Front {
                 effects.push(Effect::Apply(output.committed));
             }
             for read in output.reads {
-                if let Some(round) = self.round.take_if(|round| round.ticket == read.ticket) {
+                if let Some(round) = self.round.take_if(|round| round.ticket == read.context) {
                     let index = if planted!("read before it is applied") { 0 } else { read.index };
                     effects.push(Effect::ReadReady { tickets: round.reads, index });
                 }
@@ -343,11 +399,16 @@ impl Front {
         }
         let standing = self.consensus.standing();
         if standing != self.standing {
-            let elected = self.standing.leader == 0 && standing.leader != 0;
+            let moved =
+                (standing.term, standing.leader) != (self.standing.term, self.standing.leader);
             self.standing = standing;
             effects.push(Effect::Standing(standing));
-            if elected {
-                self.retry_waiting();
+            if moved && let Some(round) = self.round.take() {
+                // Raft has forgotten the question; the reads join the next one.
+                self.reads.extend(round.reads);
+            }
+            if moved && standing.leader != 0 {
+                self.retry_waiting(effects);
                 self.ask_round();
                 self.collect(effects);
             }

@@ -6,7 +6,7 @@
 //!
 //! Three calls for one round, so that whoever drives it can measure them, or cut the power in between.
 
-use consensus::{Message, Persist};
+use consensus::Persist;
 use planted::planted;
 use types::{ConfState, HardState};
 use wal::{Marker, Preparation, Prepared, Wal, WriteError};
@@ -32,8 +32,6 @@ pub enum LogWork {
 pub struct LogDone {
     /// For the front: the newest group that is in the log.
     pub persisted: Option<u64>,
-    /// For the peers: what had to wait for the log.
-    pub messages: Vec<Message>,
     /// The log is marked here and has let go of what lies before.
     pub marked: Option<u64>,
     /// To be run on another thread and handed back to [`LogWriter::prepared`].
@@ -91,7 +89,6 @@ impl LogWriter {
                 }
                 self.must_sync |= persist.must_sync;
                 self.round.persisted = Some(persist.number);
-                self.round.messages.extend(persist.messages);
             }
             LogWork::Mark { index, term, conf_state } => {
                 let conf_state = Some(conf_state);

@@ -51,7 +51,7 @@ pub struct RecoverOptions {
     pub leases: lease::Options,
     /// Whether checkpoints of leases are stored whatever the cluster's version.
     pub persist_checkpoints: bool,
-    /// Enters raft's jitter, with the member's id.
+    /// Enters raft's jitter.
     pub seed: u64,
 }
 
@@ -121,9 +121,9 @@ pub enum BootError {
     /// The store's content is not a member's.
     #[error("the store cannot be read")]
     Recover(#[from] RecoverError),
-    /// A configuration change in the log is none.
+    /// The log holds what no member can start from.
     #[error("the raft log cannot be replayed")]
-    Replay(#[from] consensus::envelope::MalformedChange),
+    Replay(#[from] consensus::BootError),
     /// The log's first record does not say whose log it is.
     #[error("the raft log in {dir} does not say which member wrote it")]
     NoIdentity {
@@ -282,16 +282,17 @@ fn consensus(
     recovered: wal::Recovered,
     marker: &Marker,
 ) -> Result<Consensus, BootError> {
+    let election_ticks = options.election_ticks as u64;
     let config = consensus::Config {
-        id: member,
-        election_ticks: options.election_ticks,
-        heartbeat_ticks: 1,
+        election_ticks,
+        jitter_ticks: election_ticks,
         pre_vote: options.pre_vote,
-        seed: member ^ options.seed,
+        ..consensus::Config::new(member, options.seed)
     };
     let boot = Boot {
         hard_state: recovered.hard_state,
         conf_state: applier.conf_state(),
+        removed: applier.membership().removed().clone(),
         start: (marker.index, marker.term),
         entries: recovered.entries,
         applied: applier.applied().0,

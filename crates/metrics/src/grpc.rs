@@ -4,136 +4,21 @@
 //! event. The services every client uses stand on the page from the start, with a line for every method
 //! and code; the lock and election services show up with their first call, as in etcd.
 
+use proto::Rpc;
 use types::Code;
 
 use crate::family::About;
 use crate::text::{Text, labels};
 use crate::value::{Buckets, Counter, Histogram, Metric};
 
-/// How a method's messages flow, in the metrics' words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallKind {
-    /// One message each way.
-    Unary,
-    /// One message in, many out.
-    ServerStream,
-    /// Many each way.
-    BidiStream,
-}
-
-impl CallKind {
-    fn name(self) -> &'static str {
-        match self {
-            CallKind::Unary => "unary",
-            CallKind::ServerStream => "server_stream",
-            CallKind::BidiStream => "bidi_stream",
-        }
-    }
-}
-
-/// One service and the names of its methods; those not named as streams are unary.
-struct Service {
-    name: &'static str,
-    methods: &'static [&'static str],
-    server_streams: &'static [&'static str],
-    bidi_streams: &'static [&'static str],
-    /// Whether its lines stand on the page before the first call.
-    from_the_start: bool,
-}
-
-const SERVICES: &[Service] = &[
-    Service {
-        name: "etcdserverpb.Auth",
-        methods: &[
-            "AuthDisable",
-            "AuthEnable",
-            "AuthStatus",
-            "Authenticate",
-            "RoleAdd",
-            "RoleDelete",
-            "RoleGet",
-            "RoleGrantPermission",
-            "RoleList",
-            "RoleRevokePermission",
-            "UserAdd",
-            "UserChangePassword",
-            "UserDelete",
-            "UserGet",
-            "UserGrantRole",
-            "UserList",
-            "UserRevokeRole",
-        ],
-        server_streams: &[],
-        bidi_streams: &[],
-        from_the_start: true,
-    },
-    Service {
-        name: "etcdserverpb.Cluster",
-        methods: &["MemberAdd", "MemberList", "MemberPromote", "MemberRemove", "MemberUpdate"],
-        server_streams: &[],
-        bidi_streams: &[],
-        from_the_start: true,
-    },
-    Service {
-        name: "etcdserverpb.KV",
-        methods: &["Compact", "DeleteRange", "Put", "Range", "Txn"],
-        server_streams: &["RangeStream"],
-        bidi_streams: &[],
-        from_the_start: true,
-    },
-    Service {
-        name: "etcdserverpb.Lease",
-        methods: &["LeaseGrant", "LeaseLeases", "LeaseRevoke", "LeaseTimeToLive"],
-        server_streams: &[],
-        bidi_streams: &["LeaseKeepAlive"],
-        from_the_start: true,
-    },
-    Service {
-        name: "etcdserverpb.Maintenance",
-        methods: &["Alarm", "Defragment", "Downgrade", "Hash", "HashKV", "MoveLeader", "Status"],
-        server_streams: &["Snapshot"],
-        bidi_streams: &[],
-        from_the_start: true,
-    },
-    Service {
-        name: "etcdserverpb.Watch",
-        methods: &[],
-        server_streams: &[],
-        bidi_streams: &["Watch"],
-        from_the_start: true,
-    },
-    Service {
-        name: "grpc.health.v1.Health",
-        methods: &["Check", "List"],
-        server_streams: &["Watch"],
-        bidi_streams: &[],
-        from_the_start: true,
-    },
-    Service {
-        name: "v3electionpb.Election",
-        methods: &["Campaign", "Leader", "Proclaim", "Resign"],
-        server_streams: &["Observe"],
-        bidi_streams: &[],
-        from_the_start: false,
-    },
-    Service {
-        name: "v3lockpb.Lock",
-        methods: &["Lock", "Unlock"],
-        server_streams: &[],
-        bidi_streams: &[],
-        from_the_start: false,
-    },
-];
+/// Services that show up on the page with their first call.
+const FROM_THE_FIRST_CALL: [&str; 2] = ["v3electionpb.Election", "v3lockpb.Lock"];
 
 /// The counters of one method.
 #[derive(Debug)]
 pub struct MethodMetrics {
-    /// The service's full name.
-    pub service: &'static str,
-    /// The method's name.
-    pub method: &'static str,
-    /// How its messages flow.
-    pub kind: CallKind,
+    /// The method.
+    pub rpc: Rpc,
     /// Calls begun.
     pub started: Counter,
     /// Messages received.
@@ -169,45 +54,29 @@ impl MethodMetrics {
 /// The counters of all methods.
 #[derive(Debug)]
 pub struct GrpcMetrics {
-    /// Ordered as on the page: by method, then service.
+    /// By method, as [`Rpc`] counts them.
     methods: Vec<MethodMetrics>,
+    /// The order on the page: by method, then service.
+    order: Vec<Rpc>,
     extensive: bool,
 }
 
 impl GrpcMetrics {
     /// All methods at 0; `extensive` adds the histogram of durations.
     pub fn new(extensive: bool) -> GrpcMetrics {
-        let mut methods = Vec::new();
-        for service in SERVICES {
-            let mut make = |names: &[&'static str], kind| {
-                methods.extend(names.iter().map(|name| method(service, name, kind, extensive)));
-            };
-            make(service.methods, CallKind::Unary);
-            make(service.server_streams, CallKind::ServerStream);
-            make(service.bidi_streams, CallKind::BidiStream);
-        }
-        methods.sort_by_key(|method| (method.method, method.service));
-        GrpcMetrics { methods, extensive }
+        let methods = Rpc::ALL.iter().map(|rpc| method(*rpc, extensive)).collect();
+        let mut order = Rpc::ALL.to_vec();
+        order.sort_by_key(|rpc| (rpc.name(), rpc.service()));
+        GrpcMetrics { methods, order, extensive }
     }
 
-    /// The counters of `/service/method`; `None` for a method nobody serves.
-    ///
-    /// Look it up once, when the method table is built.
-    pub fn method(&self, service: &str, method: &str) -> Option<&MethodMetrics> {
-        let key = (method, service);
-        let found =
-            self.methods.binary_search_by_key(&key, |one| (one.method, one.service)).ok()?;
-        Some(&self.methods[found])
+    /// The counters of a method.
+    pub fn of(&self, rpc: Rpc) -> &MethodMetrics {
+        &self.methods[rpc as usize]
     }
 
-    /// The place of `/service/method` in the table, for callers that cannot keep a reference.
-    pub fn position(&self, service: &str, method: &str) -> Option<usize> {
-        self.methods.binary_search_by_key(&(method, service), |one| (one.method, one.service)).ok()
-    }
-
-    /// The counters at a place that [`GrpcMetrics::position`] gave.
-    pub fn at(&self, position: usize) -> &MethodMetrics {
-        &self.methods[position]
+    fn in_order(&self) -> impl Iterator<Item = &MethodMetrics> {
+        self.order.iter().map(|rpc| self.of(*rpc))
     }
 
     /// The families, each with what writes its samples.
@@ -222,7 +91,7 @@ impl GrpcMetrics {
     }
 
     fn counters(&self, name: &str, of: impl Fn(&MethodMetrics) -> &Counter, out: &mut Text) {
-        for one in self.methods.iter().filter(|one| one.is_shown()) {
+        for one in self.in_order().filter(|one| one.is_shown()) {
             of(one).write(name, &method_labels(one), out);
         }
     }
@@ -231,7 +100,7 @@ impl GrpcMetrics {
         let mut codes = Code::ALL;
         codes.sort_by_key(|code| code.name());
         for code in codes {
-            for one in &self.methods {
+            for one in self.in_order() {
                 let counter = &one.handled[code as usize];
                 if one.from_the_start || counter.get() > 0 {
                     let labels = format!("grpc_code=\"{}\",{}", code.name(), method_labels(one));
@@ -242,7 +111,7 @@ impl GrpcMetrics {
     }
 
     fn handling(&self, name: &str, out: &mut Text) {
-        for one in self.methods.iter().filter(|one| one.is_shown()) {
+        for one in self.in_order().filter(|one| one.is_shown()) {
             if let Some(handling) = &one.handling {
                 handling.write(name, &method_labels(one), out);
             }
@@ -253,24 +122,22 @@ impl GrpcMetrics {
 /// Writes the samples of the family of the given name.
 pub(crate) type Sampler<'a> = Box<dyn Fn(&str, &mut Text) + 'a>;
 
-fn method(service: &Service, name: &'static str, kind: CallKind, extensive: bool) -> MethodMetrics {
+fn method(rpc: Rpc, extensive: bool) -> MethodMetrics {
     MethodMetrics {
-        service: service.name,
-        method: name,
-        kind,
+        rpc,
         started: Counter::default(),
         received: Counter::default(),
         sent: Counter::default(),
         handled: Default::default(),
         handling: extensive.then(|| Histogram::new(&Buckets::usual())),
-        from_the_start: service.from_the_start,
+        from_the_start: !FROM_THE_FIRST_CALL.contains(&rpc.service()),
     }
 }
 
 const METHOD_LABELS: &[&str] = &["grpc_method", "grpc_service", "grpc_type"];
 
 fn method_labels(one: &MethodMetrics) -> String {
-    labels(METHOD_LABELS, &[one.method, one.service, one.kind.name()])
+    labels(METHOD_LABELS, &[one.rpc.name(), one.rpc.service(), one.rpc.kind().name()])
 }
 
 const STARTED: About = About {
@@ -318,7 +185,7 @@ mod tests {
             out.finish()
         };
         assert!(!page(&grpc).contains("v3lockpb"));
-        let lock = grpc.method("v3lockpb.Lock", "Lock").expect("it is in the table");
+        let lock = grpc.of(Rpc::Lock);
         lock.started.inc();
         lock.ended(Code::Ok, 0.1);
         let expected = "{grpc_code=\"OK\",grpc_method=\"Lock\",grpc_service=\"v3lockpb.Lock\",\

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 pub use disk::DiskMetrics;
 pub use docs::documentation;
 pub use family::{About, Group, Vector};
-pub use grpc::{CallKind, GrpcMetrics, MethodMetrics};
+pub use grpc::{GrpcMetrics, MethodMetrics};
 pub use lease::LeaseMetrics;
 pub use legacy::LegacyMetrics;
 pub use mvcc::MvccMetrics;

@@ -8,6 +8,9 @@
 #![allow(clippy::all, reason = "generated")]
 
 pub mod lenient;
+mod rpc;
+
+pub use rpc::{Kind, Rpc};
 
 macro_rules! packages {
     ($($name:ident),*) => {

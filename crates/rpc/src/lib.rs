@@ -58,11 +58,12 @@ pub use limits::Limits;
 pub use local::{Answers, Caller};
 pub use observer::{Ended, NoObserver, Observer};
 pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
+pub use proto::{Kind, Rpc};
 pub use reply::{
     ANSWER_BYTES_MAX, FRAME_PREFIX_BYTES, Reply, answer_frame, answer_too_large, begin_frame,
     decode, decode_streamed, end_frame, frame,
 };
-pub use router::{Kind, Method, Router};
+pub use router::{Method, Router};
 pub use server::Server;
 pub use status::parse_timeout;
 pub use stream::{Gone, Inbound, Sink, Source};

@@ -6,22 +6,12 @@ use std::fmt;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use net::LocalFuture;
+use proto::{Kind, Rpc};
 use types::{Code, Refusal};
 
 use crate::gate::Unread;
 use crate::reply::{self, Reply};
 use crate::{Call, Inbound, Sink};
-
-/// Which ends of a call are streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// One message in, one out.
-    Unary,
-    /// One message in, many out.
-    ServerStream,
-    /// Many in, many out.
-    Bidi,
-}
 
 /// A registered method.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +24,8 @@ pub struct Method {
     pub name: &'static str,
     /// Which ends are streams.
     pub kind: Kind,
+    /// Which of etcd's methods it is; `None` for one that only tests know.
+    pub rpc: Option<Rpc>,
     /// Counts methods in the order of their registration, from 0.
     pub index: usize,
 }
@@ -138,8 +130,9 @@ impl Router {
 
     fn add(&mut self, path: &'static str, kind: Kind, handler: Handler) {
         let (service, name) = split(path).expect("a path reads /package.Service/Method");
-        let index = self.routes.len();
-        let method = Method { path, service, name, kind, index };
+        let (index, rpc) = (self.routes.len(), Rpc::at(path));
+        assert!(rpc.is_none_or(|rpc| rpc.kind() == kind), "{path} is of another kind");
+        let method = Method { path, service, name, kind, rpc, index };
         let before = self.by_path.insert(path, index);
         assert!(before.is_none(), "{path} is registered twice");
         self.routes.push(Route { method, handler });

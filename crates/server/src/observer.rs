@@ -1,7 +1,6 @@
 //! Counts every call for the metrics, and tells of unary calls that took too long.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,31 +10,26 @@ use proto::etcdserverpb as pb;
 use rpc::{Ended, Method, Observer};
 use types::Code;
 
-/// Feeds `grpc_server_*` and the byte counters. The counters of a method are looked up once.
+/// Feeds `grpc_server_*` and the byte counters.
 pub(crate) struct Counting {
     metrics: Arc<Metrics>,
-    positions: Vec<OnceLock<Option<usize>>>,
     /// What a call may take before an operator is told; `None` for as long as it likes.
     warn_unary: Option<Duration>,
     report: Arc<dyn Report>,
 }
 
 impl Counting {
-    /// For a router of so many methods.
+    /// Counts into `metrics`, and reports what is slow.
     pub(crate) fn new(
         metrics: Arc<Metrics>,
-        methods: usize,
         warn_unary: Option<Duration>,
         report: Arc<dyn Report>,
     ) -> Counting {
-        let positions = std::iter::repeat_with(OnceLock::new).take(methods).collect();
-        Counting { metrics, positions, warn_unary, report }
+        Counting { metrics, warn_unary, report }
     }
 
     fn of(&self, method: &Method) -> Option<&MethodMetrics> {
-        let position = self.positions[method.index]
-            .get_or_init(|| self.metrics.grpc.position(method.service, method.name));
-        position.map(|position| self.metrics.grpc.at(position))
+        method.rpc.map(|rpc| self.metrics.grpc.of(rpc))
     }
 }
 

@@ -197,8 +197,7 @@ impl Listeners {
         let http = |places: Vec<Place>| places.into_iter().map(|p| p.listener(Protocols::Http));
         let clients = self.client.into_iter().map(|place| place.listener(both));
         let clients: Vec<Listener> = clients.chain(http(self.client_http)).collect();
-        let (methods, warn_unary) = (router.methods().count(), config.timers.warn_unary);
-        let counting = Counting::new(metrics.clone(), methods, warn_unary, report.clone());
+        let counting = Counting::new(metrics.clone(), config.timers.warn_unary, report.clone());
         let server = rpc::Server::new(router.clone(), limits.clone(), Arc::new(counting));
         let bytes_max = limits.message_bytes_max;
         let gateway = config.http.gateway.then(|| Gateway::new(server.caller(), bytes_max));

@@ -26,10 +26,10 @@ impl Network {
             }
             if chance.one_in(20) {
                 let at = now_ms + chance.between(0, DELAY_MS_MAX);
-                self.flying.push((at, message.to, message.clone()));
+                self.flying.push((at, message.to(), message.clone()));
             }
             let at = now_ms + chance.between(0, DELAY_MS_MAX);
-            self.flying.push((at, message.to, message));
+            self.flying.push((at, message.to(), message));
         }
     }
 

@@ -304,9 +304,6 @@ impl Running {
         if let Some(term) = self.log_term.take().filter(|_| synced) {
             self.out.push(Out::TermDurable(term));
         }
-        if !done.messages.is_empty() {
-            self.out.push(Out::Send(done.messages));
-        }
         if let Some(number) = done.persisted {
             self.to_front.push_back(FrontInput::Persisted { number });
         }

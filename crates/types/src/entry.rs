@@ -1,4 +1,4 @@
-//! The raft log's words, in our own types so that only `consensus` names the raft crate.
+//! The raft log's words, in our own types: the wire's spelling ends in `consensus` and `wal`.
 
 use bytes::Bytes;
 

@@ -6,7 +6,7 @@ use apply::{Answer, ChangeContext, Member};
 use node::Node;
 use proto::etcdserverpb as pb;
 use proto::raftpb::{ConfChange, ConfChangeType};
-use rpc::{Call, Router};
+use rpc::{Call, Router, Rpc};
 use types::{Code, Refusal};
 
 use crate::door;
@@ -14,23 +14,23 @@ use crate::services::kv::unexpected;
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Cluster/MemberAdd", move |call, request| {
+    router.unary_of(Rpc::ClusterMemberAdd.path(), move |call, request| {
         add(at.clone(), call, request)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Cluster/MemberRemove", move |call, request| {
+    router.unary_of(Rpc::ClusterMemberRemove.path(), move |call, request| {
         remove(at.clone(), call, request)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Cluster/MemberUpdate", move |call, request| {
+    router.unary_of(Rpc::ClusterMemberUpdate.path(), move |call, request| {
         update(at.clone(), call, request)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Cluster/MemberList", move |call, request| {
+    router.unary_of(Rpc::ClusterMemberList.path(), move |call, request| {
         list(at.clone(), call, request)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Cluster/MemberPromote", move |call, request| {
+    router.unary_of(Rpc::ClusterMemberPromote.path(), move |call, request| {
         promote(at.clone(), call, request)
     });
 }

@@ -6,7 +6,7 @@ use pb::request_op::Request;
 use proto::etcdserverpb as pb;
 use proto::mvccpb;
 use proto::v3electionpb as ep;
-use rpc::{Call, Router, Sink};
+use rpc::{Call, Router, Rpc, Sink};
 use types::{Refusal, Row};
 use watch::Body;
 
@@ -18,27 +18,27 @@ use crate::services::range::read_range;
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
-    router.unary_of("/v3electionpb.Election/Campaign", move |call, request| {
+    router.unary_of(Rpc::ElectionCampaign.path(), move |call, request| {
         let node = at.clone();
         async move { campaign(&node, &call, request).await.map_err(plain) }
     });
     let at = node.clone();
-    router.unary_of("/v3electionpb.Election/Proclaim", move |call, request| {
+    router.unary_of(Rpc::ElectionProclaim.path(), move |call, request| {
         let node = at.clone();
         async move { proclaim(&node, &call, request).await.map_err(plain) }
     });
     let at = node.clone();
-    router.unary_of("/v3electionpb.Election/Leader", move |call, request| {
+    router.unary_of(Rpc::ElectionLeader.path(), move |call, request| {
         let node = at.clone();
         async move { leader(&node, &call, request).await.map_err(plain) }
     });
     let at = node.clone();
-    router.server_stream("/v3electionpb.Election/Observe", move |call, message, sink| {
+    router.server_stream(Rpc::ElectionObserve.path(), move |call, message, sink| {
         let node = at.clone();
         async move { observe(&node, &call, message, sink).await.map_err(plain) }
     });
     let at = node.clone();
-    router.unary_of("/v3electionpb.Election/Resign", move |call, request| {
+    router.unary_of(Rpc::ElectionResign.path(), move |call, request| {
         let node = at.clone();
         async move { resign(&node, &call, request).await.map_err(plain) }
     });

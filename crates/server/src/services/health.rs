@@ -2,7 +2,7 @@
 
 use node::Node;
 use proto::health as hp;
-use rpc::{Call, Router, Sink};
+use rpc::{Call, Router, Rpc, Sink};
 use types::{Code, Refusal};
 
 use hp::health_check_response::ServingStatus;
@@ -10,7 +10,7 @@ use hp::health_check_response::ServingStatus;
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
     router.unary_of(
-        "/grpc.health.v1.Health/Check",
+        Rpc::HealthCheck.path(),
         move |_call: Call, request: hp::HealthCheckRequest| {
             let status = status(&at);
             async move {
@@ -23,18 +23,15 @@ pub(crate) fn register(router: &mut Router, node: &Node) {
         },
     );
     let at = node.clone();
-    router.unary_of(
-        "/grpc.health.v1.Health/List",
-        move |_call: Call, _request: hp::HealthListRequest| {
-            let serving = hp::HealthCheckResponse { status: status(&at) as i32 };
-            async move {
-                let statuses = [(String::new(), serving)].into_iter().collect();
-                Ok(hp::HealthListResponse { statuses })
-            }
-        },
-    );
+    router.unary_of(Rpc::HealthList.path(), move |_call: Call, _request: hp::HealthListRequest| {
+        let serving = hp::HealthCheckResponse { status: status(&at) as i32 };
+        async move {
+            let statuses = [(String::new(), serving)].into_iter().collect();
+            Ok(hp::HealthListResponse { statuses })
+        }
+    });
     let at = node.clone();
-    router.server_stream("/grpc.health.v1.Health/Watch", move |_call, message, sink| {
+    router.server_stream(Rpc::HealthWatch.path(), move |_call, message, sink| {
         watch(at.clone(), message, sink)
     });
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use apply::{Answer, ReadView, check};
 use node::Node;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Reply, Reserved, Router};
+use rpc::{Call, Reply, Reserved, Router, Rpc};
 use types::{Code, Refusal};
 
 use crate::door;
@@ -18,24 +18,21 @@ use crate::services::size;
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
-    router
-        .unary_of("/etcdserverpb.KV/Range", move |call, request| range(at.clone(), call, request));
+    router.unary_of(Rpc::KvRange.path(), move |call, request| range(at.clone(), call, request));
     let at = node.clone();
-    router.server_stream("/etcdserverpb.KV/RangeStream", move |call, message, sink| {
+    router.server_stream(Rpc::KvRangeStream.path(), move |call, message, sink| {
         range_stream(at.clone(), call, message, sink)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.KV/Put", move |call, request| put(at.clone(), call, request));
+    router.unary_of(Rpc::KvPut.path(), move |call, request| put(at.clone(), call, request));
     let at = node.clone();
-    router.unary_of("/etcdserverpb.KV/DeleteRange", move |call, request| {
+    router.unary_of(Rpc::KvDeleteRange.path(), move |call, request| {
         delete_range(at.clone(), call, request)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.KV/Txn", move |call, request| txn(at.clone(), call, request));
+    router.unary_of(Rpc::KvTxn.path(), move |call, request| txn(at.clone(), call, request));
     let at = node.clone();
-    router.unary_of("/etcdserverpb.KV/Compact", move |call, request| {
-        compact(at.clone(), call, request)
-    });
+    router.unary_of(Rpc::KvCompact.path(), move |call, request| compact(at.clone(), call, request));
 }
 
 async fn put(node: Node, call: Call, request: pb::PutRequest) -> Result<PutReply, Refusal> {

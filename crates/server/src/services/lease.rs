@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 use lease::KeepAlive;
 use node::Node;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Inbound, Router, Sink};
+use rpc::{Call, Inbound, Router, Rpc, Sink};
 use types::{LeaseId, Refusal};
 
 use crate::services::kv::{revision_of, unexpected};
@@ -13,25 +13,21 @@ use crate::{door, quota};
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Lease/LeaseGrant", move |call, request| {
-        grant(at.clone(), call, request)
-    });
+    router.unary_of(Rpc::LeaseGrant.path(), move |call, request| grant(at.clone(), call, request));
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Lease/LeaseRevoke", move |call, request| {
-        revoke(at.clone(), call, request)
-    });
+    router
+        .unary_of(Rpc::LeaseRevoke.path(), move |call, request| revoke(at.clone(), call, request));
     let at = node.clone();
-    router.bidi("/etcdserverpb.Lease/LeaseKeepAlive", move |call, inbound, sink| {
+    router.bidi(Rpc::LeaseKeepAlive.path(), move |call, inbound, sink| {
         keep_alive(at.clone(), call, inbound, sink)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Lease/LeaseTimeToLive", move |call, request| {
+    router.unary_of(Rpc::LeaseTimeToLive.path(), move |call, request| {
         time_to_live(at.clone(), call, request)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Lease/LeaseLeases", move |call, request| {
-        leases(at.clone(), call, request)
-    });
+    router
+        .unary_of(Rpc::LeaseLeases.path(), move |call, request| leases(at.clone(), call, request));
 }
 
 async fn grant(

@@ -2,7 +2,7 @@
 
 use node::Node;
 use proto::v3lockpb as lp;
-use rpc::{Call, Router};
+use rpc::{Call, Router, Rpc};
 use types::Refusal;
 
 use crate::door;
@@ -12,12 +12,12 @@ use crate::services::concurrency::{
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
-    router.unary_of("/v3lockpb.Lock/Lock", move |call, request| {
+    router.unary_of(Rpc::Lock.path(), move |call, request| {
         let node = at.clone();
         async move { lock(&node, &call, request).await.map_err(plain) }
     });
     let at = node.clone();
-    router.unary_of("/v3lockpb.Lock/Unlock", move |call, request| {
+    router.unary_of(Rpc::LockUnlock.path(), move |call, request| {
         let node = at.clone();
         async move { unlock(&node, &call, request).await.map_err(plain) }
     });

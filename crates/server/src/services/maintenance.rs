@@ -8,7 +8,7 @@ use consensus::Role;
 use mvcc::HashAnswer;
 use node::Node;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Router, Sink};
+use rpc::{Call, Router, Rpc, Sink};
 use types::{Code, Refusal, Version};
 
 use crate::services::kv::unexpected;
@@ -16,35 +16,35 @@ use crate::{door, export};
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Maintenance/Alarm", move |call, request| {
+    router.unary_of(Rpc::MaintenanceAlarm.path(), move |call, request| {
         alarm(at.clone(), call, request)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Maintenance/Status", move |call, request| {
+    router.unary_of(Rpc::MaintenanceStatus.path(), move |call, request| {
         status(at.clone(), call, request)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Maintenance/Defragment", move |call, request| {
+    router.unary_of(Rpc::MaintenanceDefragment.path(), move |call, request| {
         defragment(at.clone(), call, request)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Maintenance/Hash", move |call, request| {
+    router.unary_of(Rpc::MaintenanceHash.path(), move |call, request| {
         hash(at.clone(), call, request)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Maintenance/HashKV", move |call, request| {
+    router.unary_of(Rpc::MaintenanceHashKv.path(), move |call, request| {
         hash_kv(at.clone(), call, request)
     });
     let at = node.clone();
-    router.server_stream("/etcdserverpb.Maintenance/Snapshot", move |call, message, sink| {
+    router.server_stream(Rpc::MaintenanceSnapshot.path(), move |call, message, sink| {
         snapshot(at.clone(), call, message, sink)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Maintenance/MoveLeader", move |call, request| {
+    router.unary_of(Rpc::MaintenanceMoveLeader.path(), move |call, request| {
         move_leader(at.clone(), call, request)
     });
     let at = node.clone();
-    router.unary_of("/etcdserverpb.Maintenance/Downgrade", move |call, request| {
+    router.unary_of(Rpc::MaintenanceDowngrade.path(), move |call, request| {
         downgrade(at.clone(), call, request)
     });
 }

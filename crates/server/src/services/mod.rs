@@ -15,7 +15,7 @@ mod size;
 mod watch;
 
 use node::Node;
-use rpc::Router;
+use rpc::{Router, Rpc};
 
 /// All methods of a member.
 pub(crate) fn router(node: &Node) -> Router {
@@ -29,5 +29,8 @@ pub(crate) fn router(node: &Node) -> Router {
     lock::register(&mut router, node);
     election::register(&mut router, node);
     health::register(&mut router, node);
+    for rpc in Rpc::ALL {
+        assert!(router.method(rpc.path()).is_some(), "{rpc} has no handler");
+    }
     router
 }

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use node::{Node, WatchStream};
 use pb::watch_request::RequestUnion;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Inbound, Router, Sink};
+use rpc::{Call, Inbound, Router, Rpc, Sink};
 use tokio::time::interval;
 use types::Refusal;
 use watch::{Create, Filters};
@@ -17,9 +17,8 @@ use crate::reply::{WatchReply, encoded_header};
 
 pub(crate) fn register(router: &mut Router, node: &Node) {
     let at = node.clone();
-    router.bidi("/etcdserverpb.Watch/Watch", move |call, inbound, sink| {
-        serve(at.clone(), call, inbound, sink)
-    });
+    router
+        .bidi(Rpc::Watch.path(), move |call, inbound, sink| serve(at.clone(), call, inbound, sink));
 }
 
 /// Responses that are sent before the hub is told: it has so much less to hear, and a slow client still
