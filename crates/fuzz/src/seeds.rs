@@ -4,9 +4,11 @@ use std::path::Path;
 
 use ::bolt::{Layout, Rows, Source, SourceError, write_file};
 use bytes::Bytes;
+use peer::wire::{MsgAppEncoder, Segments, encode_frame};
 use proof::workload;
 use prost::Message as _;
 use proto::etcdserverpb as pb;
+use proto::raftpb;
 use vfs::{Disk, MemoryDisk};
 
 use crate::pack;
@@ -198,4 +200,57 @@ pub(crate) fn http2() -> Vec<Vec<u8>> {
     let whole = talks.iter().map(|talk| [&[0xff], &talk[..]].concat());
     let cut = talks.iter().map(|talk| [&[1], &talk[..]].concat());
     whole.chain(cut).chain(rpc()).collect()
+}
+
+/// A message of one member to another: type, term, index, entries.
+fn raft_message(kind: i32, term: u64, index: u64, values: &[&'static [u8]]) -> raftpb::Message {
+    let entries = (index + 1..).zip(values).map(|(index, value)| raftpb::Entry {
+        r#type: Some(0),
+        term: Some(term),
+        index: Some(index),
+        data: Some(Bytes::from_static(value)),
+    });
+    raftpb::Message {
+        r#type: Some(kind),
+        to: Some(2),
+        from: Some(1),
+        term: Some(term),
+        log_term: Some(term),
+        index: Some(index),
+        entries: entries.collect(),
+        commit: Some(index),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn peer() -> Vec<Vec<u8>> {
+    let talk = [
+        raft_message(3, 2, 4, &[b"one"]),
+        raft_message(3, 2, 5, &[b"two", b"three"]),
+        raft_message(3, 2, 7, &[]),
+        raft_message(4, 2, 7, &[]),
+        raft_message(8, 3, 0, &[]),
+        raft_message(2, 0, 0, &[b"proposed"]),
+    ];
+    let (mut messages, mut entries) = (Segments::default(), Segments::default());
+    let mut encoder = MsgAppEncoder::default();
+    for message in &talk {
+        encode_frame(message, &mut messages);
+        encoder.encode(message, &mut entries);
+    }
+    let (messages, entries) = (messages.take().concat(), entries.take().concat());
+    let foreign = b"\0\0\0\0\0\0\0\x1e\x08\x08\x10\0\x18\0\x20\0\x28\0\x30\0\x40\0J\n\x12\x08\n\x02(\0\x10\0\x18\0P\0X\0";
+    let head = b"GET\n/raft/stream/message/b\nx-server-from\nb\nx-server-version\n3.7.1\n\
+        x-min-cluster-version\n3.0.0\nx-etcd-cluster-id\nc1\nx-raft-to\n2\nx-peerurls\nhttp://a:1\n";
+    let promote = b"POST\n/members/promote/12345\n";
+    let with = |mode: u8, bytes: &[u8]| [&[mode], bytes].concat();
+    vec![
+        with(0, &messages),
+        with(0xfc, &messages),
+        with(0, foreign),
+        with(1, &entries),
+        with(0xfd, &entries),
+        with(2, head),
+        with(2, promote),
+    ]
 }

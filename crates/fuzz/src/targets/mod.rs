@@ -3,6 +3,7 @@
 mod bolt;
 mod connection;
 mod http2;
+mod peer;
 mod request;
 mod store;
 mod wal;
@@ -10,6 +11,7 @@ mod wal;
 pub(crate) use bolt::bolt;
 pub(crate) use connection::{json, rpc};
 pub(crate) use http2::http2;
+pub(crate) use peer::peer;
 pub(crate) use request::request;
 pub(crate) use store::store;
 pub(crate) use wal::wal;
