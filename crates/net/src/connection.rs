@@ -1,4 +1,4 @@
-//! One connection, from its first bytes on: encryption, which protocol, and who serves it.
+//! One connection, from its first plain bytes on: which protocol, and who serves it.
 
 use std::io;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::http1::{Rewound, serve_http1};
-use crate::listen::{Handshake, Protocols, Stream, Tls};
-use crate::server::Shared;
+use crate::listen::{Protocols, Stream};
+use crate::server::{Counted, Shared};
 use crate::socket::Handed;
-use crate::{HttpHandler, LocalFuture, Phase, Phases, Remote, RemoteAddress, Transport};
+use crate::{HttpHandler, Identity, LocalFuture, Phase, Phases, Remote, RemoteAddress, Transport};
 
 /// What every HTTP/2 client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -36,25 +36,48 @@ pub struct Connection {
     pub http: Option<Arc<dyn HttpHandler>>,
 }
 
-/// A connection on its way from the acceptor to its worker.
+/// A connection on its way to the worker that serves it.
 pub(crate) struct Accepted {
-    pub socket: Handed,
+    pub arrival: Arrival,
+    pub from: Origin,
+}
+
+/// What the acceptor knows of a connection.
+pub(crate) struct Origin {
     pub address: RemoteAddress,
     pub protocols: Protocols,
-    pub tls: Option<Arc<dyn Tls>>,
+    /// Until when it must be known what the connection speaks.
+    pub deadline: Instant,
+    pub counted: Counted,
+}
+
+/// What arrives at a worker.
+pub(crate) enum Arrival {
+    /// As the acceptor got it.
+    Plain(Handed),
+    /// After its handshake, detached from the thread that made it.
+    Secured(Box<dyn Stream>, Option<Identity>),
+}
+
+impl Arrival {
+    /// Joins the runtime of this thread.
+    fn adopt(self) -> io::Result<(Box<dyn Stream>, Transport)> {
+        match self {
+            Arrival::Plain(socket) => Ok((Box::new(socket.adopt()?), Transport::Plain)),
+            Arrival::Secured(mut stream, identity) => {
+                stream.attach()?;
+                Ok((stream, Transport::Tls(identity)))
+            }
+        }
+    }
 }
 
 /// Serves a connection until it ends. Why it ends concerns only the client.
 pub(crate) async fn serve_connection(accepted: Accepted, shared: Shared, mut phases: Phases) {
-    let Accepted { socket, address, protocols, tls } = accepted;
-    let deadline = Instant::now() + shared.limits.handshake_timeout;
-    let secured = tokio::select! {
-        secured = timeout_at(deadline, secured(socket, tls, &address, protocols)) => secured,
-        () = phases.reached(Phase::Draining) => return,
-    };
-    let late = |_| Err(io::ErrorKind::TimedOut.into());
-    let (mut stream, transport) = match secured.unwrap_or_else(late) {
-        Ok(secured) => secured,
+    let Accepted { arrival, from } = accepted;
+    let Origin { address, protocols, deadline, counted: _counted } = from;
+    let (mut stream, transport) = match arrival.adopt() {
+        Ok(adopted) => adopted,
         Err(why) => return shared.observer.rejected(&address, &why),
     };
     let recognized = tokio::select! {
@@ -79,18 +102,6 @@ pub(crate) async fn serve_connection(accepted: Accepted, shared: Shared, mut pha
         (Protocol::Http2, None, _) | (Protocol::Http1, _, None) => {}
     }
     shared.observer.disconnected(&remote);
-}
-
-async fn secured(
-    socket: Handed,
-    tls: Option<Arc<dyn Tls>>,
-    address: &RemoteAddress,
-    protocols: Protocols,
-) -> io::Result<(Box<dyn Stream>, Transport)> {
-    let stream = socket.adopt()?;
-    let Some(tls) = tls else { return Ok((stream, Transport::Plain)) };
-    let Handshake { stream, identity } = tls.accept(stream, address, protocols).await?;
-    Ok((stream, Transport::Tls(identity)))
 }
 
 /// What a connection speaks.

@@ -25,6 +25,7 @@
 //! Not here: HTTP/2 and gRPC (see `http2`, `rpc`), certificates (see `tls`), what any path answers.
 
 mod connection;
+mod handshake;
 mod http1;
 mod limits;
 mod listen;
@@ -33,6 +34,7 @@ mod phase;
 mod remote;
 mod server;
 mod socket;
+mod wire;
 
 pub use connection::{Connection, Http2};
 pub use http1::{HttpBody, HttpHandler, whole};
@@ -43,6 +45,7 @@ pub use phase::{Phase, Phases};
 pub use remote::{Identity, Remote, RemoteAddress, Transport};
 pub use server::{Running, Server};
 pub use socket::{Socket, SocketOptions};
+pub use wire::Wire;
 
 /// A future that stays on the thread that made it.
 pub type LocalFuture<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;

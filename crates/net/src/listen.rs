@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
 use crate::{Identity, LocalFuture, RemoteAddress, Socket};
 
@@ -27,8 +27,33 @@ pub struct Listener {
 }
 
 /// A byte stream to whoever connected.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+///
+/// It may be carried from the runtime of one thread to that of another: handshakes are made on threads
+/// of their own, and connections served on the workers'.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Leaves the runtime of this thread. Until [`Stream::attach`] nothing can be read or written.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn detach(&mut self) -> io::Result<()>;
+
+    /// Joins the runtime of this thread.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn attach(&mut self) -> io::Result<()>;
+}
+
+/// A pipe in memory belongs to no runtime.
+impl Stream for DuplexStream {
+    fn detach(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// What a TLS handshake results in.
 pub struct Handshake {
@@ -38,7 +63,8 @@ pub struct Handshake {
     pub identity: Option<Identity>,
 }
 
-/// Turns an accepted stream into an encrypted one.
+/// Turns an accepted stream into an encrypted one, on a thread that makes handshakes and nothing else: a
+/// signature may take as long as ten puts.
 ///
 /// By ALPN it offers what `protocols` says: `h2` and `http/1.1` for [`Protocols::Both`], one of them
 /// for the others. What the connection really speaks is seen from its first bytes.

@@ -1,8 +1,10 @@
 //! Threads and sockets: who accepts, who serves, and how it all ends.
 //!
 //! One thread accepts on every listener and hands each socket to the worker with the fewest
-//! connections. A worker is a thread with its own runtime; nothing a connection does leaves it.
+//! connections, by way of a thread that makes handshakes if it is to be encrypted. A worker is a thread
+//! with its own runtime; nothing a connection does leaves it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -13,10 +15,14 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
-use crate::connection::{Accepted, serve_connection};
-use crate::socket::{Acceptor, SocketFile};
-use crate::{Http2, HttpHandler, Limits, Listener, NoObserver, Observer, Phase, Phases};
+use crate::connection::{Accepted, Arrival, Origin, serve_connection};
+use crate::handshake::{Unsecured, run_handshakes};
+use crate::socket::{Acceptor, Handed, SocketFile};
+use crate::{
+    Http2, HttpHandler, Limits, Listener, NoObserver, Observer, Phase, Phases, RemoteAddress,
+};
 
 /// A server that is being put together.
 pub struct Server {
@@ -106,10 +112,22 @@ impl Server {
                 run_worker(shared, inbox, worker.connections, phases)
             })?);
         }
+        let mut shakers = Vec::new();
+        if listeners.iter().any(|listener| listener.tls.is_some()) {
+            // Half of the cores may be busy with newcomers.
+            for number in 0..workers.len().div_ceil(2) {
+                let (sender, inbox) = mpsc::unbounded_channel();
+                shakers.push(sender);
+                let (shared, phases) = (self.shared.clone(), Phases(phase.subscribe()));
+                threads.push(spawn(format!("{}-tls-{number}", self.name), move || {
+                    run_handshakes(shared, inbox, phases)
+                })?);
+            }
+        }
         let phases = Phases(phase.subscribe());
-        let connections_max = self.shared.limits.connections_max;
+        let takers = Takers { workers, shakers, turn: Cell::new(0), shared: self.shared };
         threads.push(spawn(format!("{}-accept", self.name), move || {
-            accept_all(listeners, workers, connections_max, phases)
+            accept_all(listeners, takers, phases)
         })?);
         Ok(Running { phase, threads })
     }
@@ -202,11 +220,7 @@ fn run_worker(
         // The inbox ends when the acceptor has stopped.
         while let Some(accepted) = inbox.recv().await {
             let (shared, phases) = (shared.clone(), phases.clone());
-            let counted = Counted(connections.clone());
-            tokio::task::spawn_local(async move {
-                serve_connection(accepted, shared, phases).await;
-                drop(counted);
-            });
+            tokio::task::spawn_local(serve_connection(accepted, shared, phases));
         }
         loop {
             if connections.load(Ordering::Acquire) == 0 {
@@ -222,8 +236,15 @@ fn run_worker(
     Ok(())
 }
 
-/// Counts a connection down when it ends, however it ends.
-struct Counted(Arc<AtomicUsize>);
+/// Counts a connection of a worker, from when it was accepted until it ends, however it ends.
+pub(crate) struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(connections: &Arc<AtomicUsize>) -> Counted {
+        connections.fetch_add(1, Ordering::AcqRel);
+        Counted(connections.clone())
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -231,30 +252,59 @@ impl Drop for Counted {
     }
 }
 
-fn accept_all(
-    listeners: Vec<Listener>,
+/// To whom the acceptor gives what it accepts.
+struct Takers {
     workers: Vec<Worker>,
-    connections_max: usize,
-    mut phases: Phases,
-) -> io::Result<()> {
+    /// Threads that make handshakes; none where no listener encrypts.
+    shakers: Vec<mpsc::UnboundedSender<Unsecured>>,
+    /// Whose turn the next handshake is.
+    turn: Cell<usize>,
+    shared: Shared,
+}
+
+impl Takers {
+    fn connections(&self) -> usize {
+        self.workers.iter().map(|worker| worker.connections.load(Ordering::Acquire)).sum()
+    }
+
+    /// Gives a connection to the worker with the fewest, by way of a handshake if it is to be encrypted.
+    /// `false` when whoever should take it has ended.
+    fn give(&self, listener: &Listener, socket: Handed, address: RemoteAddress) -> bool {
+        let idlest = self.workers.iter().min_by_key(|w| w.connections.load(Ordering::Acquire));
+        let worker = idlest.expect("a server has at least one worker");
+        let from = Origin {
+            address,
+            protocols: listener.protocols,
+            deadline: Instant::now() + self.shared.limits.handshake_timeout,
+            counted: Counted::new(&worker.connections),
+        };
+        let Some(tls) = listener.tls.clone() else {
+            return worker.inbox.send(Accepted { arrival: Arrival::Plain(socket), from }).is_ok();
+        };
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let shaker = &self.shakers[turn % self.shakers.len()];
+        shaker.send(Unsecured { socket, tls, from, worker: worker.inbox.clone() }).is_ok()
+    }
+}
+
+fn accept_all(listeners: Vec<Listener>, takers: Takers, mut phases: Phases) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
-        let workers: Rc<[Worker]> = workers.into();
+        let takers = Rc::new(takers);
         for listener in listeners {
-            let workers = workers.clone();
-            tokio::task::spawn_local(accept_on(listener, workers, connections_max));
+            tokio::task::spawn_local(accept_on(listener, takers.clone()));
         }
         phases.reached(Phase::Draining).await;
     });
     Ok(())
 }
 
-async fn accept_on(listener: Listener, workers: Rc<[Worker]>, connections_max: usize) {
+async fn accept_on(listener: Listener, takers: Rc<Takers>) {
     let _left_behind = SocketFile::of(&listener.socket);
     let Ok(acceptor) = Acceptor::new(&listener.socket) else { return };
     loop {
-        let total: usize = workers.iter().map(|w| w.connections.load(Ordering::Acquire)).sum();
-        if total >= connections_max {
+        if takers.connections() >= takers.shared.limits.connections_max {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         }
@@ -263,12 +313,7 @@ async fn accept_on(listener: Listener, workers: Rc<[Worker]>, connections_max: u
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let idlest = workers.iter().min_by_key(|w| w.connections.load(Ordering::Acquire));
-        let worker = idlest.expect("a server has at least one worker");
-        worker.connections.fetch_add(1, Ordering::AcqRel);
-        let accepted =
-            Accepted { socket, address, protocols: listener.protocols, tls: listener.tls.clone() };
-        if worker.inbox.send(accepted).is_err() {
+        if !takers.give(&listener, socket, address) {
             return;
         }
     }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::{RemoteAddress, Stream};
+use crate::RemoteAddress;
+use crate::wire::Wire;
 
 /// Connections waiting to be accepted before the kernel drops new ones.
 const BACKLOG: i32 = 4096;
@@ -129,10 +130,10 @@ impl Acceptor {
 
 impl Handed {
     /// Joins the runtime of the thread it was handed to.
-    pub fn adopt(self) -> io::Result<Box<dyn Stream>> {
+    pub fn adopt(self) -> io::Result<Wire> {
         Ok(match self {
-            Handed::Tcp(stream) => Box::new(TcpStream::from_std(stream)?),
-            Handed::Unix(stream) => Box::new(UnixStream::from_std(stream)?),
+            Handed::Tcp(stream) => TcpStream::from_std(stream)?.into(),
+            Handed::Unix(stream) => UnixStream::from_std(stream)?.into(),
         })
     }
 }

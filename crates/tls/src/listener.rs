@@ -2,9 +2,13 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use net::{Handshake, LocalFuture, Protocols, RemoteAddress, Stream, Tls};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
 
 use crate::server::Server;
 
@@ -39,7 +43,60 @@ impl Tls for Acceptor {
         Box::pin(async move {
             let accepted = server.accept(stream, source).await.map_err(io::Error::other)?;
             let (stream, identity) = (accepted.stream, accepted.handshake.identity);
-            Ok(Handshake { stream: Box::new(stream), identity })
+            Ok(Handshake { stream: Box::new(Encrypted(stream)), identity })
         })
+    }
+}
+
+/// The plain side of an encrypted stream.
+struct Encrypted(TlsStream<Box<dyn Stream>>);
+
+impl Stream for Encrypted {
+    fn detach(&mut self) -> io::Result<()> {
+        self.0.get_mut().0.detach()
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        self.0.get_mut().0.attach()
+    }
+}
+
+impl AsyncRead for Encrypted {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Encrypted {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(context)
     }
 }

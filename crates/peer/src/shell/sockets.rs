@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::{RemoteAddress, Socket, Stream, Tls};
+use net::{RemoteAddress, Socket, Stream, Tls, Wire};
 use rustix::net::sockopt;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -60,11 +60,11 @@ impl Accepting {
             Accepting::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
                 prepare(&stream)?;
-                Ok((Box::new(stream), RemoteAddress::Tcp(from)))
+                Ok((Box::new(Wire::from(stream)), RemoteAddress::Tcp(from)))
             }
             Accepting::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Box::new(stream), RemoteAddress::Unix))
+                Ok((Box::new(Wire::from(stream)), RemoteAddress::Unix))
             }
         }
     }
@@ -76,14 +76,14 @@ pub(super) async fn dial(
     connector: Option<&Arc<dyn Connector>>,
 ) -> io::Result<Box<dyn Stream>> {
     let stream: Box<dyn Stream> = if url.unix() {
-        Box::new(UnixStream::connect(&url.address).await?)
+        Box::new(Wire::from(UnixStream::connect(&url.address).await?))
     } else {
         // IPv4 first, where `localhost` is both.
         let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host(&url.address).await?.collect();
         addresses.sort_by_key(SocketAddr::is_ipv6);
         let stream = TcpStream::connect(addresses.as_slice()).await?;
         prepare(&stream)?;
-        Box::new(stream)
+        Box::new(Wire::from(stream))
     };
     match (url.tls(), connector) {
         (false, _) => Ok(stream),
