@@ -37,6 +37,7 @@ const ORDER: &[(&str, Layer)] = &[
     ("consensus", Layer::Pure),
     ("auth", Layer::Pure),
     ("apply", Layer::Pure),
+    ("exchange", Layer::Pure),
     ("member", Layer::Pure),
     ("http2", Layer::Pure),
     ("options", Layer::Shell),

@@ -29,7 +29,6 @@ mod rewrite;
 mod staging;
 mod status;
 mod target;
-mod v2json;
 mod version;
 
 use std::process::ExitCode;

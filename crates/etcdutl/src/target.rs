@@ -11,22 +11,17 @@ use bolt::{Backend, names};
 use bytes::Bytes;
 use prost::Message;
 use proto::{raftpb, snappb};
-use store::{Batch, Bucket, StateChange, Store};
-use types::{ConfState, Revision, Row};
+use types::{ConfState, Revision};
 use vfs::{Disk, OsDisk};
 
 use crate::bootstrap::Cluster;
 use crate::cli::Failure;
 use crate::files::BULK;
+use crate::go;
 use crate::rewrite::{self, File, Rewrite};
-use crate::{go, v2json};
 
 /// What `--target-format` takes.
 pub const TARGET_FORMATS: &[&str] = &["holdfast", "go"];
-/// Bytes of rows that go into our store at a time.
-const BATCH_BYTES: usize = 1024 * 1024;
-/// After so many the store is synced, which lets it forget what it keeps for the next sync.
-const SYNC_BYTES: usize = 64 * 1024 * 1024;
 /// The term a restored cluster begins in.
 pub const TERM: u64 = 1;
 
@@ -130,67 +125,15 @@ fn snap_file(content: &Content) -> Vec<u8> {
         index: Some(content.index()),
         term: Some(TERM),
     };
-    let members = v2json::members(&content.cluster.members);
+    let members = exchange::members_json(&content.cluster.members, &[], None);
     let snapshot = raftpb::Snapshot { data: Some(members.into()), metadata: Some(metadata) };
     let data = Bytes::from(snapshot.encode_to_vec());
     snappb::Snapshot { crc: Some(crc32c::crc32c(&data)), data: Some(data) }.encode_to_vec()
 }
 
 fn write_holdfast(content: &Content, dir: &Path) -> Result<(), Failure> {
-    let failure = |error: &dyn std::error::Error| Failure::new(go::chain(error));
     let disk: Arc<dyn Disk> = Arc::new(BULK);
-    let options = store::Options { recent_bytes_max: 0, ..Default::default() };
-    let (mut store, _) = Store::open(disk, dir, options).map_err(|error| failure(&error))?;
-    let source = content.rewrite();
-    let mut batch = content.empty_batch();
-    let (mut batch_bytes, mut unsynced_bytes) = (0, 0);
-    for bucket in bolt::Source::buckets(&source).map_err(|error| failure(&*error))? {
-        for row in bolt::Source::rows(&source, &bucket) {
-            let (key, value) = row.map_err(|error| failure(&*error))?;
-            batch_bytes += key.len() + value.len();
-            put(&mut batch, &bucket, key, value)?;
-            if batch_bytes >= BATCH_BYTES {
-                store.append(&std::mem::replace(&mut batch, content.empty_batch()));
-                store.flush().map_err(|error| failure(&error))?;
-                unsynced_bytes += std::mem::take(&mut batch_bytes);
-            }
-            if unsynced_bytes >= SYNC_BYTES {
-                sync(&mut store)?;
-                unsynced_bytes = 0;
-            }
-        }
-    }
-    store.append(&batch);
-    store.flush().map_err(|error| failure(&error))?;
-    sync(&mut store)
-}
-
-fn sync(store: &mut Store) -> Result<(), Failure> {
-    let synced = store
-        .sync_handle()
-        .and_then(store::SyncHandle::sync)
-        .map_err(|error| Failure::new(go::chain(&error)))?;
-    store.synced(synced);
-    Ok(())
-}
-
-impl Content {
-    fn empty_batch(&self) -> Batch {
-        Batch { index: self.index(), term: TERM, ..Batch::default() }
-    }
-}
-
-/// Adds one row of a database to what our store takes at once.
-fn put(batch: &mut Batch, bucket: &Bytes, key: Bytes, value: Bytes) -> Result<(), Failure> {
-    if bucket == names::KEY {
-        let unreadable =
-            || Failure::new(format!("bucket key holds a row that cannot be read: {key:02x?}"));
-        let (revision, tombstone) = Revision::from_bytes(&key).ok_or_else(unreadable)?;
-        let row = Row::decode(revision, tombstone, value).map_err(|_| unreadable())?;
-        batch.rows.push(row);
-    } else if let Some(bucket) = Bucket::from_name(bucket) {
-        batch.state.push(StateChange::Set { bucket, key, value });
-    }
-    // A bucket that is none of etcd's has no place with us; etcd itself never looks into one.
-    Ok(())
+    let at = (content.index(), TERM);
+    let written = exchange::write_store(&disk, dir, &content.rewrite(), at, None);
+    written.map(|_| ()).map_err(|error| Failure::new(go::chain(&error)))
 }

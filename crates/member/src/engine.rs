@@ -32,9 +32,9 @@ pub struct Options {
     pub election_ms: u64,
     /// The cluster version this member's release stands for.
     pub cluster_version: Version,
-    /// The newest term in the log when this run began. Entries of that term or an older one were
-    /// proposed by an earlier run, and nobody of this one waits for them.
-    pub term_before: u64,
+    /// Everything up to this entry was committed when this run began: nobody of this run waits for it. What comes
+    /// later is answered by its id, which no other run gave.
+    pub committed_before: u64,
 }
 
 /// Everything the engine can ask for.
@@ -147,8 +147,8 @@ impl Engine {
         changes: &mut Vec<Option<ConfChange>>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Fault> {
-        let Applied { request, operation, result, changes: made, consequence, .. } = applied;
-        if request != 0 && self.options.term_before < term {
+        let Applied { index, request, operation, result, changes: made, consequence } = applied;
+        if request != 0 && self.options.committed_before < index {
             effects.push(Effect::Reply { id: request, operation, result });
         }
         if let Some(made) = made {
@@ -212,7 +212,9 @@ impl Engine {
     /// The first entry of a term reached this member. If it leads, its lessor begins to count, and the
     /// cluster's version is proposed when nobody has done so.
     fn term_started(&mut self, term: u64, now_ms: u64, effects: &mut Vec<Effect>) {
-        if self.standing.role != Role::Leader || self.standing.term != term {
+        // An empty entry may come twice in a term: raft puts one in place of a change it does not take.
+        let leads = self.standing.role == Role::Leader && self.standing.term == term;
+        if !leads || self.promoted == term {
             return;
         }
         self.promoted = term;

@@ -40,35 +40,50 @@ fn first_eight(digest: &[u8]) -> u64 {
     u64::from_be_bytes(digest[..8].try_into().expect("a SHA-1 has twenty bytes"))
 }
 
-/// Hands out ids that no other member and no earlier run hands out.
+/// Which run of a member it is, for the ids it gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// How many runs came before it.
+    pub number: u64,
+    /// The calendar when it began, in milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+/// Hands out ids that no other member and none of the last 255 runs hands out, however fast and whatever the
+/// calendar says: nobody is ever told what came of a request of before.
 ///
-/// Sixteen bits of the member's id, then forty of the milliseconds at start and an eight-bit counter
-/// that run over into each other. Several generators share a member by stepping over each other's
-/// numbers, so the lowest bits tell which of them made an id.
+/// Sixteen bits of the member's id, as in etcd, eight of the run's number, then a counter of forty that begins at the
+/// calendar. Several generators share a member by stepping over each other's numbers, so the lowest bits tell which
+/// of them made an id.
 #[derive(Clone, Debug)]
 pub struct RequestIds {
     prefix: u64,
-    suffix: u64,
+    counter: u64,
     step: u64,
 }
 
+/// Bits of an id behind the member's.
 const SUFFIX_BITS: u32 = 48;
+/// Bits of them that count.
+const COUNTER_BITS: u32 = 40;
+const COUNTER_MAX: u64 = (1 << COUNTER_BITS) - 1;
 
 impl RequestIds {
-    /// The `lane`-th of `lanes` generators of a member that starts at this time. `lanes` is a power of
-    /// two, up to 256.
-    pub fn new(member: MemberId, unix_ms: u64, lane: usize, lanes: usize) -> RequestIds {
+    /// The `lane`-th of `lanes` generators of a member in this run. `lanes` is a power of two, up to 256.
+    pub fn new(member: MemberId, run: Run, lane: usize, lanes: usize) -> RequestIds {
         assert!(lanes.is_power_of_two());
         assert!(lanes <= 256);
         assert!(lane < lanes);
-        let suffix = ((unix_ms & ((1 << 40) - 1)) << 8) + lane as u64;
-        RequestIds { prefix: member << SUFFIX_BITS, suffix, step: lanes as u64 }
+        let step = lanes as u64;
+        let counter = (run.unix_ms & COUNTER_MAX & !(step - 1)) + lane as u64;
+        let prefix = member << SUFFIX_BITS | (run.number & 0xff) << COUNTER_BITS;
+        RequestIds { prefix, counter, step }
     }
 
     /// The next id; never 0 in a lease's 63 bits either.
     pub fn next_id(&mut self) -> u64 {
-        self.suffix = self.suffix.wrapping_add(self.step) & ((1 << SUFFIX_BITS) - 1);
-        self.prefix | self.suffix
+        self.counter = (self.counter + self.step) & COUNTER_MAX;
+        self.prefix | self.counter
     }
 
     /// Which of the member's generators made `id`; `None` if another member's did.
@@ -81,6 +96,8 @@ impl RequestIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RUN: Run = Run { number: 0, unix_ms: 1_700_000_000_000 };
 
     #[test]
     fn ids_are_those_etcd_computes() {
@@ -97,13 +114,23 @@ mod tests {
         let member = 0x8e9e_05c5_2164_694d;
         let mut seen = std::collections::BTreeSet::new();
         for lane in 0..4 {
-            let mut ids = RequestIds::new(member, 1_700_000_000_000, lane, 4);
+            let mut ids = RequestIds::new(member, RUN, lane, 4);
             for _ in 0..1000 {
                 let id = ids.next_id();
                 assert_eq!(RequestIds::lane(member, id, 4), Some(lane));
                 assert_eq!(RequestIds::lane(member + 1, id, 4), None);
                 assert!(seen.insert(id));
             }
+        }
+    }
+
+    #[test]
+    fn a_run_gives_none_of_the_ids_of_the_one_before_however_many_that_gave() {
+        let mut seen = std::collections::BTreeSet::new();
+        for number in 0..3 {
+            // A calendar that stands still, and generators that run ahead of it.
+            let mut ids = RequestIds::new(7, Run { number, ..RUN }, 0, 256);
+            assert!((0..5000).all(|_| seen.insert(ids.next_id())));
         }
     }
 }

@@ -11,6 +11,8 @@
 //! Not here: sockets and threads (see `node`), what entries do (see `apply`).
 
 pub mod auto_compaction;
+mod begin;
+mod boot_error;
 mod engine;
 mod front;
 mod house;
@@ -19,6 +21,8 @@ mod jobs;
 mod log_writer;
 mod recover;
 
+pub use begin::{Begin, InitialMember};
+pub use boot_error::BootError;
 pub use engine::{
     Effect as EngineEffect, Engine, Options as EngineOptions, Stored, Syncing, checkpoint_request,
 };
@@ -26,7 +30,7 @@ pub use front::{
     Effect as FrontEffect, Front, Input as FrontInput, Options as FrontOptions, Proposal,
 };
 pub use house::{CHECKPOINT_REVISIONS_MIN, Chore, House};
-pub use identity::{RequestIds, added_member_id, bootstrap_member_id, cluster_id};
+pub use identity::{RequestIds, Run, added_member_id, bootstrap_member_id, cluster_id};
 pub use jobs::{CheckpointJob, HashRead, HistoryRead};
 pub use log_writer::{LogDone, LogWork, LogWriter};
-pub use recover::{BootError, Notice, RecoverOptions, Recovered, recover};
+pub use recover::{Notice, RecoverOptions, Recovered, recover};

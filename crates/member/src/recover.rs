@@ -2,7 +2,8 @@
 //!
 //! The raft log and the store are two logs of one history. The store may lag behind, because the raft log
 //! keeps everything the store has not synced; it may never be ahead, because what it holds was committed, and
-//! so was in the synced log first. A directory where that does not hold has lost something, and is refused.
+//! so was in the synced log first. A directory where that does not hold has lost something, and is refused. So is
+//! one where the two are not of one member, or not of one history. A start that is refused writes nothing.
 //!
 //! Not here: the lock against a second process, and what an operator is told (see `node`).
 
@@ -10,17 +11,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use apply::{Applier, ChangeContext, Member, RecoverError};
+use apply::Applier;
 use bytes::Bytes;
 use consensus::{Boot, Consensus};
+use exchange::STORE_IDENTITY;
 use prost::Message as _;
-use proto::{raftpb, v2pb};
-use store::{Restored, Store};
-use types::{Entry, EntryKind, HardState, MemberId};
+use proto::v2pb;
+use store::{Batch, Bucket, Restored, StateChange, Store, StoreError};
+use types::MemberId;
 use vfs::Disk;
 use wal::{Marker, Wal};
 
-use crate::{bootstrap_member_id, cluster_id};
+use crate::Run;
+use crate::begin::{self, Begin, Beginning};
+use crate::boot_error::BootError;
 
 /// Where a member is kept and what it is to be.
 #[derive(Clone, Debug)]
@@ -35,10 +39,10 @@ pub struct RecoverOptions {
     pub store: store::Options,
     /// The member's name.
     pub name: String,
-    /// Where peers reach it. With the token they make its id.
-    pub peer_urls: Vec<String>,
-    /// Enters the ids of a new cluster.
-    pub cluster_token: String,
+    /// How it begins.
+    pub begin: Begin,
+    /// The calendar, in milliseconds since 1970. Enters the ids of requests.
+    pub unix_ms: u64,
     /// Ticks without a leader before an election.
     pub election_ticks: usize,
     /// Ask around before raising the term.
@@ -92,93 +96,6 @@ pub enum Notice {
     },
 }
 
-/// Why a directory cannot be served. Each names what is wrong and where.
-#[derive(Debug, thiserror::Error)]
-pub enum BootError {
-    /// The system refused something.
-    #[error("{action} {path} failed")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The raft log could not be begun.
-    #[error("the raft log cannot be begun")]
-    CreateLog(#[from] wal::CreateError),
-    /// The raft log could not be read.
-    #[error("the raft log cannot be opened")]
-    OpenLog(#[from] wal::OpenError),
-    /// The raft log could not be written.
-    #[error("the raft log cannot be written")]
-    WriteLog(#[from] wal::WriteError),
-    /// The store could not be opened.
-    #[error("the store cannot be opened")]
-    OpenStore(#[from] store::OpenError),
-    /// The store's content is not a member's.
-    #[error("the store cannot be read")]
-    Recover(#[from] RecoverError),
-    /// The log holds what no member can start from.
-    #[error("the raft log cannot be replayed")]
-    Replay(#[from] consensus::BootError),
-    /// The log's first record does not say whose log it is.
-    #[error("the raft log in {dir} does not say which member wrote it")]
-    NoIdentity {
-        /// The log's directory.
-        dir: PathBuf,
-    },
-    /// The directory is Go etcd's own.
-    #[error("{path} is the database of a Go etcd; taking over such a directory is not supported")]
-    Foreign {
-        /// Its database.
-        path: PathBuf,
-    },
-    /// The directory is that of a member among others, and nobody here speaks to peers yet.
-    #[error(
-        "{dir} belongs to one of {members} members of a cluster; a cluster of more than one member is not \
-         supported yet"
-    )]
-    SeveralMembers {
-        /// The member's directory.
-        dir: PathBuf,
-        /// How many the cluster has.
-        members: usize,
-    },
-    /// Log and store do not belong together, or one of them lost its end.
-    #[error(
-        "the raft log ends at entry {log_last}, but the store in {store} holds entries up to {applied}: \
-         the log in {log} has lost its end"
-    )]
-    LogTooShort {
-        /// The last entry of the log.
-        log_last: u64,
-        /// The last entry the store holds.
-        applied: u64,
-        /// The log's directory.
-        log: PathBuf,
-        /// The store's directory.
-        store: PathBuf,
-    },
-    /// The log begins behind what the store holds.
-    #[error(
-        "the raft log in {log} begins after entry {first}, but the store in {store} ends at entry \
-         {applied}: the store has lost its end"
-    )]
-    StoreTooShort {
-        /// The entry before the log's first.
-        first: u64,
-        /// The last entry the store holds.
-        applied: u64,
-        /// The log's directory.
-        log: PathBuf,
-        /// The store's directory.
-        store: PathBuf,
-    },
-}
-
 /// The parts of a member, ready to be given threads.
 pub struct Recovered {
     /// Its id.
@@ -195,6 +112,12 @@ pub struct Recovered {
     pub marked: u64,
     /// The newest term in the log.
     pub term: u64,
+    /// The last entry in the log.
+    pub log_index: u64,
+    /// Everything up to here was committed before this run began, so nobody of this run waits for it.
+    pub committed: u64,
+    /// Which run this is, for the ids of its requests.
+    pub run: Run,
 }
 
 /// The raft log as found or begun.
@@ -215,43 +138,180 @@ pub fn recover(
 ) -> Result<Recovered, BootError> {
     let wal_dir = &options.wal_dir;
     let existed = io("looking at", wal_dir, Wal::exists(&**disk, wal_dir))?;
-    let (store, restored) = Store::open(disk.clone(), &options.store_dir, options.store.clone())?;
-    notices_of_store(&restored, options, notice);
-    let mut log = if existed {
-        open_log(disk, options, restored.applied_index)?
+    // What can be refused without a store is, before there is one.
+    let found = if existed {
+        Found::Log(Wal::valid_markers(&**disk, wal_dir)?)
     } else {
-        let id = bootstrap_member_id(&options.peer_urls, &options.cluster_token);
-        begin_log(disk, options, id)?
+        Found::Nothing(begin::beginning(&options.begin, &options.name, wal_dir)?)
+    };
+    refuse_to_make_a_store(disk, options, &found)?;
+    let (mut store, restored) =
+        Store::open(disk.clone(), &options.store_dir, options.store.clone())?;
+    notices_of_store(&restored, options, notice);
+    let mut log = match found {
+        Found::Log(markers) => open_log(disk, options, &markers, restored.applied_index)?,
+        Found::Nothing(_) if 0 < restored.applied_index => {
+            return Err(too_short(options, 0, restored.applied_index));
+        }
+        Found::Nothing(beginning) => begin_log(disk, options, beginning)?,
     };
     let (member, cluster) = identity(&log.recovered.metadata)
         .ok_or_else(|| BootError::NoIdentity { dir: wal_dir.clone() })?;
+    belong_together(options, &log, &store, &restored, (member, cluster))?;
+    let run = remember(&mut store, &restored, (member, cluster), options.unix_ms)?;
     let applier = Applier::open(applier_config(options, member), store, &restored)?;
-    if log.recovered.entries.is_empty() && log.recovered.hard_state == HardState::default() {
-        // A new log, or one whose first entry a crash kept from being written.
-        bootstrap(&mut log, options, member)?;
+    if existed && matches!(options.begin, Begin::ForceNew) {
+        go_on_alone(&mut log, &applier, member)?;
+    }
+    if !existed {
         notice(Notice::Bootstrapped { member, cluster });
     }
     if let Some(repair) = &log.recovered.repaired {
         notice(Notice::Repaired { file: repair.file.clone(), offset: repair.offset });
     }
-    let log_index = log.marker.index + log.recovered.entries.len() as u64;
-    let (applied_index, revision) = (restored.applied_index, applier.revision());
-    if log_index < applied_index {
-        let (log, store) = (wal_dir.clone(), options.store_dir.clone());
-        return Err(BootError::LogTooShort {
-            log_last: log_index,
-            applied: applied_index,
-            log,
-            store,
-        });
-    }
+    let (log_index, applied_index) = (log.last_index(), restored.applied_index);
+    let revision = applier.revision();
     if existed {
         notice(Notice::Recovered { member, cluster, log_index, applied_index, revision });
     }
     let Log { wal, recovered, marker } = log;
     let (term, marked) = (recovered.hard_state.term, marker.index);
+    let committed = recovered.hard_state.commit.max(applied_index).min(log_index);
     let consensus = consensus(options, member, &applier, recovered, &marker)?;
-    Ok(Recovered { member, cluster_id: cluster, wal, consensus, applier, marked, term })
+    Ok(Recovered {
+        member,
+        cluster_id: cluster,
+        wal,
+        consensus,
+        applier,
+        marked,
+        term,
+        log_index,
+        committed,
+        run,
+    })
+}
+
+/// What there is of a log before anything is written.
+enum Found {
+    /// One that may be read from behind these markers.
+    Log(Vec<Marker>),
+    /// None; it would begin so.
+    Nothing(Beginning),
+}
+
+/// A log whose beginning was let go cannot be served without its store, so none is made for it.
+fn refuse_to_make_a_store(
+    disk: &Arc<dyn Disk>,
+    options: &RecoverOptions,
+    found: &Found,
+) -> Result<(), BootError> {
+    let Found::Log(markers) = found else { return Ok(()) };
+    let dir = &options.store_dir;
+    let there = io("looking at", dir, disk.exists(dir))?
+        && io("listing", dir, disk.list(dir)).is_ok_and(|names| !names.is_empty());
+    match markers.first() {
+        Some(first) if !there && 0 < first.index => Err(BootError::StoreTooShort {
+            first: first.index,
+            applied: 0,
+            log: options.wal_dir.clone(),
+            store: dir.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn too_short(options: &RecoverOptions, log_last: u64, applied: u64) -> BootError {
+    let (log, store) = (options.wal_dir.clone(), options.store_dir.clone());
+    BootError::LogTooShort { log_last, applied, log, store }
+}
+
+/// Log and store are two halves of one member: it says so in both, the log reaches as far as the store, and at the
+/// entry where the store ends both mean the same one.
+fn belong_together(
+    options: &RecoverOptions,
+    log: &Log,
+    store: &Store,
+    restored: &Restored,
+    log_of: (MemberId, u64),
+) -> Result<(), BootError> {
+    if let Some((store_of, _)) = stored_identity(store)
+        && store_of != log_of
+    {
+        return Err(BootError::OtherMember {
+            log: options.wal_dir.clone(),
+            log_of,
+            store: options.store_dir.clone(),
+            store_of,
+        });
+    }
+    let index = restored.applied_index;
+    if log.last_index() < index {
+        return Err(too_short(options, log.last_index(), index));
+    }
+    let log_term = log.term_at(index);
+    if log_term != restored.applied_term {
+        return Err(BootError::OtherHistory {
+            index,
+            store_term: restored.applied_term,
+            log_term,
+            log: options.wal_dir.clone(),
+            store: options.store_dir.clone(),
+        });
+    }
+    Ok(())
+}
+
+impl Log {
+    fn last_index(&self) -> u64 {
+        self.marker.index + self.recovered.entries.len() as u64
+    }
+
+    /// The term of an entry at or behind the marker.
+    fn term_at(&self, index: u64) -> u64 {
+        match index - self.marker.index {
+            0 => self.marker.term,
+            behind => self.recovered.entries[behind as usize - 1].term,
+        }
+    }
+}
+
+/// Whose store this is, and the number of its last run; nothing if nobody said so yet.
+fn stored_identity(store: &Store) -> Option<((MemberId, u64), u64)> {
+    let row = store.state().get(Bucket::Meta, STORE_IDENTITY)?;
+    let number = |at: usize| Some(u64::from_be_bytes(row.get(at..at + 8)?.try_into().ok()?));
+    Some(((number(0)?, number(8)?), number(16)?))
+}
+
+/// Writes into the store whose it is and which run this is, before anything depends on either.
+fn remember(
+    store: &mut Store,
+    restored: &Restored,
+    (member, cluster): (MemberId, u64),
+    unix_ms: u64,
+) -> Result<Run, StoreError> {
+    let number = stored_identity(store).map_or(0, |(_, last)| last.wrapping_add(1));
+    let row = [member, cluster, number].map(u64::to_be_bytes).concat();
+    let key = Bytes::from_static(STORE_IDENTITY);
+    let state = vec![StateChange::Set { bucket: Bucket::Meta, key, value: row.into() }];
+    let (index, term) = (restored.applied_index, restored.applied_term);
+    store.append(&Batch { index, term, rows: Vec::new(), state });
+    store.flush()?;
+    let synced = store.sync_handle().and_then(store::SyncHandle::sync)?;
+    store.synced(synced);
+    Ok(Run { number, unix_ms })
+}
+
+/// Ends the log at its last committed entry and removes everybody else behind that.
+fn go_on_alone(log: &mut Log, applier: &Applier, member: MemberId) -> Result<(), BootError> {
+    let recovered = &mut log.recovered;
+    let (start, hard_state) = (log.marker.index, recovered.hard_state);
+    let alone = begin::alone(applier, member, start, &recovered.entries, hard_state)?;
+    recovered.entries.truncate((alone.commit - start) as usize);
+    recovered.entries.extend(alone.entries.iter().cloned());
+    recovered.hard_state = alone.hard_state;
+    log.wal.append(Some(&alone.hard_state), &alone.entries)?;
+    Ok(log.wal.sync()?)
 }
 
 fn notices_of_store(restored: &Restored, options: &RecoverOptions, notice: &mut dyn FnMut(Notice)) {
@@ -307,13 +367,14 @@ fn io<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, 
 fn begin_log(
     disk: &Arc<dyn Disk>,
     options: &RecoverOptions,
-    member: MemberId,
+    beginning: Beginning,
 ) -> Result<Log, BootError> {
-    let metadata =
-        v2pb::Metadata { node_id: Some(member), cluster_id: Some(cluster_id(&[member])) };
+    let Beginning { member, cluster, hard_state, entries } = beginning;
+    let metadata = v2pb::Metadata { node_id: Some(member), cluster_id: Some(cluster) };
     let metadata = Bytes::from(metadata.encode_to_vec());
-    let wal = Wal::create_with(disk.clone(), &options.wal_dir, &metadata, options.wal)?;
-    let recovered = wal::Recovered { metadata, ..Default::default() };
+    let (disk, dir) = (disk.clone(), &options.wal_dir);
+    let wal = Wal::create_begun(disk, dir, &metadata, options.wal, &hard_state, &entries)?;
+    let recovered = wal::Recovered { metadata, hard_state, entries, ..Default::default() };
     Ok(Log { wal, recovered, marker: Marker::default() })
 }
 
@@ -321,10 +382,10 @@ fn begin_log(
 fn open_log(
     disk: &Arc<dyn Disk>,
     options: &RecoverOptions,
+    markers: &[Marker],
     applied: u64,
 ) -> Result<Log, BootError> {
     let wal_dir = &options.wal_dir;
-    let markers = Wal::valid_markers(&**disk, wal_dir)?;
     let Some(marker) = markers.iter().rev().find(|marker| marker.index <= applied) else {
         let first = markers.first().map_or(0, |marker| marker.index);
         let (log, store) = (wal_dir.clone(), options.store_dir.clone());
@@ -332,35 +393,6 @@ fn open_log(
     };
     let (wal, recovered) = Wal::open_with(disk.clone(), wal_dir, marker, options.wal)?;
     Ok(Log { wal, recovered, marker: marker.clone() })
-}
-
-/// Writes the entry every cluster begins with: its one member, committed at term 1.
-fn bootstrap(log: &mut Log, options: &RecoverOptions, member: MemberId) -> Result<(), BootError> {
-    let context = ChangeContext {
-        member: Member {
-            id: member,
-            peer_urls: options.peer_urls.clone(),
-            name: options.name.clone(),
-            ..Default::default()
-        },
-        is_promote: false,
-    };
-    let change = raftpb::ConfChange {
-        id: Some(0),
-        r#type: Some(raftpb::ConfChangeType::ConfChangeAddNode as i32),
-        node_id: Some(member),
-        context: Some(
-            serde_json::to_vec(&context).expect("strings and numbers always serialize").into(),
-        ),
-    };
-    let data = change.encode_to_vec().into();
-    let entry = Entry { term: 1, index: 1, kind: EntryKind::ConfChange, data };
-    let hard_state = HardState { term: 1, vote: 0, commit: 1 };
-    log.wal.append(Some(&hard_state), std::slice::from_ref(&entry))?;
-    log.wal.sync()?;
-    log.recovered.entries = vec![entry];
-    log.recovered.hard_state = hard_state;
-    Ok(())
 }
 
 fn identity(metadata: &Bytes) -> Option<(MemberId, u64)> {

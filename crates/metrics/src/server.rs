@@ -40,6 +40,8 @@ families! {
         proposals_applied: Gauge = Gauge::default(), "etcd_server_proposals_applied_total";
         /// Proposals that wait to be committed.
         proposals_pending: Gauge = Gauge::default(), "etcd_server_proposals_pending";
+        /// Bytes of proposals that wait to be committed.
+        proposal_bytes_pending: Gauge = Gauge::default(), "holdfast_server_proposals_pending_bytes";
         /// Proposals that failed.
         proposals_failed: Counter = Counter::default(), "etcd_server_proposals_failed_total";
         /// Read index requests that timed out or were answered out of step.

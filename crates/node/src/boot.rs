@@ -4,9 +4,9 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use member::{BootError, Notice, RecoverOptions, Recovered};
+use member::{Begin, BootError, Notice, RecoverOptions, Recovered};
 use metrics::Metrics;
 use vfs::{Disk, Lock};
 
@@ -35,7 +35,7 @@ pub(crate) fn boot(
     let mut notice = |notice| report.report(event(notice));
     let parts = member::recover(disk, &options(config, &dir), &mut notice)?;
     let members = parts.applier.membership().members().count();
-    if 1 < members {
+    if 1 < members && !matches!(config.begin, Begin::ForceNew) {
         return Err(BootError::SeveralMembers { dir, members });
     }
     metrics.mvcc.compact_revision.set(parts.applier.compact_revision());
@@ -51,8 +51,8 @@ fn options(config: &Config, dir: &Path) -> RecoverOptions {
         wal: wal::Options::default(),
         store: store::Options::default(),
         name: config.name.clone(),
-        peer_urls: config.peer_urls.clone(),
-        cluster_token: config.cluster_token.clone(),
+        begin: config.begin.clone(),
+        unix_ms: unix_ms(),
         election_ticks: config.election_ticks,
         pre_vote: config.pre_vote,
         quota_bytes: config.limits.quota_bytes,
@@ -64,6 +64,12 @@ fn options(config: &Config, dir: &Path) -> RecoverOptions {
         persist_checkpoints: config.persist_lease_checkpoints,
         seed: u64::from(std::process::id()),
     }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn event(notice: Notice) -> Event {

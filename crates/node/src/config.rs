@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use member::Begin;
 use types::{Limits, Version};
 
 /// One member's settings, already validated.
@@ -18,8 +19,10 @@ pub struct Config {
     pub peer_urls: Vec<String>,
     /// Where clients reach this member (`--advertise-client-urls`).
     pub client_urls: Vec<String>,
-    /// Enters the ids of a new cluster (`--initial-cluster-token`).
-    pub cluster_token: String,
+    /// How the member begins where there is no raft log.
+    pub begin: Begin,
+    /// Threads that will serve clients; at most [`SERVING_THREADS_MAX`](crate::SERVING_THREADS_MAX).
+    pub serving_threads: usize,
     /// One tick of the raft clock (`--heartbeat-interval`).
     pub heartbeat: Duration,
     /// Ticks without a leader before an election (`--election-timeout` in ticks).

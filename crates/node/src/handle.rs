@@ -108,6 +108,11 @@ impl Node {
         i64::try_from(self.shared.proposals.load(Ordering::Acquire)).unwrap_or(i64::MAX)
     }
 
+    /// Bytes of them.
+    pub fn proposal_bytes_pending(&self) -> i64 {
+        i64::try_from(self.shared.proposal_bytes.load(Ordering::Acquire)).unwrap_or(i64::MAX)
+    }
+
     /// The newest compaction of which nothing is left to forget; -1 for none.
     pub fn pruned(&self) -> i64 {
         self.shared.figures.pruned.load(Ordering::Acquire)
@@ -191,8 +196,7 @@ impl Node {
         lane: &std::rc::Rc<Lane>,
         proposal: Proposal,
     ) -> Result<Answer, Refusal> {
-        let limits = &self.shared.config.limits;
-        let _counted = Counted::enter(&self.shared, limits.proposals_pending_max)?;
+        let _counted = Counted::enter(&self.shared, proposal.data.len())?;
         lane.propose(proposal).outcome().await
     }
 
@@ -376,19 +380,27 @@ impl Drop for WatchStream {
     }
 }
 
-/// A proposal under way, for the bound on them.
-struct Counted<'a>(&'a Shared);
+/// A proposal under way, for the bounds on them.
+struct Counted<'a> {
+    shared: &'a Shared,
+    bytes: usize,
+}
 
 impl Counted<'_> {
-    fn enter(shared: &Shared, max: usize) -> Result<Counted<'_>, Refusal> {
-        let before = shared.proposals.fetch_add(1, Ordering::AcqRel);
-        let counted = Counted(shared);
-        if before < max { Ok(counted) } else { Err(Refusal::RequestTooManyRequests) }
+    fn enter(shared: &Shared, bytes: usize) -> Result<Counted<'_>, Refusal> {
+        let limits = &shared.config.limits;
+        let proposals = shared.proposals.fetch_add(1, Ordering::AcqRel);
+        let bytes_before = shared.proposal_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let counted = Counted { shared, bytes };
+        let room = proposals < limits.proposals_pending_max
+            && bytes_before + bytes <= limits.proposals_pending_bytes_max;
+        if room { Ok(counted) } else { Err(Refusal::RequestTooManyRequests) }
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.proposals.fetch_sub(1, Ordering::AcqRel);
+        self.shared.proposals.fetch_sub(1, Ordering::AcqRel);
+        self.shared.proposal_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }

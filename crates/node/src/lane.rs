@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::sync::{OnceLock, RwLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use apply::Answer;
 use member::{Proposal, RequestIds};
@@ -26,8 +26,12 @@ use crate::timed::Timed;
 /// Lanes that ids have room for.
 const LANES_MAX: usize = 256;
 
-/// Threads beside those that serve connections which have a lane: duties, metrics, peers, the engine.
-const LANES_BESIDE: usize = 4;
+/// Threads beside those that serve clients which have a lane, at most: duties, the listeners of metrics and of
+/// peers, the engine, and as many again.
+const LANES_BESIDE: usize = 8;
+
+/// Threads that may serve clients, at most: each has a lane.
+pub const SERVING_THREADS_MAX: usize = LANES_MAX - LANES_BESIDE;
 
 /// Turns in a row with nothing but one put, after which a thread may wait for the disk itself. Whoever turns up
 /// on such a thread waits for one sync, once, and then the count begins anew.
@@ -63,11 +67,14 @@ struct LaneEnd {
 }
 
 impl Lanes {
-    /// Room for one lane per core and a few more. Few lanes mean many ids for each: they share what a
-    /// millisecond has room for.
-    pub(crate) fn new() -> Lanes {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let max = (cores + LANES_BESIDE).next_power_of_two().min(LANES_MAX);
+    /// Room for one lane for each thread that serves clients, and a few more. Few lanes mean many ids for each:
+    /// they share what a millisecond has room for.
+    pub(crate) fn new(serving_threads: usize) -> Lanes {
+        assert!(
+            serving_threads <= SERVING_THREADS_MAX,
+            "the shell starts no more than have a lane"
+        );
+        let max = (serving_threads + LANES_BESIDE).next_power_of_two();
         Lanes { ends: RwLock::default(), max }
     }
 
@@ -167,13 +174,11 @@ impl Lane {
 
     fn open(shared: &Arc<Shared>) -> Rc<Lane> {
         let (number, mut receiver, awaited) = shared.lanes.open();
-        let unix_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        let ids = RequestIds::new(shared.member, shared.run, number, shared.lanes.max());
         let lane = Rc::new(Lane {
             number,
             shared: shared.clone(),
-            ids: RefCell::new(RequestIds::new(shared.member, unix_ms, number, shared.lanes.max())),
+            ids: RefCell::new(ids),
             waiting: RefCell::default(),
             outgoing: RefCell::default(),
             reads: RefCell::default(),

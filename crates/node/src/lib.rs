@@ -40,6 +40,7 @@ const _: () = assert!(!planted::COMPILED_IN);
 
 pub use config::Config;
 pub use handle::{KeepAliveAnswer, LeaseLeft, Node, WatchStream};
+pub use lane::SERVING_THREADS_MAX;
 pub use member::BootError;
 pub use report::{Event, Report, SlowCall};
 pub use shared::{ClusterView, Figures, HashSource};

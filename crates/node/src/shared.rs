@@ -7,6 +7,7 @@ use std::time::Instant;
 use apply::{Downgrade, Member, ReadView};
 use arc_swap::ArcSwap;
 use consensus::{Role, Standing};
+use member::Run;
 use metrics::Metrics;
 use mvcc::CompactionHashes;
 use proto::etcdserverpb as pb;
@@ -39,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) hashes: RwLock<CompactionHashes>,
     /// Proposals on their way, for the bound on them.
     pub(crate) proposals: AtomicUsize,
+    /// Bytes of them.
+    pub(crate) proposal_bytes: AtomicUsize,
+    /// Which run this is, for ids.
+    pub(crate) run: Run,
     pub(crate) stopping: AtomicBool,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) report: Arc<dyn Report>,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use member::{
@@ -36,8 +36,7 @@ pub(crate) enum SyncJob {
 }
 
 /// Bytes of entries in memory and in the raft log before the store is synced and the log marked, so that both
-/// may forget. Below a segment of the log, which is then as much as there is of it; a sync of the store every
-/// 16 MiB is nothing beside the log's own.
+/// may forget. About a segment of the log; a sync of the store every 16 MiB is nothing beside the log's own.
 const LOG_BYTES_MAX: usize = 16 << 20;
 
 /// How often the engine looks at its leases and its house.
@@ -73,7 +72,7 @@ pub fn start(
         front_here: OnceLock::new(),
         engine: EngineSender::new(engine_sender),
         engine_here: OnceLock::new(),
-        lanes: Lanes::new(),
+        lanes: Lanes::new(config.serving_threads),
         view: ArcSwap::from_pointee(booted.parts.applier.view()),
         applied: AtomicU64::new(booted.parts.applier.applied().0),
         standing: PublishedStanding::default(),
@@ -81,6 +80,8 @@ pub fn start(
         figures: Figures::default(),
         hashes: RwLock::new(CompactionHashes::new()),
         proposals: AtomicUsize::new(0),
+        proposal_bytes: AtomicUsize::new(0),
+        run: booted.parts.run,
         stopping: AtomicBool::new(false),
         metrics,
         report,
@@ -102,7 +103,7 @@ fn threads(
     let (upkeep_sender, upkeep_inbox) = channel();
     let (ticker, ticker_inbox) = channel();
     let Booted { parts, lock } = booted;
-    let Recovered { wal, consensus, applier, marked, term, .. } = parts;
+    let Recovered { wal, consensus, applier, marked, committed, .. } = parts;
 
     let lanes = shared.lanes.max();
     let applied = applier.applied().0;
@@ -112,13 +113,13 @@ fn threads(
     let log_writer = LogWriter::new(wal, files_kept, !shared.config.unsafe_no_fsync);
     let front = Front::new(consensus, front_options(&shared.config), applied, marked);
     let engine = EngineThread {
-        engine: Engine::new(applier, watch::Limits::default(), engine_options(&shared, term)),
+        engine: Engine::new(applier, watch::Limits::default(), engine_options(&shared, committed)),
         shared: shared.clone(),
         sync: sync_sender,
         history: history_sender,
         upkeep: upkeep_sender.clone(),
         streams: HashMap::new(),
-        ids: RequestIds::new(shared.member, unix_ms(), lanes - 1, lanes),
+        ids: RequestIds::new(shared.member, shared.run, lanes - 1, lanes),
         house,
         defragmenting: Vec::new(),
         timed: Timed::default(),
@@ -167,20 +168,14 @@ fn front_options(config: &Config) -> FrontOptions {
     }
 }
 
-fn engine_options(shared: &Shared, term_before: u64) -> EngineOptions {
+fn engine_options(shared: &Shared, committed_before: u64) -> EngineOptions {
     EngineOptions {
         member: shared.member,
         election_ms: u64::try_from(shared.config.election_timeout().as_millis())
             .unwrap_or(u64::MAX),
         cluster_version: shared.config.cluster_version,
-        term_before,
+        committed_before,
     }
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn run_syncs(inbox: &Receiver<SyncJob>, shared: &Arc<Shared>) {

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use holdfast_node::BootError;
+use holdfast_node::{BootError, SERVING_THREADS_MAX};
 use lease::KeepAlive;
 use proto::etcdserverpb as pb;
 use support::{GatedDisk, begin, block_on, config, get, path, put, put_when_led};
@@ -294,6 +294,44 @@ async fn write_until_the_end(node: &holdfast_node::Node, round: u64, known: &mut
         entry.0 = acknowledged.or(entry.0.take());
         entry.1 = attempted;
     }
+}
+
+#[test]
+fn more_bytes_than_may_wait_are_refused() {
+    let disk = GatedDisk::default();
+    let limits = Limits { proposals_pending_bytes_max: 3000, ..Limits::default() };
+    let member = begin(support_config(limits), disk.clone()).expect("a new member");
+    let node = member.running.node();
+    block_on(async || {
+        put_when_led(node, "before", "").await;
+        disk.gate.close();
+        let large = "v".repeat(2000);
+        let waiting = tokio::task::spawn_local({
+            let (node, large) = (node.clone(), large.clone());
+            async move { put(&node, "large", &large).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(2000 < node.proposal_bytes_pending());
+        assert_eq!(put(node, "too much", &large).await, Err(Refusal::RequestTooManyRequests));
+        disk.gate.open();
+        assert!(waiting.await.expect("it does not panic").is_ok());
+        assert_eq!(node.proposal_bytes_pending(), 0);
+        assert!(put(node, "room again", &large).await.is_ok());
+    });
+    member.running.stop();
+}
+
+#[test]
+fn there_are_as_many_lanes_as_threads_that_serve() {
+    let config = holdfast_node::Config { serving_threads: SERVING_THREADS_MAX, ..config() };
+    let member = begin(config, MemoryDisk::new()).expect("a new member");
+    let node = member.running.node();
+    block_on(|| put_when_led(node, "before", ""));
+    // Each of these threads has its own, until it ends with the member.
+    for _ in 1..SERVING_THREADS_MAX + 4 {
+        block_on(|| put(node, "key", "value")).expect("it has a lane");
+    }
+    member.running.stop();
 }
 
 fn support_config(limits: Limits) -> holdfast_node::Config {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use apply::{Applier, Fault};
 use member::{
-    BootError, CheckpointJob, Chore, Engine, EngineEffect, EngineOptions, Front, FrontEffect,
-    FrontInput, FrontOptions, HashRead, House, LogWork, LogWriter, Proposal, RecoverOptions,
-    Stored, Syncing, recover,
+    Begin, BootError, CheckpointJob, Chore, Engine, EngineEffect, EngineOptions, Front,
+    FrontEffect, FrontInput, FrontOptions, HashRead, House, LogWork, LogWriter, Proposal,
+    RecoverOptions, Stored, Syncing, recover,
 };
 use prost::Message as _;
 use proto::etcdserverpb as pb;
@@ -58,8 +58,8 @@ pub struct Lone {
     checkpoint: Option<Box<CheckpointJob>>,
     hashing: Option<HashRead>,
     defragmenting: bool,
-    /// The newest term in the log when it was opened.
-    term: u64,
+    /// The last entry in the log when it was opened.
+    log_index: u64,
     /// The state of the last run, before this run's first entry, and its index.
     found: Option<(u64, Result<Picture, String>)>,
     /// A picture after each entry, if wanted.
@@ -91,8 +91,8 @@ pub fn options() -> RecoverOptions {
             recent_bytes_max: 600,
         },
         name: "lone".into(),
-        peer_urls: vec!["http://127.0.0.1:2380".into()],
-        cluster_token: "proof".into(),
+        begin: Begin::alone("lone", &["http://127.0.0.1:2380".into()], "proof"),
+        unix_ms: 1,
         election_ticks: 10,
         pre_vote: true,
         quota_bytes: None,
@@ -128,7 +128,7 @@ impl Lone {
             member: parts.member,
             election_ms: 1000,
             cluster_version: Version::new(3, 7),
-            term_before: parts.term,
+            committed_before: parts.committed,
         };
         Ok(Lone {
             front: Front::new(parts.consensus, front_options(), applied, parts.marked),
@@ -147,7 +147,7 @@ impl Lone {
             checkpoint: None,
             hashing: None,
             defragmenting: false,
-            term: parts.term,
+            log_index: parts.log_index,
             found: None,
             album: None,
             given_up: Vec::new(),
@@ -307,7 +307,7 @@ impl Lone {
         let entries: Vec<Entry> = self.to_engine.drain(..).collect();
         let alone = self.album.is_some() || self.found.is_none();
         for group in entries.chunks(if alone { 1 } else { entries.len() }) {
-            if self.found.is_none() && self.term < group[0].term {
+            if self.found.is_none() && self.log_index < group[0].index {
                 let index = group[0].index - 1;
                 self.found = Some((index, Picture::take(self.engine.applier())));
             }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gateway::Gateway;
+use member::Begin;
 use member::auto_compaction::Retention;
 use metrics::Metrics;
 use net::{HttpHandler, Listener, Protocols, Socket, SocketOptions};
@@ -94,15 +95,23 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Threads that serve clients: one per core, and no more than the member has lanes for.
+fn serving_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.min(node::SERVING_THREADS_MAX)
+}
+
 fn node_config(config: &Config) -> node::Config {
-    let urls = |urls: &[Url]| urls.iter().map(ToString::to_string).collect();
+    let urls = |urls: &[Url]| urls.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let token = &config.bootstrap.token;
     node::Config {
         name: config.name.clone(),
         data_dir: config.data_dir.clone(),
         wal_dir: config.wal_dir.clone(),
         peer_urls: urls(&config.advertise_peer_urls),
         client_urls: urls(&config.advertise_client_urls),
-        cluster_token: config.bootstrap.token.clone(),
+        begin: Begin::alone(&config.name, &urls(&config.advertise_peer_urls), token),
+        serving_threads: serving_threads(),
         heartbeat: config.raft.heartbeat,
         election_ticks: config.raft.election_ticks(),
         pre_vote: config.raft.pre_vote,
@@ -198,7 +207,8 @@ impl Listeners {
         let clients = self.client.into_iter().map(|place| place.listener(both));
         let clients: Vec<Listener> = clients.chain(http(self.client_http)).collect();
         let counting = Counting::new(metrics.clone(), config.timers.warn_unary, report.clone());
-        let server = rpc::Server::new(router.clone(), limits.clone(), Arc::new(counting));
+        let server = rpc::Server::new(router.clone(), limits.clone(), Arc::new(counting))
+            .workers(node.config().serving_threads);
         let bytes_max = limits.message_bytes_max;
         let gateway = config.http.gateway.then(|| Gateway::new(server.caller(), bytes_max));
         let server = server.http(site(Serves::Clients, gateway));

@@ -116,9 +116,9 @@ impl Machine {
         disk.create_dir_all(dir).map_err(|source| io("creating", source))?;
         let lock = disk.lock(&dir.join("lock")).map_err(|source| io("locking", source))?;
         assert!(lock.is_some(), "the last process is gone, and its lock with it");
-        let options = plan.recover_options(&self.name, seed);
+        let options = plan.recover_options(&self.name, seed, self.calendar_ms);
         let parts = member::recover(&disk, &options, notice)?;
-        let Recovered { member, wal, consensus, applier, marked, term, .. } = parts;
+        let Recovered { member, wal, consensus, applier, marked, term, committed, run, .. } = parts;
         self.member = member;
         let applied = applier.applied().0;
         let house = House::new(applier.revision(), plan.checkpoint_revisions_min);
@@ -126,24 +126,19 @@ impl Machine {
             member,
             election_ms: plan.election_ms(),
             cluster_version: Version::new(3, 7),
-            term_before: term,
+            committed_before: committed,
         };
         let front = Front::new(consensus, plan.front_options(), applied, marked);
         let engine = Engine::new(applier, plan.watch.clone(), engine_options);
         let log = LogWriter::new(wal, chance.pick(&[1, 2, 5]), true);
-        let ids = RequestIds::new(member, self.calendar_ms, 0, 16);
-        let client_ids = (1..=clients).map(|lane| self.ids(lane)).collect();
-        let mut running = Running::new(front, engine, house, log, ids, client_ids);
+        let ids = |lane| RequestIds::new(member, run, lane, 16);
+        let client_ids = (1..=clients).map(ids).collect();
+        let mut running = Running::new(front, engine, house, log, ids(0), client_ids);
         running.start();
         self.running = Some(running);
         self.lock = lock;
         (self.booted_at, self.front_due, self.engine_due) = (now_ms, now_ms, now_ms);
         Ok(term)
-    }
-
-    /// Generators of ids for clients of this boot.
-    fn ids(&self, lane: usize) -> RequestIds {
-        RequestIds::new(self.member, self.calendar_ms, lane, 16)
     }
 
     /// As production's ticker: a process that was stopped for long does not make up for what it missed.

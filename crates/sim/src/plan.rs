@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use member::{FrontOptions, RecoverOptions};
+use member::{Begin, FrontOptions, RecoverOptions};
 
 use crate::chance::Chance;
 
@@ -77,7 +77,7 @@ impl Plan {
         }
     }
 
-    pub(crate) fn recover_options(&self, name: &str, seed: u64) -> RecoverOptions {
+    pub(crate) fn recover_options(&self, name: &str, seed: u64, unix_ms: u64) -> RecoverOptions {
         let ttl_min = lease::Options::ttl_seconds_min(ELECTION_TICKS as u64, HEARTBEAT_MS);
         RecoverOptions {
             wal_dir: PathBuf::from("data/member/wal"),
@@ -85,8 +85,8 @@ impl Plan {
             wal: self.wal,
             store: self.store.clone(),
             name: name.to_owned(),
-            peer_urls: vec![format!("http://{name}:2380")],
-            cluster_token: "sim".to_owned(),
+            begin: Begin::alone(name, &[format!("http://{name}:2380")], "sim"),
+            unix_ms,
             election_ticks: ELECTION_TICKS,
             pre_vote: true,
             quota_bytes: self.quota_bytes,

@@ -17,6 +17,8 @@ pub struct Limits {
     pub committed_applied_gap_max: u64,
     /// Proposals waiting to enter the log, before requests are refused.
     pub proposals_pending_max: usize,
+    /// Bytes of those proposals, before requests are refused. As many may be in the log and not committed yet.
+    pub proposals_pending_bytes_max: usize,
     /// Size in bytes of the store at which writes are refused; `None` for no bound.
     pub quota_bytes: Option<u64>,
     /// How long a request that needs the log may take: 5 s and two election timeouts.
@@ -34,6 +36,7 @@ impl Default for Limits {
             concurrent_streams_max: u32::MAX,
             committed_applied_gap_max: 5000,
             proposals_pending_max: 32_768,
+            proposals_pending_bytes_max: 256 * 1024 * 1024,
             quota_bytes: Some(2 * 1024 * 1024 * 1024),
             request_timeout: Duration::from_secs(7),
             compaction_batch: 1000,

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use types::{Entry, HardState};
 use vfs::{Disk, replace_durably};
 
 use crate::error::{CreateError, OpenError};
@@ -43,6 +44,22 @@ impl Wal {
         metadata: &[u8],
         options: Options,
     ) -> Result<Wal, CreateError> {
+        Wal::create_begun(disk, dir, metadata, options, &HardState::default(), &[])
+    }
+
+    /// [`Wal::create_with`] for a log that holds something from its first moment on: entries, and the hard
+    /// state that commits them. So whoever finds a log without entries knows that none were meant to be there.
+    ///
+    /// # Errors
+    /// As [`Wal::create`].
+    pub fn create_begun(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        metadata: &[u8],
+        options: Options,
+        hard_state: &HardState,
+        entries: &[Entry],
+    ) -> Result<Wal, CreateError> {
         let name = SegmentName { sequence: 0, index: 0 };
         let mut bytes = Vec::new();
         let mut checksum = 0;
@@ -51,6 +68,7 @@ impl Wal {
         let mut marker = Vec::new();
         wire::put_marker(&mut marker, &Marker::default());
         put_record(&mut bytes, &mut checksum, RecordKind::Marker, &marker, &[]);
+        put_beginning(&mut bytes, &mut checksum, hard_state, entries);
 
         build(&*disk, dir, name, &bytes)?;
         let path = dir.join(name.to_string());
@@ -64,11 +82,11 @@ impl Wal {
             dir: dir.to_owned(),
             options,
             metadata: metadata.to_vec().into(),
-            hard_state: types::HardState::default(),
+            hard_state: *hard_state,
             segments: vec![name],
             tail: Tail { path, file, _lock: lock, position, zeroed_to: position },
             checksum,
-            last_index: 0,
+            last_index: entries.last().map_or(0, |entry| entry.index),
             markers: Vec::new(),
             spare: Spare::None,
         }))
@@ -156,6 +174,27 @@ impl Wal {
         let hard_state = read.hard_state;
         let entries = read.entries;
         Ok((wal, Recovered { metadata, hard_state, entries, markers, repaired }))
+    }
+}
+
+/// Entries, then the hard state, as an append has them.
+fn put_beginning(
+    bytes: &mut Vec<u8>,
+    checksum: &mut u32,
+    hard_state: &HardState,
+    entries: &[Entry],
+) {
+    for (entry, index) in entries.iter().zip(1..) {
+        assert!(wire::is_sound(entry), "raft numbers entries from term 1 and index 1");
+        assert!(entry.index == index, "a log begins with its first entry");
+        let mut head = Vec::new();
+        wire::put_entry_head(&mut head, entry);
+        put_record(bytes, checksum, RecordKind::Entry, &head, &entry.data);
+    }
+    if *hard_state != HardState::default() {
+        let mut state = Vec::new();
+        wire::put_hard_state(&mut state, hard_state);
+        put_record(bytes, checksum, RecordKind::State, &state, &[]);
     }
 }
 

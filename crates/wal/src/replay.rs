@@ -34,6 +34,8 @@ pub(crate) struct Replay {
     /// Whether an unfinished write follows.
     pub torn: bool,
     start_found: bool,
+    /// Term of the entry at the start marker's index, as far as it was read.
+    term_at_start: Option<u64>,
 }
 
 /// Reads `segments`, which are the log's last ones, to the end. With `start`, keeps the entries after
@@ -152,6 +154,7 @@ impl Replay {
             // It replaces what lies under the marker, so what followed there is gone too. Go etcd
             // keeps that: started from a snapshot, it may find an entry again that was replaced.
             self.entries.clear();
+            self.term_at_start = (entry.index == start.index).then_some(entry.term);
             return Ok(());
         };
         if place > self.entries.len() as u64 {
@@ -182,9 +185,26 @@ impl Replay {
             }
             self.start_found = true;
         }
+        if let Some(start) = start {
+            self.drop_divergent(start, &marker);
+        }
         self.last_index = self.last_index.max(marker.index);
         self.markers.push(marker);
         Ok(())
+    }
+
+    /// A snapshot that was installed replaces a log that went another way: unless the entry it ends with was
+    /// read just so, everything read before it is of that other way. (Two logs that agree on an entry agree on
+    /// all before it; and what follows an entry that was not replaced may go on from there.)
+    fn drop_divergent(&mut self, start: &Marker, marker: &Marker) {
+        let known = match marker.index.checked_sub(start.index) {
+            None => return,
+            Some(0) => self.term_at_start,
+            Some(behind) => self.entries.get(behind as usize - 1).map(|entry| entry.term),
+        };
+        if known != Some(marker.term) {
+            self.entries.clear();
+        }
     }
 
     /// The markers of snapshots that the log proves to be committed. A marker is written before the

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use common::*;
 use holdfast_wal::{CreateError, Damage, Marker, OpenError, Options, Wal};
 use types::{ConfState, Entry, EntryKind};
-use vfs::{Disk, MemoryDisk, read_all};
+use vfs::{CrashPolicy, Disk, Faults, MemoryDisk, read_all};
 
 /// `reference/wal-and-snap.md` 2.4: the first bytes of a real member.
 #[test]
@@ -149,7 +149,62 @@ fn a_marker_ahead_of_the_log_is_a_snapshot_from_the_leader() {
     assert_eq!(recovered.entries, entries(2, 51..53, 10));
     let from_start = read(&disk, &marker(0, 0)).map_err(|error| error.to_string());
     let refused = from_start.expect_err("entries are missing");
-    assert!(refused.ends_with("entry 51 follows entry 3"), "{refused}");
+    assert!(refused.ends_with("entry 51 follows entry 0"), "{refused}");
+}
+
+#[test]
+fn an_installed_snapshot_drops_entries_of_a_log_that_went_another_way() {
+    let disk = new_disk();
+    let mut wal = create(&disk);
+    wal.append(Some(&state(1, 2)), &entries(1, 1..8, 10)).expect("no fault");
+    // Entries 3 to 7 were never committed: a leader of term 3 sent its snapshot at entry 5.
+    wal.append(Some(&state(3, 5)), &[]).expect("no fault");
+    wal.append_marker(&marker(5, 3)).expect("no fault");
+    drop(wal);
+    assert_eq!(read(&disk, &marker(5, 3)).expect("undamaged").entries, []);
+    let (mut wal, recovered) = open(&disk, &marker(5, 3)).expect("undamaged");
+    assert_eq!(recovered.entries, []);
+    wal.append(None, &entries(3, 6..8, 10)).expect("no fault");
+    assert_eq!(read(&disk, &marker(5, 3)).expect("undamaged").entries, entries(3, 6..8, 10));
+    // Nor do they come back for whoever reads from before it: what lies between is not known here.
+    assert!(read(&disk, &marker(0, 0)).is_err());
+}
+
+#[test]
+fn a_marker_at_an_entry_of_the_log_drops_nothing() {
+    let disk = new_disk();
+    let mut wal = create(&disk);
+    wal.append(Some(&state(1, 5)), &entries(1, 1..8, 10)).expect("no fault");
+    wal.append_marker(&marker(5, 1)).expect("no fault");
+    drop(wal);
+    assert_eq!(read(&disk, &marker(5, 1)).expect("undamaged").entries, entries(1, 6..8, 10));
+    assert_eq!(read(&disk, &marker(0, 0)).expect("undamaged").entries, entries(1, 1..8, 10));
+}
+
+#[test]
+fn a_log_that_begins_with_entries_has_them_or_is_not_there() {
+    let first = [entry(1, 1, "a"), entry(1, 2, "b")];
+    for operations in 0.. {
+        let disk = new_disk();
+        let stop_after = Some(disk.operations() + operations);
+        disk.set_faults(Faults { stop_after, ..Faults::default() });
+        let shared = Arc::new(disk.clone());
+        let begun = Wal::create_begun(shared, &dir(), METADATA, SMALL, &state(1, 2), &first);
+        let whole = begun.is_ok();
+        drop(begun);
+        let disk = disk.crash(CrashPolicy::LoseUnsynced);
+        if Wal::exists(&disk, &dir()).expect("the disk works again") {
+            let (mut wal, recovered) = open(&disk, &marker(0, 0)).expect("undamaged");
+            assert_eq!(recovered.entries, first);
+            assert_eq!(recovered.hard_state, state(1, 2));
+            wal.append(None, &[entry(1, 3, "c")]).expect("no fault");
+        } else {
+            assert!(!whole, "a log that was begun is there");
+        }
+        if whole {
+            return;
+        }
+    }
 }
 
 #[test]

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use member::{
-    Engine, EngineEffect, EngineOptions, Front, FrontEffect, FrontInput, FrontOptions, LogWork,
-    LogWriter, Proposal, RecoverOptions, Recovered,
+    Begin, Engine, EngineEffect, EngineOptions, Front, FrontEffect, FrontInput, FrontOptions,
+    LogWork, LogWriter, Proposal, RecoverOptions, Recovered,
 };
 use prost::Message;
 use proto::etcdserverpb as pb;
@@ -116,8 +116,8 @@ impl Alone {
             wal: wal::Options::default(),
             store: store::Options::default(),
             name: "alone".into(),
-            peer_urls: vec!["http://localhost:2380".into()],
-            cluster_token: "core".into(),
+            begin: Begin::alone("alone", &["http://localhost:2380".into()], "core"),
+            unix_ms: 1,
             election_ticks: 10,
             pre_vote: true,
             quota_bytes: None,
@@ -129,7 +129,7 @@ impl Alone {
         disk.create_dir_all(&options.wal_dir).expect("memory takes it");
         disk.create_dir_all(&options.store_dir).expect("memory takes it");
         let parts = member::recover(&disk, &options, &mut |_| {}).expect("an empty disk begins");
-        let Recovered { member, wal, consensus, applier, marked, term, .. } = parts;
+        let Recovered { member, wal, consensus, applier, marked, committed, .. } = parts;
         let front_options = FrontOptions {
             proposals_pending_max: 10_000,
             committed_applied_gap_max: 5_000,
@@ -144,7 +144,7 @@ impl Alone {
             member,
             election_ms: 1000,
             cluster_version: Version::new(3, 7),
-            term_before: term,
+            committed_before: committed,
         };
         let engine = Engine::new(applier, watch::Limits::default(), engine_options);
         let log = LogWriter::new(wal, 1, true);

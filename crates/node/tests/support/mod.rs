@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use apply::Answer;
 use holdfast_node::{BootError, Config, Event, Node, Report, Running, start};
+use member::Begin;
 use metrics::Metrics;
 use proto::etcdserverpb as pb;
 use types::{Limits, Refusal, Version};
@@ -150,7 +151,8 @@ pub fn config() -> Config {
         wal_dir: None,
         peer_urls: vec!["http://localhost:2380".into()],
         client_urls: vec!["http://localhost:2379".into()],
-        cluster_token: "etcd-cluster".into(),
+        begin: Begin::alone("default", &["http://localhost:2380".into()], "etcd-cluster"),
+        serving_threads: 24,
         heartbeat: Duration::from_millis(5),
         election_ticks: 10,
         pre_vote: true,

@@ -138,7 +138,7 @@ async fn hash(
 ) -> Result<pb::HashResponse, Refusal> {
     door::enter(&node, &call)?;
     let began = Instant::now();
-    let image = export::Image::take(&node).await?;
+    let image = export::take(&node).await?;
     let revision = image.revision();
     let hashed = tokio::task::spawn_blocking(move || image.hash()).await;
     let hash = settled(&node, hashed)?;
@@ -195,7 +195,7 @@ async fn snapshot(
     door::enter(&node, &call)?;
     rpc::decode_streamed::<pb::SnapshotRequest>(message)?;
     let began = Instant::now();
-    let image = export::Image::take(&node).await?;
+    let image = export::take(&node).await?;
     export::send(&node, image, sink).await?;
     node.metrics().disk.backend_snapshot.observe_duration(began.elapsed());
     Ok(())
