@@ -2,6 +2,9 @@
 //!
 //! The shell turns an answer into a response by adding the header's ids and splicing the rows in.
 
+use std::fmt;
+
+use proto::authpb;
 use proto::etcdserverpb as pb;
 use types::{LeaseId, MemberId, Row};
 
@@ -36,6 +39,13 @@ pub enum Answer {
         revision: i64,
         /// In the order of member and kind.
         alarms: Vec<pb::AlarmMember>,
+    },
+    /// To a request about users and roles.
+    Auth {
+        /// The header's revision.
+        revision: i64,
+        /// What it asked for.
+        answer: AuthAnswer,
     },
     /// To a membership change.
     Members {
@@ -101,4 +111,42 @@ pub enum OpAnswer {
     DeleteRange(DeleteAnswer),
     /// To a nested transaction.
     Txn(TxnAnswer),
+}
+
+/// To a request about users and roles.
+#[derive(Clone, PartialEq)]
+pub enum AuthAnswer {
+    /// It is done.
+    Done,
+    /// Whether anybody is asked who he is, and the revision of users and roles.
+    Status {
+        /// Whether.
+        enabled: bool,
+        /// Counts the changes of users and roles.
+        revision: u64,
+    },
+    /// Somebody is known.
+    Authenticated {
+        /// The simple token that stands for the user from now on.
+        token: String,
+        /// The revision of users and roles at which the user was known.
+        auth_revision: u64,
+    },
+    /// Users, roles, or the roles of a user, in order.
+    Names(Vec<String>),
+    /// What a role allows.
+    Permissions(Vec<authpb::Permission>),
+}
+
+impl fmt::Debug for AuthAnswer {
+    /// Without the token: an answer that nobody expected ends up in an error's text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AuthAnswer::Done => "Done",
+            AuthAnswer::Status { .. } => "Status",
+            AuthAnswer::Authenticated { .. } => "Authenticated",
+            AuthAnswer::Names(_) => "Names",
+            AuthAnswer::Permissions(_) => "Permissions",
+        })
+    }
 }

@@ -8,7 +8,9 @@
 //! saved them apart, a crash in between skipped an entry on one member for ever.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use auth::{TokenChange, Users};
 use bytes::Bytes;
 use lease::Lessor;
 use mvcc::{CompactionHashes, Hasher, IndexView, Mvcc, ReadError, RowFault};
@@ -102,6 +104,8 @@ pub enum Consequence {
     QuotaExceeded,
     /// Alarms changed.
     Alarms,
+    /// Users or roles may have changed, or somebody logged in: what that means for tokens.
+    Users(TokenChange),
     /// Members or the cluster's version changed.
     Membership,
 }
@@ -122,6 +126,8 @@ pub struct ReadView {
     pub index: IndexView,
     /// The rows.
     pub log: LogView,
+    /// Who may do what.
+    pub users: Arc<Users>,
     /// Everything up to this entry is in it.
     pub applied_index: u64,
     /// The term of that entry.
@@ -143,6 +149,7 @@ pub struct Applier {
     pub(crate) leases: Lessor,
     pub(crate) alarms: Alarms,
     pub(crate) membership: Membership,
+    pub(crate) users: Arc<Users>,
     pub(crate) hashes: CompactionHashes,
     pub(crate) hash_jobs: VecDeque<HashJob>,
     /// Jobs whose hash is not known yet. Pruning waits: it would take rows they need.
@@ -259,6 +266,7 @@ impl Applier {
         ReadView {
             index: self.mvcc.view(),
             log: self.store.view(),
+            users: self.users.clone(),
             applied_index: self.applied.0,
             applied_term: self.applied.1,
         }

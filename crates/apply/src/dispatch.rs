@@ -17,8 +17,9 @@ impl Applier {
         let compat = self.compat();
         let gates = Gates::of(&asked.request);
         self.pass_alarms(gates)?;
-        self.pass_permission(gates.permission, &asked, compat)?;
+        let told = self.pass_permission(&asked, compat)?;
         let mut outcome = self.carry_out(asked.request, compat, now_ms)?;
+        outcome.refusal = told.or(outcome.refusal);
         self.hold_against_quota(gates, &mut outcome);
         Ok(outcome)
     }

@@ -9,74 +9,38 @@ use types::Refusal;
 use crate::alarms::{CORRUPT, NOSPACE};
 use crate::applier::{Applier, Consequence, Outcome};
 use crate::check;
-use crate::request::{AuthRequest, Request};
+use crate::request::Request;
 
 /// Which gates a request meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gates {
     /// Whether it is refused while a CORRUPT alarm is raised.
     pub corrupt: bool,
-    /// What is asked about who asks.
-    pub permission: Permission,
     /// Bytes it may add to the store. What costs anything is refused while a NOSPACE alarm is raised, and held
     /// against the quota.
     pub cost: u64,
 }
 
-/// What an asker must hold once permissions count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Permission {
-    /// Nothing.
-    None,
-    /// To read and write the keys that the request reads and writes, those on a lease it names included.
-    Keys,
-    /// The role root.
-    Root,
-    /// The role root, or to be the user, or to have the role, that is asked about.
-    Own,
-}
-
 impl Gates {
     /// The table.
     pub fn of(request: &Request) -> Gates {
-        use Permission::{Keys, None};
-        let gates = |corrupt, permission, cost| Gates { corrupt, permission, cost };
+        let gates = |corrupt, cost| Gates { corrupt, cost };
         match request {
-            Request::Range(_) => gates(true, Keys, 0),
-            Request::Put(put) => gates(true, Keys, check::put_cost(put)),
-            Request::DeleteRange(_) => gates(true, Keys, 0),
-            Request::Txn(txn) => gates(true, Keys, check::txn_cost(txn)),
-            Request::Compaction(_) => gates(true, None, 0),
-            Request::LeaseGrant(_) => gates(true, None, check::LEASE_COST),
-            Request::LeaseRevoke(_) => gates(true, Keys, 0),
-            Request::LeaseCheckpoint(_) => gates(false, None, 0),
-            Request::Alarm(_) => gates(false, None, 0),
-            Request::ClusterVersionSet(_) => gates(false, None, 0),
-            Request::ClusterMemberAttrSet(_) => gates(false, None, 0),
-            Request::DowngradeInfoSet(_) => gates(false, None, 0),
-            Request::DowngradeVersionTest(_) => gates(false, None, 0),
-            Request::Auth(request) => gates(false, Gates::of_auth(request), 0),
-            Request::V2Sync | Request::NotText => gates(false, None, 0),
-        }
-    }
-
-    fn of_auth(request: &AuthRequest) -> Permission {
-        match request {
-            AuthRequest::Authenticate(_) | AuthRequest::Status(_) => Permission::None,
-            AuthRequest::UserGet(_) | AuthRequest::RoleGet(_) => Permission::Own,
-            AuthRequest::Enable(_)
-            | AuthRequest::Disable(_)
-            | AuthRequest::UserAdd(_)
-            | AuthRequest::UserDelete(_)
-            | AuthRequest::UserChangePassword(_)
-            | AuthRequest::UserGrantRole(_)
-            | AuthRequest::UserRevokeRole(_)
-            | AuthRequest::RoleAdd(_)
-            | AuthRequest::RoleGrantPermission(_)
-            | AuthRequest::RoleRevokePermission(_)
-            | AuthRequest::RoleDelete(_)
-            | AuthRequest::UserList(_)
-            | AuthRequest::RoleList(_) => Permission::Root,
+            Request::Range(_) => gates(true, 0),
+            Request::Put(put) => gates(true, check::put_cost(put)),
+            Request::DeleteRange(_) => gates(true, 0),
+            Request::Txn(txn) => gates(true, check::txn_cost(txn)),
+            Request::Compaction(_) => gates(true, 0),
+            Request::LeaseGrant(_) => gates(true, check::LEASE_COST),
+            Request::LeaseRevoke(_) => gates(true, 0),
+            Request::LeaseCheckpoint(_) => gates(false, 0),
+            Request::Alarm(_) => gates(false, 0),
+            Request::ClusterVersionSet(_) => gates(false, 0),
+            Request::ClusterMemberAttrSet(_) => gates(false, 0),
+            Request::DowngradeInfoSet(_) => gates(false, 0),
+            Request::DowngradeVersionTest(_) => gates(false, 0),
+            Request::Auth(_) => gates(false, 0),
+            Request::V2Sync | Request::NotText => gates(false, 0),
         }
     }
 }

@@ -29,7 +29,7 @@ mod upkeep;
 pub mod wire;
 
 pub use alarms::{Alarms, CORRUPT, NOSPACE};
-pub use answer::{Answer, DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
+pub use answer::{Answer, AuthAnswer, DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
 pub use applier::{Applied, Applier, Config, Consequence, Fault, HashJob, ReadView};
 pub use compat::Compat;
 pub use membership::{BadMemberRow, ChangeContext, Downgrade, Member, Membership};

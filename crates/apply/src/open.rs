@@ -1,5 +1,8 @@
 //! From what the store holds to a state that goes on where it stopped.
 
+use std::sync::Arc;
+
+use auth::{BadRow, Users};
 use lease::{Lease, Lessor};
 use mvcc::{CompactionHashes, ImageReader, Mvcc, Restore, RestoreError};
 use prost::Message as _;
@@ -35,12 +38,9 @@ pub enum RecoverError {
         /// Under which name it is stored.
         key: &'static str,
     },
-    /// Whoever serves this data must ask for passwords, and nobody here does yet.
-    #[error(
-        "authentication is enabled in this data and this server cannot check passwords yet: serving it \
-         would open it to everybody"
-    )]
-    AuthEnabled,
+    /// A row of a user or role is none.
+    #[error(transparent)]
+    Users(#[from] BadRow),
 }
 
 impl Applier {
@@ -53,13 +53,11 @@ impl Applier {
         store: Store,
         restored: &Restored,
     ) -> Result<Applier, RecoverError> {
-        if store.state().get(Bucket::Auth, b"authEnabled").is_some_and(|value| value[..] != [0]) {
-            return Err(RecoverError::AuthEnabled);
-        }
         let mvcc = keyspace(&store, restored.checkpoint.as_ref())?;
         let leases = lessor(&config, &store, &mvcc)?;
         let membership = Membership::restore(config.learners_max, store.state())?;
         let alarms = Alarms::restore(store.state());
+        let users = Arc::new(Users::restore(store.state())?);
         Ok(Applier {
             // Pruning starts over: what the last run marked dead was only in its memory.
             pruning: 0 <= mvcc.compact_revision(),
@@ -68,6 +66,7 @@ impl Applier {
             leases,
             alarms,
             membership,
+            users,
             hashes: CompactionHashes::new(),
             hash_jobs: Default::default(),
             hashing: 0,

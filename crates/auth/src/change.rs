@@ -3,6 +3,7 @@
 //! Each returns the rows to store, or refuses and changes nothing. Whoever calls has asked before whether the
 //! caller may (see [`Users::is_root`](crate::Users::is_root)).
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use store::{Bucket, StateChange};
 use types::Refusal;
 
 use crate::rows;
+use crate::tokens::fingerprint;
 use crate::users::{ROOT, Role, User, Users};
 
 /// The longest name of a user or role: the longest key of a bbolt file. etcd ends when it applies a longer
@@ -22,20 +24,41 @@ pub const NAME_BYTES_MAX: usize = 32_768;
 pub struct Changed {
     /// The rows to store, in the entry's own batch.
     pub rows: Vec<StateChange>,
-    /// Which tokens die of it.
-    pub tokens: TokensAfter,
+    /// What it means for tokens.
+    pub tokens: TokenChange,
 }
 
-/// Which tokens still stand after a change.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub enum TokensAfter {
-    /// All.
+/// What an entry means for the tokens every member remembers.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum TokenChange {
+    /// All stand.
     #[default]
-    Stand,
+    None,
+    /// A new one stands for a user.
+    Assign {
+        /// Its text.
+        token: String,
+        /// The user.
+        user: String,
+    },
     /// Those of this user are gone.
     DropUser(String),
-    /// None: nobody is asked any more.
+    /// All are gone: nobody is asked any more.
     DropAll,
+}
+
+impl fmt::Debug for TokenChange {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenChange::None => f.write_str("None"),
+            TokenChange::Assign { token, user } => {
+                write!(f, "Assign({user}, {})", fingerprint(token))
+            }
+            TokenChange::DropUser(user) => write!(f, "DropUser({user})"),
+            TokenChange::DropAll => f.write_str("DropAll"),
+        }
+    }
 }
 
 /// A user to add.
@@ -93,7 +116,7 @@ impl Users {
             return Changed::default();
         }
         self.enabled = false;
-        Changed { tokens: TokensAfter::DropAll, ..self.committed(vec![rows::enabled(false)]) }
+        Changed { tokens: TokenChange::DropAll, ..self.committed(vec![rows::enabled(false)]) }
     }
 
     fn committed(&mut self, mut rows: Vec<StateChange>) -> Changed {
@@ -130,7 +153,7 @@ impl Users {
         }
         self.users.remove(name).ok_or(Refusal::UserNotFound)?;
         let changed = self.committed(vec![rows::gone(Bucket::AuthUsers, name)]);
-        Ok(Changed { tokens: TokensAfter::DropUser(name.to_owned()), ..changed })
+        Ok(Changed { tokens: TokenChange::DropUser(name.to_owned()), ..changed })
     }
 
     /// Gives a user another password; its tokens die. One that has none keeps none.
@@ -141,7 +164,7 @@ impl Users {
         let mut user = self.user(name).ok_or(Refusal::UserNotFound)?.clone();
         user.hash = if user.has_no_password() { Bytes::new() } else { hash };
         let changed = self.put_user(name, user);
-        Ok(Changed { tokens: TokensAfter::DropUser(name.to_owned()), ..changed })
+        Ok(Changed { tokens: TokenChange::DropUser(name.to_owned()), ..changed })
     }
 
     /// Gives a user a role; a role it has already is given without a change.

@@ -69,7 +69,7 @@ need!(|_, judge| judge.login();
 need!(|_, _| Ok(());
     pb::AuthStatusRequest, pb::AuthenticateRequest, health::HealthCheckRequest);
 
-// They are made of other requests, and each of those is asked about (`Permitted::narrow`).
+// They are made of other requests, and each of those is asked about (`server`, services/inner.rs).
 need!(|_, _| Ok(());
     v3lockpb::LockRequest,
     v3lockpb::UnlockRequest,

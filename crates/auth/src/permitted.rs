@@ -6,6 +6,7 @@ use types::Refusal;
 
 use crate::judge::{Caller, Judge, Leases};
 use crate::needs::Needs;
+use crate::rule::Rule;
 use crate::users::{ROOT, Users};
 
 /// Who stands behind a message.
@@ -60,8 +61,8 @@ impl Principal {
 
 /// A message that its sender may send, and the sender.
 ///
-/// The fields are private and [`Users::admit`] and [`Permitted::narrow`] are its only makers, so whoever takes
-/// a `Permitted<PutRequest>` cannot be reached around the check.
+/// The fields are private and [`Users::admit`] is its only maker, so whoever takes a `Permitted<PutRequest>`
+/// cannot be reached around the check.
 #[derive(Clone, Debug)]
 pub struct Permitted<M> {
     message: M,
@@ -75,21 +76,33 @@ impl Users {
     /// Why not.
     pub fn admit<M: Needs>(
         &self,
+        rule: Rule,
         by: Principal,
         message: M,
         leases: Leases<'_>,
     ) -> Result<Permitted<M>, Refusal> {
-        self.judge(&by, &message, leases)?;
+        self.judge(rule, &by, &message, leases)?;
         Ok(Permitted { message, by })
     }
 
-    fn judge(&self, by: &Principal, needs: &impl Needs, leases: Leases<'_>) -> Result<(), Refusal> {
-        match by {
-            Principal::Internal(_) => Ok(()),
-            Principal::Nobody | Principal::User { .. } => {
-                needs.judged(&Judge::new(self, by.caller(self), leases))
-            }
+    /// The method's rule and the message's needs: both must be met.
+    fn judge(
+        &self,
+        rule: Rule,
+        by: &Principal,
+        needs: &impl Needs,
+        leases: Leases<'_>,
+    ) -> Result<(), Refusal> {
+        if matches!(by, Principal::Internal(_)) {
+            return Ok(());
         }
+        let judge = Judge::new(self, by.caller(self), leases);
+        match rule {
+            Rule::Open | Rule::AsAsked => {}
+            Rule::LoggedIn => judge.login()?,
+            Rule::Root => judge.root()?,
+        }
+        needs.judged(&judge)
     }
 
     /// Decides about an entry's request by whom its header names, on replicated state alone.
@@ -130,19 +143,6 @@ impl<M> Permitted<M> {
         (self.message, self.by)
     }
 
-    /// Another message of the same sender: an inner request is asked about like an outer one.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn narrow<N: Needs>(
-        &self,
-        users: &Users,
-        inner: N,
-        leases: Leases<'_>,
-    ) -> Result<Permitted<N>, Refusal> {
-        users.admit(self.by.clone(), inner, leases)
-    }
-
     /// Whether nothing has changed since the sender was known. An answer that was read meanwhile is given to
     /// nobody else.
     ///
@@ -164,6 +164,6 @@ impl<M: Needs> Permitted<M> {
     /// # Errors
     /// Why not any more.
     pub fn still(&self, users: &Users) -> Result<(), Refusal> {
-        users.judge(&self.by, &self.message, Leases::DecidedAtApply)
+        users.judge(Rule::AsAsked, &self.by, &self.message, Leases::DecidedAtApply)
     }
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::change::TokenChange;
+
 /// Tokens one member remembers, at most. A further one takes the place of the one that would end first.
 pub const TOKENS_MAX: usize = 1_000_000;
 
@@ -33,6 +35,16 @@ impl Tokens {
     /// Tokens that live this long after they were made or last used (`--auth-token-ttl`).
     pub fn new(ttl_ms: u64) -> Tokens {
         Tokens { ttl_ms, tokens_max: TOKENS_MAX, owners: BTreeMap::new(), by_end: BTreeSet::new() }
+    }
+
+    /// Takes what an applied entry means for tokens.
+    pub fn change(&mut self, change: &TokenChange, now_ms: u64) {
+        match change {
+            TokenChange::None => {}
+            TokenChange::Assign { token, user } => self.assign(token, user, now_ms),
+            TokenChange::DropUser(user) => self.drop_user(user),
+            TokenChange::DropAll => self.drop_all(),
+        }
     }
 
     /// From now on `token` stands for `user`.

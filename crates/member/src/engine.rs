@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use apply::{Applied, Applier, Consequence, Fault, HashJob, ReadView};
+use auth::{Principal, TokenChange, Why};
 use lease::{Checkpoint, KeepAlive, TimeToLive};
 use mvcc::HashTriple;
 use proto::etcdserverpb as pb;
@@ -62,7 +63,7 @@ pub enum Effect {
     ReadHistory(watch::HistoryRequest),
     /// Compute a compaction's hash on another thread; the result is due in [`Engine::hashed`].
     Hash(HashJob),
-    /// Propose this; nobody waits for the answer.
+    /// Propose this once its header has an id; nobody waits for the answer.
     Propose(Box<pb::InternalRaftRequest>),
     /// Tell the front.
     Applied {
@@ -73,6 +74,9 @@ pub enum Effect {
     },
     /// Members, the cluster's version or alarms changed: whoever shows them looks again.
     Cluster,
+    /// What an entry means for the tokens this member remembers. Comes before the view that holds the entry: who
+    /// sees it applied may use its token.
+    Tokens(TokenChange),
 }
 
 /// What the store is known to hold, synced.
@@ -124,15 +128,20 @@ impl Engine {
     /// acted on.
     pub fn apply(&mut self, entries: &[Entry], now_ms: u64) -> Result<Vec<Effect>, Fault> {
         let mut told = Vec::with_capacity(entries.len() + 2);
+        let mut tokens = Vec::new();
         let mut changes = Vec::new();
         let mut index = 0;
         for entry in entries {
-            let applied = self.applier.apply(entry, now_ms)?;
+            let mut applied = self.applier.apply(entry, now_ms)?;
             index = applied.index;
+            if let Consequence::Users(change) = &mut applied.consequence {
+                tokens.push(Effect::Tokens(std::mem::take(change)));
+            }
             self.after(applied, entry.term, now_ms, &mut changes, &mut told)?;
         }
         self.applier.flush()?;
-        let mut effects = Vec::with_capacity(told.len() + 2);
+        let mut effects = Vec::with_capacity(tokens.len() + told.len() + 2);
+        effects.append(&mut tokens);
         effects.push(Effect::Publish(Box::new(self.applier.view())));
         effects.append(&mut told);
         effects.push(Effect::Applied { index, changes });
@@ -160,7 +169,7 @@ impl Engine {
             self.hub_step(input, effects);
         }
         match consequence {
-            Consequence::None => {}
+            Consequence::None | Consequence::Users(_) => {}
             Consequence::TermStarted => self.term_started(term, now_ms, effects),
             Consequence::Configuration(change) => {
                 changes.push(change.map(|change| *change));
@@ -224,10 +233,9 @@ impl Engine {
             let set = membershippb::ClusterVersionSetRequest {
                 ver: self.options.cluster_version.to_string(),
             };
-            effects.push(propose(pb::InternalRaftRequest {
-                cluster_version_set: Some(set),
-                ..Default::default()
-            }));
+            let request =
+                pb::InternalRaftRequest { cluster_version_set: Some(set), ..Default::default() };
+            effects.push(self.propose(Why::Membership, request));
         }
     }
 
@@ -241,7 +249,20 @@ impl Engine {
             member_id,
             alarm: apply::NOSPACE,
         };
-        Some(propose(pb::InternalRaftRequest { alarm: Some(alarm), ..Default::default() }))
+        let request = pb::InternalRaftRequest { alarm: Some(alarm), ..Default::default() };
+        Some(self.propose(Why::Alarm, request))
+    }
+
+    /// Proposes something of the member's own accord: nobody may refuse it for want of a name.
+    fn propose(&self, why: Why, request: pb::InternalRaftRequest) -> Effect {
+        let by = Principal::Internal(why);
+        let caller = by.proposed_by(self.applier.users());
+        let header = pb::RequestHeader {
+            id: 0,
+            username: caller.name.to_owned(),
+            auth_revision: caller.revision,
+        };
+        Effect::Propose(Box::new(pb::InternalRaftRequest { header: Some(header), ..request }))
     }
 
     /// Term, leader or role changed.
@@ -264,13 +285,14 @@ impl Engine {
     pub fn ticked(&mut self, now_ms: u64) -> Vec<Effect> {
         let mut effects = self.watch(watch::Input::Ticked { now_ms });
         for due in self.applier.leases().tick(now_ms) {
-            effects.push(propose(match due {
+            let request = match due {
                 lease::Effect::ProposeRevoke { lease } => pb::InternalRaftRequest {
                     lease_revoke: Some(pb::LeaseRevokeRequest { id: lease }),
                     ..Default::default()
                 },
                 lease::Effect::ProposeCheckpoints(checkpoints) => checkpoint_request(checkpoints),
-            }));
+            };
+            effects.push(self.propose(Why::Leases, request));
         }
         effects
     }
@@ -347,10 +369,6 @@ impl Engine {
     pub fn standing(&self) -> Standing {
         self.standing
     }
-}
-
-fn propose(request: pb::InternalRaftRequest) -> Effect {
-    Effect::Propose(Box::new(request))
 }
 
 /// What is proposed to note remaining times of leases.

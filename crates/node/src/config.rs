@@ -45,6 +45,8 @@ pub struct Config {
     pub watch_progress: Duration,
     /// Whether the disk is never synced (`--unsafe-no-fsync`).
     pub unsafe_no_fsync: bool,
+    /// How long a simple token lives after it was made or last used (`--auth-token-ttl`).
+    pub token_ttl: Duration,
     /// The release whose behaviour this member shows, as `3.7.1`.
     pub server_version: &'static str,
     /// The cluster version that release stands for, as `3.7.0`.

@@ -225,6 +225,9 @@ impl EngineThread {
                 EngineEffect::Propose(request) => self.propose(*request),
                 EngineEffect::Applied { index, changes } => applied = Some((index, changes)),
                 EngineEffect::Cluster => self.publish_cluster(),
+                EngineEffect::Tokens(change) => self.shared.tokens(|tokens, now_ms| {
+                    tokens.change(&change, now_ms);
+                }),
             }
         }
         for (lane, outcomes) in decided {
@@ -260,6 +263,8 @@ impl EngineThread {
     fn publish(&mut self, view: ReadView) {
         let applied = view.applied_index;
         self.shared.figures.revision.store(view.index.current_revision(), Ordering::Release);
+        let auth_revision = i64::try_from(view.users.revision()).unwrap_or(i64::MAX);
+        self.shared.metrics.server.auth_revision.set(auth_revision);
         self.shared.view.store(Arc::new(view));
         self.shared.applied.store(applied, Ordering::SeqCst);
         self.publish_sizes();
@@ -300,7 +305,7 @@ impl EngineThread {
     /// Proposes on the member's own behalf; nobody waits.
     fn propose(&mut self, mut request: pb::InternalRaftRequest) {
         let id = self.ids.next_id();
-        request.header = Some(pb::RequestHeader { id, ..Default::default() });
+        request.header.get_or_insert_default().id = id;
         let data = request.encode_to_vec().into();
         let proposal = Proposal { id, kind: EntryKind::Normal, data };
         let _ = self.shared.front.send(FrontMessage::Propose(vec![proposal]));

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use apply::{Answer, Member, ReadView, Request};
+use auth::{Principal, Users, Why};
 use consensus::{Role, Standing};
 use lease::{KeepAlive, TimeToLive};
 use member::{Proposal, checkpoint_request};
@@ -143,17 +144,28 @@ impl Node {
         }
     }
 
-    /// Proposes a request and waits until it is applied.
+    /// Whom a simple token stands for. Asking lengthens its life.
+    pub fn token_owner(&self, token: &str) -> Option<Arc<str>> {
+        self.shared.tokens(|tokens, now_ms| tokens.owner(token, now_ms))
+    }
+
+    /// Looks at users and roles as they are now.
+    pub fn users<T>(&self, look: impl FnOnce(&Users) -> T) -> T {
+        look(&self.shared.view.load().users)
+    }
+
+    /// Proposes a request in somebody's name and waits until it is applied.
     ///
     /// # Errors
     /// What applying it said; `RequestTooLarge`, `RequestTooManyRequests`, `Timeout`, `Stopped`.
-    pub fn propose(
-        &self,
+    pub fn propose<'a>(
+        &'a self,
         request: pb::InternalRaftRequest,
-    ) -> impl Future<Output = Result<Answer, Refusal>> {
+        by: &Principal,
+    ) -> impl Future<Output = Result<Answer, Refusal>> + use<'a> {
         // The request is large and most of it empty. Encoded here, it is no part of what waits.
         let lane = Lane::here(&self.shared);
-        let encoded = self.encoded(&lane, request);
+        let encoded = self.encoded(&lane, request, by);
         async move {
             let (proposal, kind) = encoded?;
             let began = Instant::now();
@@ -167,9 +179,14 @@ impl Node {
         &self,
         lane: &Lane,
         mut request: pb::InternalRaftRequest,
+        by: &Principal,
     ) -> Result<(Proposal, &'static str), Refusal> {
         let id = lane.next_id();
-        request.header = Some(pb::RequestHeader { id, ..Default::default() });
+        request.header = Some(self.users(|users| {
+            let caller = by.proposed_by(users);
+            let username = caller.name.to_owned();
+            pb::RequestHeader { id, username, auth_revision: caller.revision }
+        }));
         let bytes = request.encoded_len();
         if self.shared.config.limits.request_bytes_max < bytes {
             return Err(Refusal::RequestTooLarge);
@@ -229,7 +246,8 @@ impl Node {
         loop {
             let kept = self.renew(lease).await?;
             let KeepAlive::Renewed { clear: Some(checkpoint), .. } = kept else { return Ok(kept) };
-            self.propose(checkpoint_request(vec![checkpoint])).await?;
+            self.propose(checkpoint_request(vec![checkpoint]), &Principal::Internal(Why::Leases))
+                .await?;
         }
     }
 
@@ -338,7 +356,7 @@ impl Node {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,11 +1,12 @@
 //! What the threads of one member share: the published state, and the ways to each other.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Instant;
 
 use apply::{Downgrade, Member, ReadView};
 use arc_swap::ArcSwap;
+use auth::Tokens;
 use consensus::{Role, Standing};
 use member::Run;
 use metrics::Metrics;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) cluster: ArcSwap<ClusterView>,
     pub(crate) figures: Figures,
     pub(crate) hashes: RwLock<CompactionHashes>,
+    /// Who is known by which token.
+    pub(crate) tokens: Mutex<Tokens>,
     /// Proposals on their way, for the bound on them.
     pub(crate) proposals: AtomicUsize,
     /// Bytes of them.
@@ -52,6 +55,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Looks at the tokens, or changes them, at this moment.
+    pub(crate) fn tokens<T>(&self, with: impl FnOnce(&mut Tokens, u64) -> T) -> T {
+        let mut tokens = self.tokens.lock().expect("no holder of the lock panics");
+        with(&mut tokens, self.now_ms())
+    }
+
     /// Milliseconds on the member's clock, which only moves forward.
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use auth::Tokens;
 use member::{
     CHECKPOINT_REVISIONS_MIN, Engine, EngineOptions, Front, FrontOptions, House, LogWork,
     LogWriter, Recovered, RequestIds, Stored,
@@ -21,6 +22,7 @@ use crate::boot::{Booted, boot};
 use crate::door::{EngineDoor, EngineRef, EngineSender};
 use crate::engine::{EngineMessage, EngineThread};
 use crate::front::{FrontMessage, FrontRef, FrontSender};
+use crate::handle::millis;
 use crate::lane::Lanes;
 use crate::log::LogMessage;
 use crate::report::chain;
@@ -79,6 +81,7 @@ pub fn start(
         cluster: ArcSwap::from_pointee(ClusterView::default()),
         figures: Figures::default(),
         hashes: RwLock::new(CompactionHashes::new()),
+        tokens: Mutex::new(Tokens::new(millis(config.token_ttl))),
         proposals: AtomicUsize::new(0),
         proposal_bytes: AtomicUsize::new(0),
         run: booted.parts.run,

@@ -5,6 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use auth::Principal;
 use holdfast_node::{BootError, SERVING_THREADS_MAX};
 use lease::KeepAlive;
 use proto::etcdserverpb as pb;
@@ -194,9 +195,11 @@ fn a_lease_that_ended_while_its_checkpoint_was_cleared_was_not_kept_alive() {
         put_when_led(node, "before", "").await;
         let grant = pb::LeaseGrantRequest { id: 7, ttl: 1 };
         let grant = pb::InternalRaftRequest { lease_grant: Some(grant), ..Default::default() };
-        node.propose(grant).await.expect("a new lease");
+        node.propose(grant, &Principal::Nobody).await.expect("a new lease");
         let left = lease::Checkpoint { id: 7, remaining_seconds: 1 };
-        node.propose(member::checkpoint_request(vec![left])).await.expect("it is there");
+        node.propose(member::checkpoint_request(vec![left]), &Principal::Nobody)
+            .await
+            .expect("it is there");
         disk.gate.close();
         let mut kept = std::pin::pin!(node.keep_alive(7));
         let early = tokio::time::timeout(Duration::from_millis(1500), &mut kept).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use types::Limits;
 
+use crate::auth::Tokens;
 use crate::check::{check, refuse_what_is_not_built};
 use crate::config::{
     Auth, AutoCompaction, Bootstrap, ClusterState, Config, Http, Keepalive, Listen, Raft, Storage,
@@ -119,10 +120,8 @@ pub fn build(
 /// What etcd checks only once it has said that it starts; the error ends the process.
 pub fn check_start(values: &Values) -> Result<(), String> {
     auto_compaction(values)?;
-    match values.text("auth-token").as_str() {
-        "simple" | "" => Ok(()),
-        _ => Err("auth: invalid auth options".into()),
-    }
+    Tokens::read(&values.text("auth-token"))?;
+    Ok(())
 }
 
 /// The lists of URLs, which depend on each other.
@@ -370,7 +369,8 @@ fn auth(values: &Values, notes: &mut Vec<Note>) -> Auth {
         seconds => seconds,
     };
     Auth {
-        simple_tokens: values.text("auth-token") == "simple",
+        // Read again, and refused there if malformed, by `Config::check_start`.
+        tokens: Tokens::read(&values.text("auth-token")).unwrap_or(Tokens::None),
         bcrypt_cost: bcrypt_cost.unwrap_or(COST_DEFAULT),
         token_ttl: Duration::from_secs(ttl),
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use types::Limits;
 
+use crate::auth::Tokens;
 use crate::gates::Gates;
 use crate::go::url::Url;
 use crate::log::LogOptions;
@@ -160,8 +161,8 @@ pub enum AutoCompaction {
 /// How passwords and logins are kept.
 #[derive(Clone, Debug)]
 pub struct Auth {
-    /// Whether logins are possible (`--auth-token=simple`) or refused (an empty one).
-    pub simple_tokens: bool,
+    /// What stands for a user between its login and its requests.
+    pub tokens: Tokens,
     /// What hashing a password costs: 4 to 31.
     pub bcrypt_cost: u32,
     /// How long an unused login is remembered.

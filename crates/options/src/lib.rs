@@ -7,6 +7,7 @@
 //! Texts of errors and remarks are etcd's, since people and scripts look for them
 //! (`reference/server-flags.md`); what etcd can do and this server cannot yet is refused by name.
 
+mod auth;
 mod bootstrap;
 mod build;
 mod check;
@@ -24,6 +25,7 @@ mod table;
 mod values;
 pub mod version;
 
+pub use auth::{INVALID as INVALID_AUTH, Tokens};
 pub use bootstrap::Resolve;
 pub use check::ADVERTISE_MISSING;
 pub use config::{

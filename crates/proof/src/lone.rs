@@ -199,7 +199,7 @@ impl Lone {
     pub fn propose(&mut self, requests: impl IntoIterator<Item = pb::InternalRaftRequest>) {
         let proposals = requests.into_iter().map(|mut request| {
             self.ids += 1;
-            request.header = Some(pb::RequestHeader { id: self.ids, ..Default::default() });
+            request.header.get_or_insert_default().id = self.ids;
             let data = request.encode_to_vec().into();
             Proposal { id: self.ids, kind: EntryKind::Normal, data }
         });
@@ -333,7 +333,8 @@ impl Lone {
                 | EngineEffect::Reply { .. }
                 | EngineEffect::Send { .. }
                 | EngineEffect::ReadHistory(_)
-                | EngineEffect::Cluster => {}
+                | EngineEffect::Cluster
+                | EngineEffect::Tokens(_) => {}
             }
         }
     }

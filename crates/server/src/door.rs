@@ -21,3 +21,10 @@ pub(crate) fn enter(node: &Node, call: &Call) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+/// The token of a call: `token`, else `authorization`, with or without `Bearer ` before it. Only the first value
+/// of a key counts, whatever bytes it has.
+pub(crate) fn token(call: &Call) -> Option<&[u8]> {
+    let raw = call.header("token").or_else(|| call.header("authorization"))?;
+    Some(raw.strip_prefix(b"Bearer ").unwrap_or(raw))
+}

@@ -4,6 +4,7 @@
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use auth::{Principal, Why};
 use member::auto_compaction::{AutoCompaction, Outcome, Retention};
 use node::{Event, Node, Report};
 use proto::etcdserverpb as pb;
@@ -85,7 +86,7 @@ async fn publish(node: &Node) {
                 cluster_member_attr_set: Some(set),
                 ..Default::default()
             };
-            if node.propose(request).await.is_ok() {
+            if node.propose(request, &Principal::Internal(Why::Membership)).await.is_ok() {
                 continue;
             }
         }
@@ -109,7 +110,7 @@ async fn compact(node: &Node, retention: Retention) {
         let compaction = pb::CompactionRequest { revision, physical: false };
         let request =
             pb::InternalRaftRequest { compaction: Some(compaction), ..Default::default() };
-        let outcome = match node.propose(request).await {
+        let outcome = match node.propose(request, &Principal::Internal(Why::AutoCompaction)).await {
             // Somebody else compacted as far already.
             Ok(_) | Err(Refusal::Compacted) => Outcome::Done,
             Err(_) => Outcome::Failed,

@@ -1,13 +1,15 @@
 //! Streams a snapshot to a client: the state as a bbolt file, and its digest.
 
+use auth::Permitted;
 use bolt::{Layout, Plan, SnapshotStream};
 use bytes::Bytes;
 use exchange::Image;
-use node::Node;
 use proto::etcdserverpb as pb;
 use rpc::Sink;
 use tokio::sync::mpsc;
 use types::Refusal;
+
+use crate::desk::{Desk, ReadsAll};
 
 /// Bytes in one message of a snapshot stream, as etcd cuts them.
 const BLOB_BYTES: usize = 32 * 1024;
@@ -16,14 +18,17 @@ const BLOB_BYTES: usize = 32 * 1024;
 const BLOBS_AHEAD: usize = 32;
 
 /// Takes the state as it is now.
-pub(crate) async fn take(node: &Node) -> Result<Image, Refusal> {
-    let (view, state) = node.snapshot().await?;
+pub(crate) async fn take<M: ReadsAll>(
+    desk: &Desk,
+    permitted: &Permitted<M>,
+) -> Result<Image, Refusal> {
+    let (view, state) = desk.snapshot(permitted).await?;
     Ok(Image::new(view, state))
 }
 
 /// Streams an image and its digest: what `snapshot save` writes to its file. The file is made on a
 /// thread of its own, a few messages ahead of the client.
-pub(crate) async fn send(node: &Node, image: Image, mut sink: Sink) -> Result<(), Refusal> {
+pub(crate) async fn send(desk: &Desk, image: Image, mut sink: Sink) -> Result<(), Refusal> {
     let version = image.storage_version();
     let (sender, mut blobs) = mpsc::channel(BLOBS_AHEAD);
     let made = tokio::task::spawn_blocking(move || make(image, &sender));
@@ -34,7 +39,7 @@ pub(crate) async fn send(node: &Node, image: Image, mut sink: Sink) -> Result<()
     match made.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
-            node.fault("making a snapshot", &error);
+            desk.fault("making a snapshot", &error);
             Err(Refusal::Stopped)
         }
         Err(_) => Err(Refusal::Stopped),

@@ -5,11 +5,15 @@
 //!
 //! Not here: flags (see `options`), frames (see `rpc`), what a request does (see `apply`).
 
+mod desk;
 mod door;
 mod duties;
 mod export;
+mod gatekeeper;
 mod http;
+mod login;
 mod observer;
+mod proposals;
 mod quota;
 mod reply;
 mod serve;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use auth::{Principal, Why};
 use node::{Node, Report};
 use proto::etcdserverpb as pb;
 use types::Refusal;
@@ -35,7 +36,7 @@ pub(crate) async fn check(node: &Node, cost: u64) -> Result<(), Refusal> {
         let request = pb::AlarmRequest { action, member_id, alarm };
         let request = pb::InternalRaftRequest { alarm: Some(request), ..Default::default() };
         // Whether the alarm could be raised or not, there is no room.
-        let _ = node.propose(request).await;
+        let _ = node.propose(request, &Principal::Internal(Why::Alarm)).await;
     }
     Err(Refusal::NoSpace)
 }
@@ -74,7 +75,7 @@ pub(crate) async fn heal(node: &Node, report: &Arc<dyn Report>) {
         let action = pb::alarm_request::AlarmAction::Deactivate as i32;
         let request = pb::AlarmRequest { action, member_id: own.member_id, alarm: own.alarm };
         let request = pb::InternalRaftRequest { alarm: Some(request), ..Default::default() };
-        if node.propose(request).await.is_ok() {
+        if node.propose(request, &Principal::Internal(Why::Alarm)).await.is_ok() {
             raised_here.store(false, Ordering::Release);
             report.has_space_again(size, quota);
         }

@@ -17,8 +17,11 @@ use rpc::{Limits, Router};
 use tokio::sync::watch;
 use vfs::{Disk, OsDisk};
 
+use crate::desk::Desk;
 use crate::duties;
+use crate::gatekeeper::Gatekeeper;
 use crate::http::{Serves, Settings, Site};
+use crate::login::{Passwords, Provider};
 use crate::observer::Counting;
 use crate::services;
 
@@ -43,6 +46,9 @@ pub enum ServeError {
     /// The data directory could not be served.
     #[error("starting the member failed")]
     Boot(#[from] BootError),
+    /// Tokens cannot be made as configured (`--auth-token`).
+    #[error("{0}")]
+    Login(String),
     /// The system gave no thread.
     #[error("starting a thread failed")]
     Thread(#[source] io::Error),
@@ -76,7 +82,8 @@ pub fn start(
     let member = node::start(node_config(config), &disk, metrics.clone(), report.clone())?;
     let node = member.node().clone();
     describe(&node, config, &metrics);
-    let router = Arc::new(services::router(&node));
+    let gatekeeper = gatekeeper(config)?;
+    let router = Arc::new(services::router(&Desk::new(node.clone(), Arc::new(gatekeeper))));
     let (ports, clients) = listeners.serve(config, &node, &router, &metrics, &report)?;
     let (stop_duties, stop) = watch::channel(false);
     let (published_sender, published) = watch::channel(false);
@@ -89,6 +96,15 @@ pub fn start(
         .map_err(ServeError::Thread)?;
     let grace = config.limits.request_timeout;
     Ok(Serving { member, ports, clients, duties, stop_duties, published, grace })
+}
+
+/// Reads what logins need before anything is served.
+fn gatekeeper(config: &Config) -> Result<Gatekeeper, ServeError> {
+    Ok(Gatekeeper {
+        provider: Provider::of(&config.auth.tokens).map_err(ServeError::Login)?,
+        passwords: Passwords::start(config.auth.bcrypt_cost).map_err(ServeError::Thread)?,
+        certificates_count: false,
+    })
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -122,6 +138,7 @@ fn node_config(config: &Config) -> node::Config {
         lease_checkpoints: config.gates.is_on("LeaseCheckpoint"),
         persist_lease_checkpoints: config.gates.is_on("LeaseCheckpointPersist"),
         watch_progress: config.timers.watch_progress,
+        token_ttl: config.auth.token_ttl,
         unsafe_no_fsync: config.storage.unsafe_no_fsync,
         server_version: SERVER_VERSION,
         cluster_version: CLUSTER_VERSION,

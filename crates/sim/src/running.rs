@@ -409,7 +409,7 @@ impl Running {
                     self.out.push(Out::Applied(index));
                     self.to_front.push_back(FrontInput::Applied { index, changes });
                 }
-                EngineEffect::Cluster => {}
+                EngineEffect::Cluster | EngineEffect::Tokens(_) => {}
             }
         }
     }
@@ -421,7 +421,7 @@ impl Running {
 
     fn propose(&mut self, mut request: pb::InternalRaftRequest) {
         let id = self.ids.next_id();
-        request.header = Some(pb::RequestHeader { id, ..Default::default() });
+        request.header.get_or_insert_default().id = id;
         let data = request.encode_to_vec().into();
         let proposal = Proposal { id, kind: EntryKind::Normal, data };
         self.to_front.push_back(FrontInput::Propose(vec![proposal]));

@@ -1,7 +1,7 @@
 //! Plays a scenario: lines of requests, and below each what came of it.
 
 use bytes::Bytes;
-use holdfast_auth::{Caller, Changed, Leases, Needs, NewUser, Principal, TokensAfter, Users};
+use holdfast_auth::{Caller, Changed, Leases, Needs, NewUser, Principal, Rule, TokenChange, Users};
 use proto::authpb::{Permission, permission::Type};
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::request_op::Request;
@@ -94,9 +94,9 @@ fn shown(users: &Users, changed: &Changed) -> Vec<String> {
         });
     }
     match &changed.tokens {
-        TokensAfter::Stand => {}
-        TokensAfter::DropUser(user) => lines.push(format!("tokens of {user} die")),
-        TokensAfter::DropAll => lines.push("all tokens die".to_owned()),
+        TokenChange::None | TokenChange::Assign { .. } => {}
+        TokenChange::DropUser(user) => lines.push(format!("tokens of {user} die")),
+        TokenChange::DropAll => lines.push("all tokens die".to_owned()),
     }
     lines
 }
@@ -139,7 +139,7 @@ impl Asker<'_> {
             "" => Principal::Nobody,
             name => Principal::User { name: name.into(), revision: self.revision },
         };
-        self.users.admit(by, message, leases).map(drop)
+        self.users.admit(Rule::AsAsked, by, message, leases).map(drop)
     }
 
     fn ask(&self, request: &[&str]) -> Result<(), Refusal> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use apply::Answer;
+use auth::Principal;
 use holdfast_node::{BootError, Config, Event, Node, Report, Running, start};
 use member::Begin;
 use metrics::Metrics;
@@ -163,6 +164,7 @@ pub fn config() -> Config {
         lease_checkpoints: false,
         persist_lease_checkpoints: false,
         watch_progress: Duration::from_secs(600),
+        token_ttl: Duration::from_secs(300),
         unsafe_no_fsync: false,
         server_version: "3.7.1",
         cluster_version: Version::new(3, 7),
@@ -195,7 +197,7 @@ pub async fn put(node: &Node, key: &str, value: &str) -> Result<i64, Refusal> {
         ..Default::default()
     };
     let request = pb::InternalRaftRequest { put: Some(put), ..Default::default() };
-    match node.propose(request).await? {
+    match node.propose(request, &Principal::Nobody).await? {
         Answer::Put(answer) => Ok(answer.revision),
         other => panic!("a put was answered with {other:?}"),
     }

@@ -39,7 +39,7 @@ pub(super) const SECURITY: &[Flag] = &[
 /// Auth.
 #[rustfmt::skip] // One flag a line.
 pub(super) const AUTH: &[Flag] = &[
-    flag("auth-token", Text, "simple", "all", Nothing("The value is checked; authentication is not built yet."), "How logins are remembered: simple."),
-    flag("bcrypt-cost", Unsigned("uint"), "10", "all", Nothing("The value is checked; authentication is not built yet."), "What hashing a password costs: 4 to 31."),
-    flag("auth-token-ttl", Unsigned("uint"), "300", "all", Nothing("The value is checked; authentication is not built yet."), "Seconds an unused login is remembered; 0 means the default."),
+    flag("auth-token", Text, "simple", "all", Its, "How logins are remembered: simple, or jwt,sign-method=...,priv-key=...,pub-key=...,ttl=...; empty: nobody can log in."),
+    flag("bcrypt-cost", Unsigned("uint"), "10", "all", Its, "What hashing a password costs: 4 to 31."),
+    flag("auth-token-ttl", Unsigned("uint"), "300", "all", Its, "Seconds an unused login is remembered; 0 means the default."),
 ];

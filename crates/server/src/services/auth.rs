@@ -1,112 +1,122 @@
-//! The Auth service of a member without users.
+//! The Auth service.
 //!
-//! Authentication is off and there are no users or roles, so every question has its true answer and
-//! every change of a user or role the refusal etcd gives for one that does not exist. What would make
-//! the first user or role is refused by name.
+//! Who may call what is asked before (see `gatekeeper`) and again when it is applied; what it does to users and
+//! roles is said there (see `apply`). Here passwords become hashes before anything is written down.
 
-use node::Node;
+use apply::{Answer, AuthAnswer};
+use auth::Permitted;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Router};
-use types::{Code, Refusal};
+use rpc::{Call, Rpc};
+use types::Refusal;
 
-use crate::door;
+use crate::desk::Desk;
+use crate::proposals::IntoRaft;
+use crate::services::Methods;
+use crate::services::kv::unexpected;
 
-/// Registers a method whose answer needs nothing but the member.
-macro_rules! answers {
-    ($router:ident, $node:ident, $($name:literal: $request:ty => $answer:expr;)*) => {
-        $({
-            let at = $node.clone();
-            $router.unary_of(
-                concat!("/etcdserverpb.Auth/", $name),
-                move |call: Call, request: $request| {
-                    let node = at.clone();
-                    async move {
-                        door::enter(&node, &call)?;
-                        let answer = $answer;
-                        answer(&node, &request)
-                    }
-                },
-            );
-        })*
+/// Methods that are proposed as they are, and what their answers hold besides the header.
+macro_rules! proposed {
+    ($methods:ident, $($rpc:ident: $request:ty => $response:ident $({ $answer:pat => $($field:ident: $value:expr),* })?;)*) => {
+        $($methods.unary(
+            Rpc::$rpc,
+            |desk: Desk, _call: Call, permitted: Permitted<$request>| async move {
+                let (header, answer) = propose(&desk, permitted).await?;
+                proposed!(@answer $response, header, answer $(, $answer => $($field: $value),*)?)
+            },
+        );)*
     };
+    (@answer $response:ident, $header:ident, $answer:ident) => {{
+        let AuthAnswer::Done = $answer else { return Err(strange(&$answer)) };
+        Ok(pb::$response { header: $header })
+    }};
+    (@answer $response:ident, $header:ident, $answer:ident, $pattern:pat => $($field:ident: $value:expr),*) => {{
+        let $pattern = $answer else { return Err(strange(&$answer)) };
+        Ok(pb::$response { header: $header, $($field: $value),* })
+    }};
 }
 
-fn header(node: &Node) -> Option<pb::ResponseHeader> {
-    Some(node.header(node.revision()))
+pub(crate) fn register(methods: &mut Methods<'_>) {
+    proposed! { methods,
+        AuthEnable: pb::AuthEnableRequest => AuthEnableResponse;
+        AuthDisable: pb::AuthDisableRequest => AuthDisableResponse;
+        AuthStatus: pb::AuthStatusRequest => AuthStatusResponse {
+            AuthAnswer::Status { enabled, revision } => enabled: enabled, auth_revision: revision
+        };
+        AuthUserGet: pb::AuthUserGetRequest => AuthUserGetResponse {
+            AuthAnswer::Names(roles) => roles: roles
+        };
+        AuthUserList: pb::AuthUserListRequest => AuthUserListResponse {
+            AuthAnswer::Names(users) => users: users
+        };
+        AuthUserDelete: pb::AuthUserDeleteRequest => AuthUserDeleteResponse;
+        AuthUserGrantRole: pb::AuthUserGrantRoleRequest => AuthUserGrantRoleResponse;
+        AuthUserRevokeRole: pb::AuthUserRevokeRoleRequest => AuthUserRevokeRoleResponse;
+        AuthRoleAdd: pb::AuthRoleAddRequest => AuthRoleAddResponse;
+        AuthRoleGet: pb::AuthRoleGetRequest => AuthRoleGetResponse {
+            AuthAnswer::Permissions(perm) => perm: perm
+        };
+        AuthRoleList: pb::AuthRoleListRequest => AuthRoleListResponse {
+            AuthAnswer::Names(roles) => roles: roles
+        };
+        AuthRoleDelete: pb::AuthRoleDeleteRequest => AuthRoleDeleteResponse;
+        AuthRoleGrantPermission: pb::AuthRoleGrantPermissionRequest => AuthRoleGrantPermissionResponse;
+        AuthRoleRevokePermission: pb::AuthRoleRevokePermissionRequest => AuthRoleRevokePermissionResponse;
+    }
+    methods.open(Rpc::Authenticate, authenticate);
+    methods.unary(Rpc::AuthUserAdd, add_user);
+    methods.unary(Rpc::AuthUserChangePassword, change_password);
 }
 
-fn not_built(what: &str) -> Refusal {
-    let text = format!("etcdserver: this release has no authentication yet: {what} is refused");
-    Refusal::Other(Code::Unimplemented, text.into())
-}
-
-pub(crate) fn register(router: &mut Router, node: &Node) {
-    answers! { router, node,
-        "AuthEnable": pb::AuthEnableRequest => |_: &Node, _: &_| {
-            Err::<pb::AuthEnableResponse, _>(Refusal::RootUserNotExist)
-        };
-        "AuthDisable": pb::AuthDisableRequest => |node: &Node, _: &_| {
-            Ok(pb::AuthDisableResponse { header: header(node) })
-        };
-        "AuthStatus": pb::AuthStatusRequest => |node: &Node, _: &_| {
-            Ok(pb::AuthStatusResponse { header: header(node), enabled: false, auth_revision: 1 })
-        };
-        "Authenticate": pb::AuthenticateRequest => |_: &Node, _: &_| {
-            Err::<pb::AuthenticateResponse, _>(Refusal::AuthNotEnabled)
-        };
-        "UserAdd": pb::AuthUserAddRequest => |_: &Node, request: &pb::AuthUserAddRequest| {
-            Err::<pb::AuthUserAddResponse, _>(match request.name.is_empty() {
-                true => Refusal::UserEmpty,
-                false => not_built("adding a user"),
-            })
-        };
-        "UserGet": pb::AuthUserGetRequest => |_: &Node, _: &_| {
-            Err::<pb::AuthUserGetResponse, _>(Refusal::UserNotFound)
-        };
-        "UserList": pb::AuthUserListRequest => |node: &Node, _: &_| {
-            Ok(pb::AuthUserListResponse { header: header(node), users: Vec::new() })
-        };
-        "UserDelete": pb::AuthUserDeleteRequest => |_: &Node, _: &_| {
-            Err::<pb::AuthUserDeleteResponse, _>(Refusal::UserNotFound)
-        };
-        "UserChangePassword": pb::AuthUserChangePasswordRequest => |_: &Node, _: &_| {
-            Err::<pb::AuthUserChangePasswordResponse, _>(Refusal::UserNotFound)
-        };
-        "UserGrantRole": pb::AuthUserGrantRoleRequest => |_: &Node, _: &_| {
-            Err::<pb::AuthUserGrantRoleResponse, _>(Refusal::UserNotFound)
-        };
-        "UserRevokeRole": pb::AuthUserRevokeRoleRequest => |_: &Node, _: &_| {
-            Err::<pb::AuthUserRevokeRoleResponse, _>(Refusal::UserNotFound)
-        };
-        "RoleAdd": pb::AuthRoleAddRequest => |_: &Node, request: &pb::AuthRoleAddRequest| {
-            Err::<pb::AuthRoleAddResponse, _>(match request.name.is_empty() {
-                true => Refusal::RoleEmpty,
-                false => not_built("adding a role"),
-            })
-        };
-        "RoleGet": pb::AuthRoleGetRequest => |_: &Node, _: &_| {
-            Err::<pb::AuthRoleGetResponse, _>(Refusal::RoleNotFound)
-        };
-        "RoleList": pb::AuthRoleListRequest => |node: &Node, _: &_| {
-            Ok(pb::AuthRoleListResponse { header: header(node), roles: Vec::new() })
-        };
-        "RoleDelete": pb::AuthRoleDeleteRequest => |_: &Node, _: &_| {
-            Err::<pb::AuthRoleDeleteResponse, _>(Refusal::RoleNotFound)
-        };
-        "RoleGrantPermission": pb::AuthRoleGrantPermissionRequest =>
-            |_: &Node, request: &pb::AuthRoleGrantPermissionRequest| {
-            Err::<pb::AuthRoleGrantPermissionResponse, _>(granting(request))
-        };
-        "RoleRevokePermission": pb::AuthRoleRevokePermissionRequest => |_: &Node, _: &_| {
-            Err::<pb::AuthRoleRevokePermissionResponse, _>(Refusal::RoleNotFound)
-        };
+async fn propose<M: IntoRaft>(
+    desk: &Desk,
+    permitted: Permitted<M>,
+) -> Result<(Option<pb::ResponseHeader>, AuthAnswer), Refusal> {
+    match desk.propose(permitted).await? {
+        Answer::Auth { revision, answer } => Ok((Some(desk.header(revision)), answer)),
+        other => Err(unexpected(&other)),
     }
 }
 
-/// The checks in etcd's order: the permission, its range, the role (`reference/observed.md` D).
-fn granting(request: &pb::AuthRoleGrantPermissionRequest) -> Refusal {
-    let Some(permission) = &request.perm else { return Refusal::PermissionNotGiven };
-    let (key, end) = (&permission.key, &permission.range_end);
-    let valid = !key.is_empty() && (end.is_empty() || &end[..] == b"\0" || key < end);
-    if valid { Refusal::RoleNotFound } else { Refusal::InvalidAuthMgmt }
+fn strange(answer: &AuthAnswer) -> Refusal {
+    unexpected(&Answer::Auth { revision: 0, answer: answer.clone() })
+}
+
+async fn authenticate(
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::AuthenticateRequest>,
+) -> Result<pb::AuthenticateResponse, Refusal> {
+    let (revision, token) = desk.login(permitted).await?;
+    Ok(pb::AuthenticateResponse { header: Some(desk.header(revision)), token })
+}
+
+/// A hash that the client sent counts for nothing (`reference/observed.md` D).
+async fn add_user(
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::AuthUserAddRequest>,
+) -> Result<pb::AuthUserAddResponse, Refusal> {
+    let (mut request, by) = permitted.split();
+    let none = request.options.as_ref().is_some_and(|options| options.no_password);
+    let password = std::mem::take(&mut request.password);
+    if !none {
+        request.hashed_password = desk.hash(password).await?;
+    }
+    let (header, _) = propose(&desk, desk.readmit(by, request)?).await?;
+    Ok(pb::AuthUserAddResponse { header })
+}
+
+/// Without a password the hash that the client sent counts.
+async fn change_password(
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::AuthUserChangePasswordRequest>,
+) -> Result<pb::AuthUserChangePasswordResponse, Refusal> {
+    let (mut request, by) = permitted.split();
+    let password = std::mem::take(&mut request.password);
+    if !password.is_empty() {
+        request.hashed_password = desk.hash(password).await?;
+    }
+    let (header, _) = propose(&desk, desk.readmit(by, request)?).await?;
+    Ok(pb::AuthUserChangePasswordResponse { header })
 }

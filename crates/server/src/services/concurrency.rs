@@ -5,15 +5,12 @@
 
 use apply::TxnAnswer;
 use bytes::Bytes;
-use node::Node;
 use pb::request_op::Request;
 use proto::etcdserverpb as pb;
-use types::{KeyRange, LeaseId, Refusal, Row};
-use watch::{Body, Create, Filters};
+use types::{LeaseId, Refusal, Row};
+use watch::Body;
 
-use crate::services::kv::run_txn;
-use crate::services::lease::grant_lease;
-use crate::services::range::read_range;
+use crate::services::inner::Inner;
 
 /// Seconds a lease lives that a caller without one is given.
 const SESSION_TTL: i64 = 60;
@@ -27,11 +24,11 @@ pub(crate) fn plain(refusal: Refusal) -> Refusal {
 }
 
 /// The caller's lease, or a new one that nobody keeps alive.
-pub(crate) async fn session(node: &Node, lease: LeaseId) -> Result<LeaseId, Refusal> {
+pub(crate) async fn session(inner: &Inner, lease: LeaseId) -> Result<LeaseId, Refusal> {
     if lease != 0 {
         return Ok(lease);
     }
-    grant_lease(node, 0, SESSION_TTL).await.map(|(_, id, _)| id)
+    inner.grant(SESSION_TTL).await
 }
 
 /// The key a caller stands in line with: the name and its lease in hexadecimal.
@@ -71,7 +68,7 @@ pub(crate) struct Place {
 
 /// Gets in line: makes the key unless it stands there, and looks who is first.
 pub(crate) async fn line_up(
-    node: &Node,
+    inner: &Inner,
     name: &Bytes,
     key: &Bytes,
     value: &Bytes,
@@ -86,7 +83,7 @@ pub(crate) async fn line_up(
         success: ops([Request::RequestPut(put), owner.clone()]),
         failure: ops([Request::RequestRange(get), owner]),
     };
-    let answer = run_txn(node, request).await?;
+    let answer = inner.txn(request).await?;
     let rows = |index: usize| match answer.responses.get(index) {
         Some(apply::OpAnswer::Range(range)) => range.rows.clone(),
         _ => Vec::new(),
@@ -116,7 +113,11 @@ pub(crate) fn first_in_line(name: &Bytes) -> pb::RangeRequest {
 }
 
 /// Waits until nobody stands before the key created at `created`. Answers with the revision it saw last.
-pub(crate) async fn wait_in_line(node: &Node, name: &Bytes, created: i64) -> Result<i64, Refusal> {
+pub(crate) async fn wait_in_line(
+    inner: &Inner,
+    name: &Bytes,
+    created: i64,
+) -> Result<i64, Refusal> {
     loop {
         let prefix = prefix(name);
         let request = pb::RangeRequest {
@@ -128,19 +129,18 @@ pub(crate) async fn wait_in_line(node: &Node, name: &Bytes, created: i64) -> Res
             max_create_revision: created - 1,
             ..Default::default()
         };
-        let found = read_range(node, request, None).await?;
+        let found = inner.range(request).await?;
         let Some(before) = found.rows.first() else { return Ok(found.revision) };
-        gone(node, before.key_bytes(), found.revision + 1).await?;
+        gone(inner, before.key_bytes(), found.revision + 1).await?;
     }
 }
 
 /// Waits until a key is deleted at or after `start`.
-async fn gone(node: &Node, key: Bytes, start: i64) -> Result<(), Refusal> {
-    let mut stream = node.watch(0);
-    stream.create(Create {
-        filters: Filters { no_put: true, no_delete: false },
-        ..watch_of(KeyRange::One(key), start)
-    });
+async fn gone(inner: &Inner, key: Bytes, start: i64) -> Result<(), Refusal> {
+    let filters = vec![pb::watch_create_request::FilterType::Noput as i32];
+    let request =
+        pb::WatchCreateRequest { key, start_revision: start, filters, ..Default::default() };
+    let mut stream = inner.watch(request).await?;
     while let Some(responses) = stream.next().await {
         for response in responses {
             let bytes = response.bytes();
@@ -154,24 +154,15 @@ async fn gone(node: &Node, key: Bytes, start: i64) -> Result<(), Refusal> {
     Err(Refusal::Stopped)
 }
 
-/// A watch of a range from a revision on.
-pub(crate) fn watch_of(range: KeyRange, start: i64) -> Create {
-    Create {
-        watch: 0,
-        range,
-        start,
-        progress_notify: false,
-        previous: false,
-        filters: Filters::default(),
-        fragment: false,
-        permission: Ok(()),
-    }
-}
-
-/// The keys of a line.
-pub(crate) fn line(name: &Bytes) -> KeyRange {
+/// A watch of all keys of a line, from a revision on.
+pub(crate) fn watch_of_line(name: &Bytes, start_revision: i64) -> pb::WatchCreateRequest {
     let prefix = prefix(name);
-    KeyRange::Between { end: prefix_end(&prefix), start: prefix.into() }
+    pb::WatchCreateRequest {
+        range_end: prefix_end(&prefix),
+        key: prefix.into(),
+        start_revision,
+        ..Default::default()
+    }
 }
 
 /// The condition that a key was created at a revision; 0 for not at all.
@@ -191,34 +182,27 @@ pub(crate) fn ops(requests: impl IntoIterator<Item = Request>) -> Vec<pb::Reques
 }
 
 /// One key as it is now, linearizably.
-pub(crate) async fn get(node: &Node, key: &Bytes) -> Result<(i64, Option<Row>), Refusal> {
+pub(crate) async fn get(inner: &Inner, key: &Bytes) -> Result<(i64, Option<Row>), Refusal> {
     let request = pb::RangeRequest { key: key.clone(), ..Default::default() };
-    let found = read_range(node, request, None).await?;
+    let found = inner.range(request).await?;
     Ok((found.revision, found.rows.into_iter().next()))
-}
-
-/// Deletes a key, whoever made it; answers with the revision afterwards.
-pub(crate) async fn delete(node: &Node, key: &Bytes) -> Result<i64, Refusal> {
-    let delete = pb::DeleteRangeRequest { key: key.clone(), ..Default::default() };
-    let request = pb::InternalRaftRequest { delete_range: Some(delete), ..Default::default() };
-    node.propose(request).await.map(|answer| crate::services::kv::revision_of(&answer))
 }
 
 /// Runs one guarded operation: `request` if the key was created at `revision`.
 pub(crate) async fn guarded(
-    node: &Node,
+    inner: &Inner,
     key: &Bytes,
     revision: i64,
     request: Request,
 ) -> Result<TxnAnswer, Refusal> {
     let compare = vec![created_at(key, revision)];
     let request = pb::TxnRequest { compare, success: ops([request]), failure: Vec::new() };
-    run_txn(node, request).await
+    inner.txn(request).await
 }
 
-/// Deletes the key of a caller that gave up waiting, however it gave up.
+/// Deletes the key of a caller that gave up waiting, however it gave up, with that caller's right.
 pub(crate) struct Abandon {
-    pub(crate) node: Node,
+    pub(crate) inner: Inner,
     pub(crate) key: Option<Bytes>,
 }
 
@@ -232,10 +216,10 @@ impl Abandon {
 impl Drop for Abandon {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
-            let node = self.node.clone();
+            let inner = self.inner.clone();
             tokio::task::spawn_local(async move {
                 // Its lease ends it if this does not.
-                let _ = delete(&node, &key).await;
+                let _ = inner.delete(key).await;
             });
         }
     }

@@ -1,71 +1,67 @@
 //! The Election service (`reference/api.md` 11).
 
+use auth::Permitted;
 use bytes::Bytes;
-use node::Node;
 use pb::request_op::Request;
 use proto::etcdserverpb as pb;
 use proto::mvccpb;
 use proto::v3electionpb as ep;
-use rpc::{Call, Router, Rpc, Sink};
+use rpc::{Call, Rpc, Sink};
 use types::{Refusal, Row};
 use watch::Body;
 
-use crate::door;
+use crate::desk::Desk;
+use crate::services::Methods;
 use crate::services::concurrency::{
-    Abandon, first_in_line, guarded, line, line_up, own_key, plain, session, wait_in_line, watch_of,
+    Abandon, first_in_line, guarded, line_up, own_key, plain, session, wait_in_line, watch_of_line,
 };
-use crate::services::range::read_range;
+use crate::services::inner::Inner;
 
-pub(crate) fn register(router: &mut Router, node: &Node) {
-    let at = node.clone();
-    router.unary_of(Rpc::ElectionCampaign.path(), move |call, request| {
-        let node = at.clone();
-        async move { campaign(&node, &call, request).await.map_err(plain) }
-    });
-    let at = node.clone();
-    router.unary_of(Rpc::ElectionProclaim.path(), move |call, request| {
-        let node = at.clone();
-        async move { proclaim(&node, &call, request).await.map_err(plain) }
-    });
-    let at = node.clone();
-    router.unary_of(Rpc::ElectionLeader.path(), move |call, request| {
-        let node = at.clone();
-        async move { leader(&node, &call, request).await.map_err(plain) }
-    });
-    let at = node.clone();
-    router.server_stream(Rpc::ElectionObserve.path(), move |call, message, sink| {
-        let node = at.clone();
-        async move { observe(&node, &call, message, sink).await.map_err(plain) }
-    });
-    let at = node.clone();
-    router.unary_of(Rpc::ElectionResign.path(), move |call, request| {
-        let node = at.clone();
-        async move { resign(&node, &call, request).await.map_err(plain) }
-    });
+pub(crate) fn register(methods: &mut Methods<'_>) {
+    methods.unary_shown(Rpc::ElectionCampaign, plain, campaign);
+    methods.unary_shown(Rpc::ElectionProclaim, plain, proclaim);
+    methods.unary_shown(Rpc::ElectionLeader, plain, leader);
+    methods.server_stream(Rpc::ElectionObserve, quietly, observe);
+    methods.unary_shown(Rpc::ElectionResign, plain, resign);
+}
+
+/// Whoever may not look is told nothing, as in etcd: the stream just ends (`reference/observed.md` E).
+fn quietly(refusal: Refusal) -> Result<(), Refusal> {
+    match refusal {
+        Refusal::PermissionDenied
+        | Refusal::UserEmpty
+        | Refusal::UserNotFound
+        | Refusal::AuthOldRevision
+        | Refusal::InvalidAuthToken => Ok(()),
+        other => Err(plain(other)),
+    }
 }
 
 /// The header is that of the first transaction, even after waiting (`reference/observed.md` E).
 async fn campaign(
-    node: &Node,
-    call: &Call,
-    request: ep::CampaignRequest,
+    desk: Desk,
+    call: Call,
+    permitted: Permitted<ep::CampaignRequest>,
 ) -> Result<ep::CampaignResponse, Refusal> {
-    door::enter(node, call)?;
-    let lease = session(node, request.lease).await?;
+    let (inner, request) = (&Inner::new(desk, call), permitted.into_message());
+    let lease = session(inner, request.lease).await?;
     let key = own_key(&request.name, lease);
-    let place = line_up(node, &request.name, &key, &request.value, lease).await?;
-    let abandon = Abandon { node: node.clone(), key: Some(key.clone()) };
+    let place = line_up(inner, &request.name, &key, &request.value, lease).await?;
+    let abandon = Abandon { inner: inner.clone(), key: Some(key.clone()) };
     if place.existed && place.value != request.value {
-        put_own(node, &key, place.created, &request.value, lease).await?;
+        put_own(inner, &key, place.created, &request.value, lease).await?;
     }
-    wait_in_line(node, &request.name, place.created).await?;
+    wait_in_line(inner, &request.name, place.created).await?;
     abandon.keep();
     let leader = ep::LeaderKey { name: request.name, key, rev: place.created, lease };
-    Ok(ep::CampaignResponse { header: Some(node.header(place.revision)), leader: Some(leader) })
+    Ok(ep::CampaignResponse {
+        header: Some(inner.desk.header(place.revision)),
+        leader: Some(leader),
+    })
 }
 
 async fn put_own(
-    node: &Node,
+    inner: &Inner,
     key: &Bytes,
     created: i64,
     value: &Bytes,
@@ -73,7 +69,7 @@ async fn put_own(
 ) -> Result<i64, Refusal> {
     let put =
         pb::PutRequest { key: key.clone(), value: value.clone(), lease, ..Default::default() };
-    let answer = guarded(node, key, created, Request::RequestPut(put)).await?;
+    let answer = guarded(inner, key, created, Request::RequestPut(put)).await?;
     if answer.succeeded {
         Ok(answer.revision)
     } else {
@@ -87,30 +83,30 @@ fn given(leader: Option<ep::LeaderKey>) -> Result<ep::LeaderKey, Refusal> {
 
 /// Puts with the lease in the request, not the key's own (`reference/observed.md` E).
 async fn proclaim(
-    node: &Node,
-    call: &Call,
-    request: ep::ProclaimRequest,
+    desk: Desk,
+    call: Call,
+    permitted: Permitted<ep::ProclaimRequest>,
 ) -> Result<ep::ProclaimResponse, Refusal> {
-    door::enter(node, call)?;
+    let (inner, request) = (&Inner::new(desk, call), permitted.into_message());
     let leader = given(request.leader)?;
-    let lease = session(node, leader.lease).await?;
-    let revision = put_own(node, &leader.key, leader.rev, &request.value, lease).await?;
-    Ok(ep::ProclaimResponse { header: Some(node.header(revision)) })
+    let lease = session(inner, leader.lease).await?;
+    let revision = put_own(inner, &leader.key, leader.rev, &request.value, lease).await?;
+    Ok(ep::ProclaimResponse { header: Some(inner.desk.header(revision)) })
 }
 
 async fn leader(
-    node: &Node,
-    call: &Call,
-    request: ep::LeaderRequest,
+    desk: Desk,
+    call: Call,
+    permitted: Permitted<ep::LeaderRequest>,
 ) -> Result<ep::LeaderResponse, Refusal> {
-    door::enter(node, call)?;
-    let (revision, first) = first(node, &request.name).await?;
+    let (inner, request) = (&Inner::new(desk, call), permitted.into_message());
+    let (revision, first) = first(inner, &request.name).await?;
     let first = first.ok_or_else(|| Refusal::unknown("election: no leader"))?;
-    Ok(ep::LeaderResponse { header: Some(node.header(revision)), kv: Some(to_wire(&first)) })
+    Ok(ep::LeaderResponse { header: Some(inner.desk.header(revision)), kv: Some(to_wire(&first)) })
 }
 
-async fn first(node: &Node, name: &Bytes) -> Result<(i64, Option<Row>), Refusal> {
-    let found = read_range(node, first_in_line(name), None).await?;
+async fn first(inner: &Inner, name: &Bytes) -> Result<(i64, Option<Row>), Refusal> {
+    let found = inner.range(first_in_line(name)).await?;
     Ok((found.revision, found.rows.into_iter().next()))
 }
 
@@ -126,16 +122,19 @@ fn to_wire(row: &Row) -> mvccpb::KeyValue {
 }
 
 /// The leader now, then every change of leader or value, until the caller goes.
-async fn observe(node: &Node, call: &Call, message: Bytes, mut sink: Sink) -> Result<(), Refusal> {
-    door::enter(node, call)?;
-    let request: ep::LeaderRequest = rpc::decode_streamed(message)?;
-    let (revision, mut shown) = first(node, &request.name).await?;
+async fn observe(
+    desk: Desk,
+    call: Call,
+    permitted: Permitted<ep::LeaderRequest>,
+    mut sink: Sink,
+) -> Result<(), Refusal> {
+    let (inner, request) = (&Inner::new(desk, call), permitted.into_message());
+    let (revision, mut shown) = first(inner, &request.name).await?;
     if let Some(row) = &shown {
-        let header = Some(node.header(revision));
+        let header = Some(inner.desk.header(revision));
         sink.send(&ep::LeaderResponse { header, kv: Some(to_wire(row)) }).await?;
     }
-    let mut stream = node.watch(0);
-    stream.create(watch_of(line(&request.name), revision + 1));
+    let mut stream = inner.watch(watch_of_line(&request.name, revision + 1)).await?;
     while let Some(responses) = stream.next().await {
         for response in responses {
             stream.sent(1, response.bytes());
@@ -148,7 +147,7 @@ async fn observe(node: &Node, call: &Call, message: Bytes, mut sink: Sink) -> Re
                 }
                 // The leader went: whoever is next in line leads.
                 let (revision, next) = if row.tombstone {
-                    first(node, &request.name).await?
+                    first(inner, &request.name).await?
                 } else {
                     (row.revision.main, Some(row.clone()))
                 };
@@ -157,7 +156,7 @@ async fn observe(node: &Node, call: &Call, message: Bytes, mut sink: Sink) -> Re
                         || shown.as_ref().is_some_and(|shown| shown.key() != next.key())
                 });
                 if news && let Some(row) = &next {
-                    let header = Some(node.header(revision));
+                    let header = Some(inner.desk.header(revision));
                     sink.send(&ep::LeaderResponse { header, kv: Some(to_wire(row)) }).await?;
                 }
                 shown = next;
@@ -169,14 +168,14 @@ async fn observe(node: &Node, call: &Call, message: Bytes, mut sink: Sink) -> Re
 
 /// Done even if the caller did not lead.
 async fn resign(
-    node: &Node,
-    call: &Call,
-    request: ep::ResignRequest,
+    desk: Desk,
+    call: Call,
+    permitted: Permitted<ep::ResignRequest>,
 ) -> Result<ep::ResignResponse, Refusal> {
-    door::enter(node, call)?;
+    let (inner, request) = (&Inner::new(desk, call), permitted.into_message());
     let leader = given(request.leader)?;
     let delete = pb::DeleteRangeRequest { key: leader.key.clone(), ..Default::default() };
     let request = Request::RequestDeleteRange(delete);
-    let answer = guarded(node, &leader.key, leader.rev, request).await?;
-    Ok(ep::ResignResponse { header: Some(node.header(answer.revision)) })
+    let answer = guarded(inner, &leader.key, leader.rev, request).await?;
+    Ok(ep::ResignResponse { header: Some(inner.desk.header(answer.revision)) })
 }

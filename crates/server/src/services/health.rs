@@ -1,14 +1,17 @@
-//! The gRPC health service.
+//! The gRPC health service: whoever asks is told, and nothing else.
 
-use node::Node;
 use proto::health as hp;
-use rpc::{Call, Router, Rpc, Sink};
+use rpc::{Call, Rpc, Sink};
 use types::{Code, Refusal};
 
 use hp::health_check_response::ServingStatus;
 
-pub(crate) fn register(router: &mut Router, node: &Node) {
-    let at = node.clone();
+use crate::desk::Desk;
+use crate::services::Methods;
+
+pub(crate) fn register(methods: &mut Methods<'_>) {
+    let (router, desk) = (&mut *methods.router, methods.desk);
+    let at = desk.clone();
     router.unary_of(
         Rpc::HealthCheck.path(),
         move |_call: Call, request: hp::HealthCheckRequest| {
@@ -22,7 +25,7 @@ pub(crate) fn register(router: &mut Router, node: &Node) {
             }
         },
     );
-    let at = node.clone();
+    let at = desk.clone();
     router.unary_of(Rpc::HealthList.path(), move |_call: Call, _request: hp::HealthListRequest| {
         let serving = hp::HealthCheckResponse { status: status(&at) as i32 };
         async move {
@@ -30,21 +33,21 @@ pub(crate) fn register(router: &mut Router, node: &Node) {
             Ok(hp::HealthListResponse { statuses })
         }
     });
-    let at = node.clone();
+    let at = desk.clone();
     router.server_stream(Rpc::HealthWatch.path(), move |_call, message, sink| {
         watch(at.clone(), message, sink)
     });
 }
 
-fn status(node: &Node) -> ServingStatus {
-    if node.is_stopping() { ServingStatus::NotServing } else { ServingStatus::Serving }
+fn status(desk: &Desk) -> ServingStatus {
+    if desk.is_stopping() { ServingStatus::NotServing } else { ServingStatus::Serving }
 }
 
 /// Tells the status now, and stays silent as long as it does not change.
-async fn watch(node: Node, message: bytes::Bytes, mut sink: Sink) -> Result<(), Refusal> {
+async fn watch(desk: Desk, message: bytes::Bytes, mut sink: Sink) -> Result<(), Refusal> {
     let request: hp::HealthCheckRequest = rpc::decode_streamed(message)?;
     let status =
-        if request.service.is_empty() { status(&node) } else { ServingStatus::ServiceUnknown };
+        if request.service.is_empty() { status(&desk) } else { ServingStatus::ServiceUnknown };
     sink.send(&hp::HealthCheckResponse { status: status as i32 }).await?;
     std::future::pending().await
 }

@@ -4,87 +4,81 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apply::{Answer, ReadView, check};
-use node::Node;
+use auth::Permitted;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Reply, Reserved, Router, Rpc};
+use rpc::{Call, Reply, Reserved, Rpc};
 use types::{Code, Refusal};
 
-use crate::door;
-use crate::quota;
+use crate::desk::Desk;
 use crate::reply::{DeleteReply, Out, PutReply, TxnReply};
-use crate::services::range::{range, refused, room, turn, while_made};
+use crate::services::range::{range, refused, turn, while_made};
 use crate::services::range_stream::range_stream;
-use crate::services::size;
+use crate::services::{Methods, size};
 
-pub(crate) fn register(router: &mut Router, node: &Node) {
-    let at = node.clone();
-    router.unary_of(Rpc::KvRange.path(), move |call, request| range(at.clone(), call, request));
-    let at = node.clone();
-    router.server_stream(Rpc::KvRangeStream.path(), move |call, message, sink| {
-        range_stream(at.clone(), call, message, sink)
-    });
-    let at = node.clone();
-    router.unary_of(Rpc::KvPut.path(), move |call, request| put(at.clone(), call, request));
-    let at = node.clone();
-    router.unary_of(Rpc::KvDeleteRange.path(), move |call, request| {
-        delete_range(at.clone(), call, request)
-    });
-    let at = node.clone();
-    router.unary_of(Rpc::KvTxn.path(), move |call, request| txn(at.clone(), call, request));
-    let at = node.clone();
-    router.unary_of(Rpc::KvCompact.path(), move |call, request| compact(at.clone(), call, request));
+pub(crate) fn register(methods: &mut Methods<'_>) {
+    methods.unary(Rpc::KvRange, range);
+    methods.server_stream(Rpc::KvRangeStream, Err, range_stream);
+    methods.unary(Rpc::KvPut, put);
+    methods.unary(Rpc::KvDeleteRange, delete_range);
+    methods.unary(Rpc::KvTxn, txn);
+    methods.unary(Rpc::KvCompact, compact);
 }
 
-async fn put(node: Node, call: Call, request: pb::PutRequest) -> Result<PutReply, Refusal> {
-    door::enter(&node, &call)?;
-    quota::check(&node, check::put_cost(&request)).await?;
-    check::put(&request)?;
-    let decided =
-        node.propose(pb::InternalRaftRequest { put: Some(request), ..Default::default() });
-    match decided.await? {
-        Answer::Put(answer) => Ok(PutReply { header: node.header(answer.revision), answer }),
+async fn put(
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::PutRequest>,
+) -> Result<PutReply, Refusal> {
+    match desk.propose(permitted).await? {
+        Answer::Put(answer) => Ok(PutReply { header: desk.header(answer.revision), answer }),
         other => Err(unexpected(&other)),
     }
 }
 
 async fn delete_range(
-    node: Node,
+    desk: Desk,
     call: Call,
-    request: pb::DeleteRangeRequest,
+    permitted: Permitted<pb::DeleteRangeRequest>,
 ) -> Result<Out<DeleteReply>, Refusal> {
-    door::enter(&node, &call)?;
-    check::delete_range(&request)?;
-    let reserved = reserve(&call, size::delete_bytes(&node.view(), &request).await?).await?;
-    let decided =
-        node.propose(pb::InternalRaftRequest { delete_range: Some(request), ..Default::default() });
-    match decided.await? {
+    let bytes = size::delete_bytes(&desk.view(&permitted), permitted.message()).await?;
+    let reserved = reserve(&call, bytes).await?;
+    match desk.propose(permitted).await? {
         Answer::DeleteRange(answer) => {
-            written(DeleteReply { header: node.header(answer.revision), answer }, reserved).await
+            written(DeleteReply { header: desk.header(answer.revision), answer }, reserved).await
         }
         other => Err(unexpected(&other)),
     }
 }
 
-async fn txn(node: Node, call: Call, request: pb::TxnRequest) -> Result<Out<TxnReply>, Refusal> {
-    door::enter(&node, &call)?;
-    quota::check(&node, check::txn_cost(&request)).await?;
-    check::txn(&request, node.limits().txn_ops_max)?;
-    if !check::is_read_only(&request) {
-        let reserved = reserve(&call, size::txn_bytes(&node.view(), &request).await?).await?;
-        let answer = write_txn(&node, request).await?;
-        return written(TxnReply { header: node.header(answer.revision), answer }, reserved).await;
+async fn txn(
+    desk: Desk,
+    call: Call,
+    permitted: Permitted<pb::TxnRequest>,
+) -> Result<Out<TxnReply>, Refusal> {
+    if !check::is_read_only(permitted.message()) {
+        let bytes = size::txn_bytes(&desk.view(&permitted), permitted.message()).await?;
+        let reserved = reserve(&call, bytes).await?;
+        let answer = write_txn(&desk, permitted).await?;
+        return written(TxnReply { header: desk.header(answer.revision), answer }, reserved).await;
     }
-    let view = settled_txn(&node, &request, Some(&call)).await?;
-    let Some(bytes) = size::txn_bytes(&view, &request).await? else {
-        let answer = read_txn(&node, &view, &request)?;
-        return Ok(Out::Short(TxnReply { header: node.header(answer.revision), answer }));
+    let view = settled_txn(&desk, &permitted, Some(&call)).await?;
+    let Some(bytes) = size::txn_bytes(&view, permitted.message()).await? else {
+        let answer = read_txn(&desk, &view, permitted.message())?;
+        desk.still_as_it_was(&permitted)?;
+        return Ok(Out::Short(TxnReply { header: desk.header(answer.revision), answer }));
     };
     let _turn = turn(Some(&call)).await?;
     let reserved = call.unread().reserve(while_made(bytes))?;
-    let at = node.clone();
-    let read = tokio::task::spawn_blocking(move || read_txn(&at, &view, &request));
-    let answer = read.await.map_err(|_| Refusal::Stopped)??;
-    written(TxnReply { header: node.header(answer.revision), answer }, Some(reserved)).await
+    let at = desk.clone();
+    let read = move || {
+        let answer = read_txn(&at, &view, permitted.message());
+        (answer, permitted)
+    };
+    let (answer, permitted) =
+        tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::Stopped)?;
+    desk.still_as_it_was(&permitted)?;
+    let answer = answer?;
+    written(TxnReply { header: desk.header(answer.revision), answer }, Some(reserved)).await
 }
 
 /// Reserves what a change's large answer will take, once its client reads enough. How large it is, is known
@@ -108,64 +102,58 @@ async fn written<R: Reply + Send + 'static>(
 
 /// A checked transaction of the member's own services: through the log if it may write, else on a snapshot.
 pub(crate) async fn run_txn(
-    node: &Node,
-    request: pb::TxnRequest,
+    desk: &Desk,
+    permitted: Permitted<pb::TxnRequest>,
 ) -> Result<apply::TxnAnswer, Refusal> {
-    if !check::is_read_only(&request) {
-        return write_txn(node, request).await;
+    if !check::is_read_only(permitted.message()) {
+        return write_txn(desk, permitted).await;
     }
-    let view = settled_txn(node, &request, None).await?;
-    read_txn(node, &view, &request)
+    let view = settled_txn(desk, &permitted, None).await?;
+    read_txn(desk, &view, permitted.message())
 }
 
 /// What readers see now, or from the moment on at which a linearizable transaction may be read.
 async fn settled_txn(
-    node: &Node,
-    request: &pb::TxnRequest,
+    desk: &Desk,
+    permitted: &Permitted<pb::TxnRequest>,
     call: Option<&Call>,
 ) -> Result<Arc<ReadView>, Refusal> {
-    if !check::is_serializable(request) {
-        node.barrier().await?;
-    }
-    room(call).await;
-    Ok(node.view())
+    desk.settled(permitted, check::is_serializable(permitted.message()), call).await
 }
 
 fn read_txn(
-    node: &Node,
+    desk: &Desk,
     view: &ReadView,
     request: &pb::TxnRequest,
 ) -> Result<apply::TxnAnswer, Refusal> {
-    node.metrics().mvcc.txns.inc();
-    apply::read_txn(&view.index, &view.rows(), request).map_err(|error| refused(node, error))
+    desk.metrics().mvcc.txns.inc();
+    apply::read_txn(&view.index, &view.rows(), request).map_err(|error| refused(desk, error))
 }
 
-async fn write_txn(node: &Node, request: pb::TxnRequest) -> Result<apply::TxnAnswer, Refusal> {
-    let decided =
-        node.propose(pb::InternalRaftRequest { txn: Some(request), ..Default::default() });
-    match decided.await? {
+async fn write_txn(
+    desk: &Desk,
+    permitted: Permitted<pb::TxnRequest>,
+) -> Result<apply::TxnAnswer, Refusal> {
+    match desk.propose(permitted).await? {
         Answer::Txn(answer) => Ok(answer),
         other => Err(unexpected(&other)),
     }
 }
 
 async fn compact(
-    node: Node,
-    call: Call,
-    request: pb::CompactionRequest,
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::CompactionRequest>,
 ) -> Result<pb::CompactionResponse, Refusal> {
-    door::enter(&node, &call)?;
-    let compaction =
-        pb::CompactionRequest { revision: request.revision, physical: request.physical };
-    let proposal = pb::InternalRaftRequest { compaction: Some(compaction), ..Default::default() };
-    let answer = node.propose(proposal).await?;
-    if request.physical {
-        while node.pruned() < request.revision && !node.is_stopping() {
+    let (revision, physical) = (permitted.message().revision, permitted.message().physical);
+    let answer = desk.propose(permitted).await?;
+    if physical {
+        while desk.pruned() < revision && !desk.is_stopping() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
     let revision = revision_of(&answer);
-    Ok(pb::CompactionResponse { header: Some(node.header(revision)) })
+    Ok(pb::CompactionResponse { header: Some(desk.header(revision)) })
 }
 
 /// The revision an answer shows in its header.
@@ -173,7 +161,8 @@ pub(crate) fn revision_of(answer: &Answer) -> i64 {
     match answer {
         Answer::Done { revision }
         | Answer::LeaseGrant { revision, .. }
-        | Answer::Alarm { revision, .. } => *revision,
+        | Answer::Alarm { revision, .. }
+        | Answer::Auth { revision, .. } => *revision,
         Answer::Range(answer) => answer.revision,
         Answer::Put(answer) => answer.revision,
         Answer::DeleteRange(answer) => answer.revision,

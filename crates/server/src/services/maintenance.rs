@@ -4,78 +4,49 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use apply::{Answer, CORRUPT, NOSPACE};
+use auth::Permitted;
 use consensus::Role;
 use mvcc::HashAnswer;
-use node::Node;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Router, Rpc, Sink};
+use rpc::{Call, Rpc, Sink};
 use types::{Code, Refusal, Version};
 
+use crate::desk::Desk;
+use crate::export;
+use crate::services::Methods;
 use crate::services::kv::unexpected;
-use crate::{door, export};
 
-pub(crate) fn register(router: &mut Router, node: &Node) {
-    let at = node.clone();
-    router.unary_of(Rpc::MaintenanceAlarm.path(), move |call, request| {
-        alarm(at.clone(), call, request)
-    });
-    let at = node.clone();
-    router.unary_of(Rpc::MaintenanceStatus.path(), move |call, request| {
-        status(at.clone(), call, request)
-    });
-    let at = node.clone();
-    router.unary_of(Rpc::MaintenanceDefragment.path(), move |call, request| {
-        defragment(at.clone(), call, request)
-    });
-    let at = node.clone();
-    router.unary_of(Rpc::MaintenanceHash.path(), move |call, request| {
-        hash(at.clone(), call, request)
-    });
-    let at = node.clone();
-    router.unary_of(Rpc::MaintenanceHashKv.path(), move |call, request| {
-        hash_kv(at.clone(), call, request)
-    });
-    let at = node.clone();
-    router.server_stream(Rpc::MaintenanceSnapshot.path(), move |call, message, sink| {
-        snapshot(at.clone(), call, message, sink)
-    });
-    let at = node.clone();
-    router.unary_of(Rpc::MaintenanceMoveLeader.path(), move |call, request| {
-        move_leader(at.clone(), call, request)
-    });
-    let at = node.clone();
-    router.unary_of(Rpc::MaintenanceDowngrade.path(), move |call, request| {
-        downgrade(at.clone(), call, request)
-    });
+pub(crate) fn register(methods: &mut Methods<'_>) {
+    methods.unary(Rpc::MaintenanceAlarm, alarm);
+    methods.unary(Rpc::MaintenanceStatus, status);
+    methods.unary(Rpc::MaintenanceDefragment, defragment);
+    methods.unary(Rpc::MaintenanceHash, hash);
+    methods.unary(Rpc::MaintenanceHashKv, hash_kv);
+    methods.server_stream(Rpc::MaintenanceSnapshot, Err, snapshot);
+    methods.unary(Rpc::MaintenanceMoveLeader, move_leader);
+    methods.unary(Rpc::MaintenanceDowngrade, downgrade);
 }
 
 async fn alarm(
-    node: Node,
-    call: Call,
-    request: pb::AlarmRequest,
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::AlarmRequest>,
 ) -> Result<pb::AlarmResponse, Refusal> {
-    door::enter(&node, &call)?;
-    // Validated before it is proposed (`reference/observed.md` A 5).
-    if pb::alarm_request::AlarmAction::try_from(request.action).is_err() {
-        return Err(Refusal::invalid("etcdserver: unknown alarm action"));
-    }
-    let request = pb::InternalRaftRequest { alarm: Some(request), ..Default::default() };
-    match node.propose(request).await? {
+    match desk.propose(permitted).await? {
         Answer::Alarm { revision, alarms } => {
-            Ok(pb::AlarmResponse { header: Some(node.header(revision)), alarms })
+            Ok(pb::AlarmResponse { header: Some(desk.header(revision)), alarms })
         }
         other => Err(unexpected(&other)),
     }
 }
 
 async fn status(
-    node: Node,
-    call: Call,
-    _request: pb::StatusRequest,
+    desk: Desk,
+    _call: Call,
+    _permitted: Permitted<pb::StatusRequest>,
 ) -> Result<pb::StatusResponse, Refusal> {
-    door::enter(&node, &call)?;
-    let standing = node.standing();
-    let cluster = node.cluster();
+    let standing = desk.standing();
+    let cluster = desk.cluster();
     let bytes = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let mut errors = Vec::new();
     if standing.leader == 0 {
@@ -83,18 +54,18 @@ async fn status(
     }
     errors.extend(cluster.alarms.iter().map(alarm_text));
     Ok(pb::StatusResponse {
-        header: Some(node.header(node.revision())),
-        version: node.config().server_version.to_owned(),
-        db_size: bytes(node.figures().file_bytes.load(Ordering::Acquire)),
-        db_size_in_use: bytes(node.figures().live_bytes.load(Ordering::Acquire)),
+        header: Some(desk.header(desk.revision())),
+        version: desk.config().server_version.to_owned(),
+        db_size: bytes(desk.figures().file_bytes.load(Ordering::Acquire)),
+        db_size_in_use: bytes(desk.figures().live_bytes.load(Ordering::Acquire)),
         leader: standing.leader,
         raft_index: standing.committed,
         raft_term: standing.term,
-        raft_applied_index: node.applied(),
+        raft_applied_index: desk.applied(),
         errors,
-        is_learner: node.own_member().is_some_and(|member| member.is_learner),
+        is_learner: desk.own_member().is_some_and(|member| member.is_learner),
         storage_version: cluster.storage_version.clone().unwrap_or_default(),
-        db_size_quota: node.limits().quota_bytes.map_or(0, bytes),
+        db_size_quota: desk.limits().quota_bytes.map_or(0, bytes),
         downgrade_info: Some(pb::DowngradeInfo {
             enabled: cluster.downgrade.enabled,
             target_version: cluster.downgrade.target.clone(),
@@ -118,53 +89,51 @@ fn alarm_text(alarm: &pb::AlarmMember) -> String {
 
 /// Cleans the store. Reads and writes go on meanwhile, unlike in etcd.
 async fn defragment(
-    node: Node,
-    call: Call,
-    _request: pb::DefragmentRequest,
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::DefragmentRequest>,
 ) -> Result<pb::DefragmentResponse, Refusal> {
-    door::enter(&node, &call)?;
     let began = Instant::now();
-    node.metrics().disk.defrag_inflight.set(1);
-    let done = node.defragment().await;
-    node.metrics().disk.defrag_inflight.set(0);
-    node.metrics().disk.backend_defrag.observe_duration(began.elapsed());
+    desk.metrics().disk.defrag_inflight.set(1);
+    let done = desk.defragment(&permitted).await;
+    desk.metrics().disk.defrag_inflight.set(0);
+    desk.metrics().disk.backend_defrag.observe_duration(began.elapsed());
     done.map(|()| pb::DefragmentResponse { header: None })
 }
 
 async fn hash(
-    node: Node,
-    call: Call,
-    _request: pb::HashRequest,
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::HashRequest>,
 ) -> Result<pb::HashResponse, Refusal> {
-    door::enter(&node, &call)?;
     let began = Instant::now();
-    let image = export::take(&node).await?;
+    let image = export::take(&desk, &permitted).await?;
     let revision = image.revision();
     let hashed = tokio::task::spawn_blocking(move || image.hash()).await;
-    let hash = settled(&node, hashed)?;
-    node.metrics().mvcc.hash.observe_duration(began.elapsed());
-    Ok(pb::HashResponse { header: Some(node.header(revision)), hash })
+    let hash = settled(&desk, hashed)?;
+    desk.metrics().mvcc.hash.observe_duration(began.elapsed());
+    Ok(pb::HashResponse { header: Some(desk.header(revision)), hash })
 }
 
 async fn hash_kv(
-    node: Node,
-    call: Call,
-    request: pb::HashKvRequest,
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::HashKvRequest>,
 ) -> Result<pb::HashKvResponse, Refusal> {
-    door::enter(&node, &call)?;
     let began = Instant::now();
-    let view = node.view();
-    let triple = match view.index.hash_kv(request.revision, &node.compaction_hashes())? {
+    let view = desk.view(&permitted);
+    let request = permitted.message();
+    let triple = match view.index.hash_kv(request.revision, &desk.compaction_hashes())? {
         HashAnswer::Stored(triple) => triple,
         HashAnswer::Compute(hasher) => {
             let view = view.clone();
-            let hashed = tokio::task::spawn_blocking(move || Node::hash(&view, hasher)).await;
-            settled(&node, hashed)?
+            let hashed = tokio::task::spawn_blocking(move || node::Node::hash(&view, hasher)).await;
+            settled(&desk, hashed)?
         }
     };
-    node.metrics().mvcc.hash_revision.observe_duration(began.elapsed());
+    desk.metrics().mvcc.hash_revision.observe_duration(began.elapsed());
     Ok(pb::HashKvResponse {
-        header: Some(node.header(view.index.current_revision())),
+        header: Some(desk.header(view.index.current_revision())),
         hash: triple.hash,
         compact_revision: triple.compact_revision,
         hash_revision: triple.revision,
@@ -173,13 +142,13 @@ async fn hash_kv(
 
 /// The result of work on another thread. A store that cannot be read ends the member.
 fn settled<T, E: std::error::Error>(
-    node: &Node,
+    desk: &Desk,
     result: Result<Result<T, E>, tokio::task::JoinError>,
 ) -> Result<T, Refusal> {
     match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
-            node.fault("reading from the store", &error);
+            desk.fault("reading from the store", &error);
             Err(Refusal::Stopped)
         }
         Err(_) => Err(Refusal::Stopped),
@@ -187,30 +156,28 @@ fn settled<T, E: std::error::Error>(
 }
 
 async fn snapshot(
-    node: Node,
-    call: Call,
-    message: bytes::Bytes,
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::SnapshotRequest>,
     sink: Sink,
 ) -> Result<(), Refusal> {
-    door::enter(&node, &call)?;
-    rpc::decode_streamed::<pb::SnapshotRequest>(message)?;
     let began = Instant::now();
-    let image = export::take(&node).await?;
-    export::send(&node, image, sink).await?;
-    node.metrics().disk.backend_snapshot.observe_duration(began.elapsed());
+    let image = export::take(&desk, &permitted).await?;
+    export::send(&desk, image, sink).await?;
+    desk.metrics().disk.backend_snapshot.observe_duration(began.elapsed());
     Ok(())
 }
 
 async fn move_leader(
-    node: Node,
-    call: Call,
-    request: pb::MoveLeaderRequest,
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::MoveLeaderRequest>,
 ) -> Result<pb::MoveLeaderResponse, Refusal> {
-    door::enter(&node, &call)?;
-    if node.standing().role != Role::Leader {
+    let request = permitted.message();
+    if desk.standing().role != Role::Leader {
         return Err(Refusal::NotLeader);
     }
-    if request.target_id == node.member() {
+    if request.target_id == desk.member() {
         return Ok(pb::MoveLeaderResponse { header: None });
     }
     // A cluster of one has nobody else to lead it.
@@ -218,17 +185,17 @@ async fn move_leader(
 }
 
 async fn downgrade(
-    node: Node,
-    call: Call,
-    request: pb::DowngradeRequest,
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::DowngradeRequest>,
 ) -> Result<pb::DowngradeResponse, Refusal> {
     use pb::downgrade_request::DowngradeAction;
-    door::enter(&node, &call)?;
+    let request = permitted.message();
     let answer = |version: Option<Version>| pb::DowngradeResponse {
-        header: Some(node.header(node.revision())),
+        header: Some(desk.header(desk.revision())),
         version: version.map(Version::short).unwrap_or_default(),
     };
-    let cluster = node.cluster();
+    let cluster = desk.cluster();
     let Ok(action) = DowngradeAction::try_from(request.action) else {
         return Err(Refusal::unknown("etcdserver: unknown method"));
     };
@@ -237,7 +204,7 @@ async fn downgrade(
     }
     let target: Version =
         request.version.parse().map_err(|_| Refusal::WrongDowngradeVersionFormat)?;
-    node.barrier().await?;
+    desk.barrier().await?;
     let version = cluster.version.ok_or(Refusal::ClusterVersionUnavailable)?;
     if target.major != version.major || target.minor.checked_add(1) != Some(version.minor) {
         return Err(Refusal::InvalidDowngradeTargetVersion);

@@ -1,10 +1,12 @@
-//! The services, one file each. Every method is registered here and nowhere else.
+//! The services, one file each. Every method is registered here and nowhere else, and none without asking who
+//! calls: a handler takes a [`Permitted`] message, or asks the desk for each message it reads.
 
 mod auth;
 mod cluster;
 mod concurrency;
 mod election;
 mod health;
+mod inner;
 pub(crate) mod kv;
 mod lease;
 mod lock;
@@ -14,23 +16,160 @@ mod range_stream;
 mod size;
 mod watch;
 
-use node::Node;
-use rpc::{Router, Rpc};
+use ::auth::Permitted;
+pub(crate) use range::room;
+use rpc::{Call, Inbound, Reply, Router, Rpc, Sink};
+use types::Refusal;
+
+use crate::desk::Desk;
+use crate::door;
+use crate::proposals::Asked;
 
 /// All methods of a member.
-pub(crate) fn router(node: &Node) -> Router {
+pub(crate) fn router(desk: &Desk) -> Router {
     let mut router = Router::new();
-    kv::register(&mut router, node);
-    watch::register(&mut router, node);
-    lease::register(&mut router, node);
-    cluster::register(&mut router, node);
-    maintenance::register(&mut router, node);
-    auth::register(&mut router, node);
-    lock::register(&mut router, node);
-    election::register(&mut router, node);
-    health::register(&mut router, node);
+    let mut methods = Methods { router: &mut router, desk };
+    kv::register(&mut methods);
+    watch::register(&mut methods);
+    lease::register(&mut methods);
+    cluster::register(&mut methods);
+    maintenance::register(&mut methods);
+    auth::register(&mut methods);
+    lock::register(&mut methods);
+    election::register(&mut methods);
+    health::register(&mut methods);
     for rpc in Rpc::ALL {
         assert!(router.method(rpc.path()).is_some(), "{rpc} has no handler");
     }
     router
+}
+
+/// Where services register their methods.
+pub(crate) struct Methods<'a> {
+    router: &'a mut Router,
+    desk: &'a Desk,
+}
+
+impl Methods<'_> {
+    /// One message in, one out; the sender is asked for.
+    pub(crate) fn unary<M, R, Fut>(
+        &mut self,
+        rpc: Rpc,
+        handler: fn(Desk, Call, Permitted<M>) -> Fut,
+    ) where
+        M: Asked + prost::Message + prost::Name + Default + 'static,
+        R: Reply + 'static,
+        Fut: Future<Output = Result<R, Refusal>> + 'static,
+    {
+        let desk = self.desk.clone();
+        self.router.unary_of(rpc.path(), move |call: Call, message: M| {
+            let desk = desk.clone();
+            async move {
+                door::enter(desk.node(), &call)?;
+                let permitted = desk.admit(rpc, &call, message).await?;
+                handler(desk, call, permitted).await
+            }
+        });
+    }
+
+    /// The same for a method that must not fail for a token: a login, a probe.
+    pub(crate) fn open<M, R, Fut>(&mut self, rpc: Rpc, handler: fn(Desk, Call, Permitted<M>) -> Fut)
+    where
+        M: Asked + prost::Message + prost::Name + Default + 'static,
+        R: Reply + 'static,
+        Fut: Future<Output = Result<R, Refusal>> + 'static,
+    {
+        let desk = self.desk.clone();
+        self.router.unary_of(rpc.path(), move |call: Call, message: M| {
+            let desk = desk.clone();
+            async move {
+                door::enter(desk.node(), &call)?;
+                let permitted = desk.admit_anybody(rpc, message)?;
+                handler(desk, call, permitted).await
+            }
+        });
+    }
+
+    /// The same where every refusal is shown in another way.
+    pub(crate) fn unary_shown<M, R, Fut>(
+        &mut self,
+        rpc: Rpc,
+        shown: fn(Refusal) -> Refusal,
+        handler: fn(Desk, Call, Permitted<M>) -> Fut,
+    ) where
+        M: Asked + prost::Message + prost::Name + Default + 'static,
+        R: Reply + 'static,
+        Fut: Future<Output = Result<R, Refusal>> + 'static,
+    {
+        let desk = self.desk.clone();
+        self.router.unary_of(rpc.path(), move |call: Call, message: M| {
+            let desk = desk.clone();
+            async move {
+                door::enter(desk.node(), &call).map_err(shown)?;
+                let permitted = desk.admit(rpc, &call, message).await.map_err(shown)?;
+                handler(desk, call, permitted).await.map_err(shown)
+            }
+        });
+    }
+
+    /// The same for a question about leases, for which their keys are looked at.
+    pub(crate) fn unary_about_leases<M, R, Fut>(
+        &mut self,
+        rpc: Rpc,
+        handler: fn(Desk, Call, Permitted<M>) -> Fut,
+    ) where
+        M: crate::gatekeeper::AboutLeases + prost::Message + prost::Name + Default + 'static,
+        R: Reply + 'static,
+        Fut: Future<Output = Result<R, Refusal>> + 'static,
+    {
+        let desk = self.desk.clone();
+        self.router.unary_of(rpc.path(), move |call: Call, message: M| {
+            let desk = desk.clone();
+            async move {
+                door::enter(desk.node(), &call)?;
+                let permitted = desk.admit_with_keys(rpc, &call, message).await?;
+                handler(desk, call, permitted).await
+            }
+        });
+    }
+
+    /// One message in, many out.
+    pub(crate) fn server_stream<M, Fut>(
+        &mut self,
+        rpc: Rpc,
+        shown: fn(Refusal) -> Result<(), Refusal>,
+        handler: fn(Desk, Call, Permitted<M>, Sink) -> Fut,
+    ) where
+        M: Asked + prost::Message + prost::Name + Default + 'static,
+        Fut: Future<Output = Result<(), Refusal>> + 'static,
+    {
+        let desk = self.desk.clone();
+        self.router.server_stream(rpc.path(), move |call, message, sink| {
+            let desk = desk.clone();
+            async move {
+                let stream = async {
+                    door::enter(desk.node(), &call)?;
+                    let message: M = rpc::decode_streamed(message)?;
+                    let permitted = desk.admit(rpc, &call, message).await?;
+                    handler(desk, call, permitted, sink).await
+                };
+                stream.await.or_else(shown)
+            }
+        });
+    }
+
+    /// Many messages in, many out. The handler asks for each.
+    pub(crate) fn bidi<Fut>(&mut self, rpc: Rpc, handler: fn(Desk, Call, Inbound, Sink) -> Fut)
+    where
+        Fut: Future<Output = Result<(), Refusal>> + 'static,
+    {
+        let desk = self.desk.clone();
+        self.router.bidi(rpc.path(), move |call, inbound, sink| {
+            let desk = desk.clone();
+            async move {
+                door::enter(desk.node(), &call)?;
+                handler(desk, call, inbound, sink).await
+            }
+        });
+    }
 }

@@ -3,32 +3,33 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use apply::{RangeAnswer, ReadView, check, wire};
+use apply::{RangeAnswer, ReadView, wire};
+use auth::Permitted;
 use mvcc::{Page, ReadError};
-use node::Node;
 use proto::etcdserverpb as pb;
 use rpc::{Call, Unread};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use types::Refusal;
 
-use crate::door;
+use crate::desk::Desk;
 use crate::observer::described_range;
 use crate::reply::{LongRange, Out, RangeReply, rows_len};
 use crate::services::size;
 
 pub(crate) async fn range(
-    node: Node,
+    desk: Desk,
     call: Call,
-    request: pb::RangeRequest,
+    permitted: Permitted<pb::RangeRequest>,
 ) -> Result<Out<RangeReply>, Refusal> {
-    door::enter(&node, &call)?;
-    check::range(&request)?;
-    let view = settled(&node, &request, Some(&call)).await?;
-    if let Some(answer) = short_range(&node, &view, &request)? {
-        return Ok(Out::Short(RangeReply { header: Some(node.header(answer.revision)), answer }));
+    let view = settled(&desk, &permitted, Some(&call)).await?;
+    if let Some(answer) = short_range(&desk, &view, permitted.message())? {
+        desk.still_as_it_was(&permitted)?;
+        return Ok(Out::Short(RangeReply { header: Some(desk.header(answer.revision)), answer }));
     }
     let _turn = turn(Some(&call)).await?;
-    long_range(&node, view, request, call.unread()).await
+    let answer = long_range(&desk, view, permitted.message().clone(), call.unread()).await?;
+    desk.still_as_it_was(&permitted)?;
+    Ok(answer)
 }
 
 /// Rows of a long answer that are read and written first; then as many at a time as take about
@@ -40,13 +41,13 @@ const STEP_BYTES: usize = 1 << 20;
 /// memory is the answer, once, and one page. Room for a page is reserved once it is known what it takes,
 /// before it is read.
 async fn long_range(
-    node: &Node,
+    desk: &Desk,
     view: Arc<ReadView>,
     request: pb::RangeRequest,
     unread: Unread,
 ) -> Result<Out<RangeReply>, Refusal> {
-    let header = node.header(view.index.current_revision());
-    let at = node.clone();
+    let header = desk.header(view.index.current_revision());
+    let at = desk.clone();
     let write = move |request: &pb::RangeRequest| {
         let (mut reserved, mut taken) = (unread.reserve(0)?, 0);
         let mut room = |bytes: u64| {
@@ -75,7 +76,7 @@ async fn long_range(
         written
     };
     let written = tokio::task::spawn_blocking(timed).await;
-    written.map_err(|_| Refusal::Stopped)?.map_err(|error| refused(node, error))
+    written.map_err(|_| Refusal::Stopped)?.map_err(|error| refused(desk, error))
 }
 
 /// What so many rows more will take, if they are like these, with an eighth to spare.
@@ -86,7 +87,7 @@ fn bytes_left(page: &Page, bytes: usize, rows: u64) -> usize {
 
 /// An answer that is short enough to be made here.
 fn short_range(
-    node: &Node,
+    desk: &Desk,
     view: &ReadView,
     request: &pb::RangeRequest,
 ) -> Result<Option<RangeAnswer>, Refusal> {
@@ -97,32 +98,28 @@ fn short_range(
     let rows = view.rows();
     let answer = apply::read_short_range(&view.index, &rows, request, size::BYTES_INLINE_MAX);
     if !matches!(answer, Ok(None)) {
-        count_range(node, request, began, answer.is_ok());
+        count_range(desk, request, began, answer.is_ok());
     }
-    answer.map_err(|error| refused(node, error))
+    answer.map_err(|error| refused(desk, error))
 }
 
 /// What readers see now, or from the moment on at which a linearizable range may be read. For a `call` whose
 /// client reads too little it waits.
 async fn settled(
-    node: &Node,
-    request: &pb::RangeRequest,
+    desk: &Desk,
+    permitted: &Permitted<pb::RangeRequest>,
     call: Option<&Call>,
 ) -> Result<Arc<ReadView>, Refusal> {
-    if !request.serializable {
-        node.barrier().await?;
-    }
-    room(call).await;
-    Ok(node.view())
+    desk.settled(permitted, permitted.message().serializable, call).await
 }
 
 /// Counts that a range was read and how long it took.
-fn count_range(node: &Node, request: &pb::RangeRequest, began: Instant, succeeded: bool) {
+fn count_range(desk: &Desk, request: &pb::RangeRequest, began: Instant, succeeded: bool) {
     let success = if succeeded { "true" } else { "false" };
     let took = began.elapsed();
-    node.metrics().mvcc.ranges.inc();
-    node.metrics().server.range_duration.with(&[success]).observe_duration(took);
-    node.read_took("read-only range ", took, &|| described_range(request));
+    desk.metrics().mvcc.ranges.inc();
+    desk.metrics().server.range_duration.with(&[success]).observe_duration(took);
+    desk.read_took("read-only range ", took, &|| described_range(request));
 }
 
 /// What an answer takes while it is made: its rows as they were read, and its frame.
@@ -136,16 +133,17 @@ static LONG_READS: Semaphore = Semaphore::const_new(4);
 /// A checked range, linearizable unless it says otherwise. For a `call` whose client reads too little it
 /// waits.
 pub(crate) async fn read_range(
-    node: &Node,
-    request: pb::RangeRequest,
+    desk: &Desk,
+    permitted: Permitted<pb::RangeRequest>,
     call: Option<&Call>,
 ) -> Result<RangeAnswer, Refusal> {
-    let view = settled(node, &request, call).await?;
-    if let Some(answer) = short_range(node, &view, &request)? {
+    let view = settled(desk, &permitted, call).await?;
+    let request = permitted.into_message();
+    if let Some(answer) = short_range(desk, &view, &request)? {
         return Ok(answer);
     }
     let _turn = turn(call).await?;
-    let at = node.clone();
+    let at = desk.clone();
     let read = move || {
         let began = Instant::now();
         let answer = apply::read_range(&view.index, &view.rows(), &request);
@@ -153,7 +151,7 @@ pub(crate) async fn read_range(
         answer
     };
     let answer = tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::Stopped)?;
-    answer.map_err(|error| refused(node, error))
+    answer.map_err(|error| refused(desk, error))
 }
 
 pub(crate) async fn room(call: Option<&Call>) {
@@ -175,11 +173,11 @@ pub(crate) async fn turn(call: Option<&Call>) -> Result<SemaphorePermit<'static>
 }
 
 /// A refusal goes to the client. A fault of the store ends the member: rather none than a wrong answer.
-pub(crate) fn refused(node: &Node, error: ReadError) -> Refusal {
+pub(crate) fn refused(desk: &Desk, error: ReadError) -> Refusal {
     match error {
         ReadError::Refused(refusal) => refusal,
         ReadError::Fault(fault) => {
-            node.fault("reading from the store", &fault);
+            desk.fault("reading from the store", &fault);
             Refusal::Stopped
         }
     }

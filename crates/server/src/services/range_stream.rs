@@ -2,34 +2,30 @@
 
 use std::sync::Arc;
 
-use apply::{RangeAnswer, ReadView, check, wire};
+use apply::{RangeAnswer, ReadView, wire};
+use auth::Permitted;
 use mvcc::{Page, Pages, ReadError};
-use node::Node;
 use proto::etcdserverpb as pb;
 use rpc::{Call, Reserved, Sink, Unread};
 use tokio::runtime::Handle;
 use types::{Code, Refusal};
 
-use crate::door;
+use crate::desk::Desk;
 use crate::reply::{CountedFrame, RangeReply, RangeStreamReply};
 use crate::services::range::{next_rows_max, refused, turn, while_made};
 use crate::services::size::ROWS_INLINE_MAX;
 
 pub(crate) async fn range_stream(
-    node: Node,
+    desk: Desk,
     call: Call,
-    message: bytes::Bytes,
+    permitted: Permitted<pb::RangeRequest>,
     mut sink: Sink,
 ) -> Result<(), Refusal> {
-    door::enter(&node, &call)?;
-    let request: pb::RangeRequest = rpc::decode_streamed(message)?;
-    check::range(&request)?;
-    let query = wire::range_query(&request)?;
+    let query = wire::range_query(permitted.message())?;
     refuse_unstreamable(&query)?;
-    if !request.serializable {
-        node.barrier().await?;
-    }
-    stream_pages(&node, node.view(), query, &call, &mut sink).await
+    let view = desk.settled(&permitted, permitted.message().serializable, None).await?;
+    stream_pages(&desk, view, query, &call, &mut sink).await?;
+    desk.still_as_it_was(&permitted)
 }
 
 /// Streams come in key order and whole; etcd has no better for those who want something else.
@@ -49,31 +45,31 @@ fn refuse_unstreamable(query: &mvcc::RangeQuery) -> Result<(), Refusal> {
 
 /// Sends a range page by page from one view: what is in memory is one page, however long the list.
 async fn stream_pages(
-    node: &Node,
+    desk: &Desk,
     view: Arc<ReadView>,
     query: mvcc::RangeQuery,
     call: &Call,
     sink: &mut Sink,
 ) -> Result<(), Refusal> {
     const ROWS_FIRST: usize = 10;
-    let bytes_max = node.limits().request_bytes_max;
+    let bytes_max = desk.limits().request_bytes_max;
     let revision = view.index.current_revision();
     let mut rows_max = if query.limit < 0 { usize::MAX } else { ROWS_FIRST };
     let pages = view.index.pages(&view.rows(), query, &mut |_| Ok(()));
-    let pages = pages.map_err(|error| refused(node, error))?;
+    let pages = pages.map_err(|error| refused(desk, error))?;
     let (count, more) = (pages.count(), pages.more());
     let mut list = Aside { list: Some(List { view, pages }), is_short: true };
     loop {
         call.room().await;
         let next = list.next(rows_max, call).await?;
-        let (page, reserved) = next.map_err(|error| refused(node, error))?;
+        let (page, reserved) = next.map_err(|error| refused(desk, error))?;
         let bytes: usize = page.rows.iter().map(|row| row.encoded.len()).sum();
         let mut answer = RangeAnswer { revision, rows: page.rows, more: false, count: 0 };
         let mut header = None;
         if page.last {
             answer.more = more;
             answer.count = count;
-            header = Some(node.header(revision));
+            header = Some(desk.header(revision));
         }
         let reply = RangeStreamReply(RangeReply { header, answer });
         let frame = call.unread().count(rpc::frame(&reply))?;

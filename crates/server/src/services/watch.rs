@@ -4,21 +4,19 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 use bytes::BytesMut;
-use node::{Node, WatchStream};
 use pb::watch_request::RequestUnion;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Inbound, Router, Rpc, Sink};
+use rpc::{Call, Inbound, Rpc, Sink};
 use tokio::time::interval;
 use types::Refusal;
 use watch::{Create, Filters};
 
-use crate::door;
+use crate::desk::{Desk, Watching};
 use crate::reply::{WatchReply, encoded_header};
+use crate::services::Methods;
 
-pub(crate) fn register(router: &mut Router, node: &Node) {
-    let at = node.clone();
-    router
-        .bidi(Rpc::Watch.path(), move |call, inbound, sink| serve(at.clone(), call, inbound, sink));
+pub(crate) fn register(methods: &mut Methods<'_>) {
+    methods.bidi(Rpc::Watch, serve);
 }
 
 /// Responses that are sent before the hub is told: it has so much less to hear, and a slow client still
@@ -28,28 +26,27 @@ const RESPONSES_TOGETHER: usize = 128;
 /// Runs until the client goes, the member stops, or a leader that was asked for is lost. A client that
 /// closes its end still hears of its watches.
 async fn serve(
-    node: Node,
+    desk: Desk,
     call: Call,
     mut inbound: Inbound,
     mut sink: Sink,
 ) -> Result<(), Refusal> {
-    door::enter(&node, &call)?;
-    let mut stream = node.watch(RandomState::new().build_hasher().finish());
+    let mut stream = desk.watch(RandomState::new().build_hasher().finish());
     let mut asking = true;
     let mut leaderless = 0;
-    let mut look = interval(node.config().election_timeout());
+    let mut look = interval(desk.config().election_timeout());
     loop {
         tokio::select! {
             request = inbound.next_of::<pb::WatchRequest>(), if asking => match request? {
-                Some(request) => take(&stream, request),
+                Some(request) => take(&desk, &call, &stream, request).await,
                 None => asking = false,
             },
             responses = stream.next() => {
                 let Some(responses) = responses else { return Err(Refusal::Stopped) };
-                send(&node, &stream, &mut sink, &responses).await?;
+                send(&desk, &stream, &mut sink, &responses).await?;
             }
             _ = look.tick(), if call.requires_leader() => {
-                leaderless = if node.standing().leader == 0 { leaderless + 1 } else { 0 };
+                leaderless = if desk.standing().leader == 0 { leaderless + 1 } else { 0 };
                 if 3 <= leaderless {
                     return Err(Refusal::NoLeader);
                 }
@@ -61,15 +58,15 @@ async fn serve(
 /// While a response waits for the client, no request is read: a client that does not listen is not
 /// listened to, and nothing gathers for it.
 async fn send(
-    node: &Node,
-    stream: &WatchStream,
+    desk: &Desk,
+    stream: &Watching,
     sink: &mut Sink,
     responses: &[watch::Response],
 ) -> Result<(), Refusal> {
     let of_one_revision = responses.chunk_by(|a, b| a.revision == b.revision);
     let headers: Vec<BytesMut> = of_one_revision
         .clone()
-        .map(|responses| encoded_header(&node.header(responses[0].revision)))
+        .map(|responses| encoded_header(&desk.header(responses[0].revision)))
         .collect();
     let replies: Vec<WatchReply<'_>> = of_one_revision
         .zip(&headers)
@@ -84,21 +81,26 @@ async fn send(
             watch::Body::Events { events, .. } => events.events().len() as u64,
             _ => 0,
         });
-        node.metrics().mvcc.events.add(events.sum());
+        desk.metrics().mvcc.events.add(events.sum());
     }
     Ok(())
 }
 
-fn take(stream: &WatchStream, request: pb::WatchRequest) {
+/// Who may see a watch's keys is asked when it is made, as in etcd; what happens to its user afterwards does not
+/// end it.
+async fn take(desk: &Desk, call: &Call, stream: &Watching, request: pb::WatchRequest) {
     match request.request_union {
-        Some(RequestUnion::CreateRequest(create)) => stream.create(create_of(&create)),
+        Some(RequestUnion::CreateRequest(request)) => {
+            let create = create_of(&request);
+            stream.create(desk.admit(Rpc::Watch, call, request).await, create);
+        }
         Some(RequestUnion::CancelRequest(cancel)) => stream.cancel(cancel.watch_id),
         Some(RequestUnion::ProgressRequest(_)) => stream.request_progress(),
         None => {}
     }
 }
 
-fn create_of(request: &pb::WatchCreateRequest) -> Create {
+pub(crate) fn create_of(request: &pb::WatchCreateRequest) -> Create {
     use pb::watch_create_request::FilterType;
     let wants_not = |kind: FilterType| request.filters.contains(&(kind as i32));
     Create {

@@ -1,0 +1,192 @@
+//! From a name and a password to what stands for them: logins.
+
+mod jwt;
+mod keys;
+mod method;
+mod passwords;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use apply::{Answer, AuthAnswer};
+use auth::{Principal, User};
+use node::Node;
+use options::{GoDuration, INVALID_AUTH, Tokens};
+use proto::etcdserverpb as pb;
+use types::Refusal;
+
+use crate::gatekeeper::{Gatekeeper, unix_seconds};
+use crate::services::kv::unexpected;
+use jwt::Jwt;
+use keys::Keys;
+use method::Method;
+pub(crate) use passwords::Passwords;
+
+/// What a token is.
+pub(crate) enum Provider {
+    /// Nothing: nobody can log in.
+    None,
+    /// A text that every member remembers.
+    Simple,
+    /// A signed statement.
+    Jwt(Box<Jwt>),
+}
+
+/// How long a signed token is good for when nobody says.
+const JWT_TTL: Duration = Duration::from_secs(300);
+
+impl Provider {
+    /// What the options ask for, its keys read from their files.
+    ///
+    /// # Errors
+    /// Why it cannot be, in etcd's words.
+    pub(crate) fn of(tokens: &Tokens) -> Result<Provider, String> {
+        match tokens {
+            Tokens::None => Ok(Provider::None),
+            Tokens::Simple => Ok(Provider::Simple),
+            Tokens::Jwt(options) => Ok(Provider::Jwt(Box::new(signed(options)?))),
+        }
+    }
+}
+
+fn signed(options: &BTreeMap<String, String>) -> Result<Jwt, String> {
+    let given = |name: &str| options.get(name).filter(|value| !value.is_empty());
+    let ttl = match given("ttl") {
+        None => JWT_TTL,
+        Some(text) => GoDuration::parse(text).map_err(|_| INVALID_AUTH)?.at_least_zero(),
+    };
+    let file = |name| match given(name) {
+        None => Ok(None),
+        Some(path) => std::fs::read(Path::new(path)).map(Some).map_err(|_| INVALID_AUTH),
+    };
+    let (public, private) = (file("pub-key")?, file("priv-key")?);
+    let method = given("sign-method").and_then(|name| Method::named(name)).ok_or(INVALID_AUTH)?;
+    let held = |key: &Option<Vec<u8>>| key.clone().filter(|key| !key.is_empty());
+    let keys = Keys::read(method, held(&private).as_deref(), held(&public).as_deref())?;
+    Ok(Jwt::new(method, keys, ttl))
+}
+
+/// Letters of a simple token.
+const LETTERS: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+/// How many it has.
+const TOKEN_LETTERS: usize = 16;
+
+/// A text nobody can guess.
+fn letters() -> Result<String, Refusal> {
+    let mut text = String::with_capacity(TOKEN_LETTERS);
+    while text.len() < TOKEN_LETTERS {
+        let mut byte = [0];
+        getrandom::fill(&mut byte)
+            .map_err(|_| Refusal::unknown("auth: no random bytes for a token"))?;
+        // Bytes behind the last whole alphabet would make some letters likelier than others.
+        if usize::from(byte[0]) < 256 / LETTERS.len() * LETTERS.len() {
+            text.push(char::from(LETTERS[usize::from(byte[0]) % LETTERS.len()]));
+        }
+    }
+    Ok(text)
+}
+
+impl Gatekeeper {
+    /// Compares a password and makes a token; only name and token are proposed. Where users changed while the
+    /// password was compared, it is compared again.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) async fn login(
+        &self,
+        node: &Node,
+        request: pb::AuthenticateRequest,
+    ) -> Result<(i64, String), Refusal> {
+        loop {
+            node.barrier().await?;
+            let users = node.view().users.clone();
+            if !users.is_enabled() {
+                return Err(Refusal::AuthNotEnabled);
+            }
+            self.compare(users.user(&request.name), request.password.clone()).await?;
+            let (revision, token) = self.token(node, &request.name).await?;
+            if node.view().users.revision() == users.revision() {
+                return Ok((revision, token));
+            }
+        }
+    }
+
+    async fn compare(&self, user: Option<&User>, password: String) -> Result<(), Refusal> {
+        if user.is_some_and(User::has_no_password) {
+            return Err(Refusal::unknown(auth::NOT_ENCODED));
+        }
+        let hash = user.map(|user| user.hash().to_vec());
+        let matches = self.passwords.matches(password, hash).await?;
+        if matches { Ok(()) } else { Err(Refusal::AuthFailed) }
+    }
+
+    async fn token(&self, node: &Node, name: &str) -> Result<(i64, String), Refusal> {
+        let simple_token = match &self.provider {
+            Provider::Simple => letters()?,
+            Provider::Jwt(_) => String::new(),
+            Provider::None => return Err(Refusal::AuthFailed),
+        };
+        let request = pb::InternalAuthenticateRequest {
+            name: name.to_owned(),
+            simple_token,
+            password: String::new(),
+        };
+        let request = pb::InternalRaftRequest { authenticate: Some(request), ..Default::default() };
+        match node.propose(request, &Principal::Nobody).await? {
+            Answer::Auth {
+                revision,
+                answer: AuthAnswer::Authenticated { token, auth_revision },
+            } => {
+                let token = match &self.provider {
+                    Provider::Jwt(jwt) => jwt.sign(name, auth_revision, unix_seconds())?,
+                    Provider::Simple | Provider::None => token,
+                };
+                Ok((revision, token))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The hash to propose for a password.
+    ///
+    /// # Errors
+    /// When too many wait for theirs.
+    pub(crate) async fn hash(&self, password: String) -> Result<String, Refusal> {
+        use base64::Engine as _;
+        let hash = self.passwords.hash(password).await?;
+        Ok(base64::engine::general_purpose::STANDARD.encode(hash))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_tokens_are_alike() {
+        let (a, b) = (letters(), letters());
+        assert_ne!(a, b);
+        let text = a.expect("the system gives random bytes");
+        assert_eq!(text.len(), 16);
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphabetic()));
+    }
+
+    fn refused(options: &[(&str, &str)]) -> Option<String> {
+        let options = options.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Provider::of(&Tokens::Jwt(options.collect())).err()
+    }
+
+    #[test]
+    fn what_a_signed_token_needs_is_said_as_etcd_says_it() {
+        let invalid = Some(INVALID_AUTH.to_owned());
+        assert_eq!(refused(&[]), invalid);
+        assert_eq!(refused(&[("sign-method", "none")]), invalid);
+        assert_eq!(refused(&[("sign-method", "RS256"), ("ttl", "x")]), invalid);
+        assert_eq!(refused(&[("sign-method", "RS256"), ("pub-key", "/nowhere/k")]), invalid);
+        for method in ["RS256", "HS256", "ES512", "EdDSA"] {
+            let missing = Some("auth: missing key data".to_owned());
+            assert_eq!(refused(&[("sign-method", method)]), missing, "{method}");
+        }
+    }
+}
