@@ -40,14 +40,17 @@ impl Consensus {
         let committed = self.log.committed;
         let mut answer = message(MessageType::MsgAppResp, asked.from());
         if index < committed {
+            let differs = |entry: &&Entry| {
+                entry.index <= committed
+                    && self.log.term(entry.index).is_some_and(|term| term != entry.term)
+            };
+            if let Some(&Entry { index, term, .. }) = entries.iter().find(differs) {
+                return Err(RefusedMessage::CommittedDiffers { index, term, committed });
+            }
             answer.index = number(committed);
         } else if self.log.matches(index, term) {
             let last = index + entries.len() as u64;
             if let Some(at) = self.log.first_new(&entries) {
-                let Entry { index, term, .. } = entries[at];
-                if index <= committed {
-                    return Err(RefusedMessage::CommittedDiffers { index, term, committed });
-                }
                 self.log.append(entries.split_off(at));
             }
             self.log.commit_to(asked.commit().min(last));

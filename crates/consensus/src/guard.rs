@@ -163,8 +163,36 @@ pub(crate) fn check(mut message: Message, own: MemberId) -> Result<Checked, Refu
             return Err(RefusedMessage::TooHigh(number));
         }
     }
+    if is_local(kind) {
+        return Err(RefusedMessage::Local);
+    }
+    if message.term() == 0 && !matches!(kind, M::MsgProp | M::MsgReadIndex) {
+        return Err(RefusedMessage::NoTerm);
+    }
     let mut snapshot = None;
     let mut entries = Vec::new();
+    match kind {
+        M::MsgProp => {
+            if message.entries.is_empty() {
+                return Err(RefusedMessage::Empty);
+            }
+            entries = proposals(std::mem::take(&mut message.entries))?;
+        }
+        M::MsgReadIndex | M::MsgReadIndexResp => {
+            let [entry] = message.entries.as_slice() else { return Err(RefusedMessage::Empty) };
+            read_context(entry)?;
+        }
+        M::MsgApp => entries = appended(&mut message)?,
+        M::MsgSnap => snapshot = Some(point(&message)?),
+        // The rest is numbers.
+        _ => {}
+    }
+    Ok(Checked { kind, message, entries, snapshot })
+}
+
+/// Kinds that a member only sends to itself.
+fn is_local(kind: MessageType) -> bool {
+    use MessageType as M;
     match kind {
         M::MsgHup
         | M::MsgBeat
@@ -176,36 +204,21 @@ pub(crate) fn check(mut message: Message, own: MemberId) -> Result<Checked, Refu
         | M::MsgStorageAppendResp
         | M::MsgStorageApply
         | M::MsgStorageApplyResp
-        | M::MsgForgetLeader => return Err(RefusedMessage::Local),
-        M::MsgProp => {
-            if message.entries.is_empty() {
-                return Err(RefusedMessage::Empty);
-            }
-            entries = proposals(std::mem::take(&mut message.entries))?;
-        }
-        M::MsgReadIndex => {
-            let [entry] = message.entries.as_slice() else { return Err(RefusedMessage::Empty) };
-            read_context(entry)?;
-        }
-        M::MsgReadIndexResp => {
-            let [entry] = message.entries.as_slice() else { return Err(RefusedMessage::Empty) };
-            read_context(entry)?;
-        }
-        M::MsgApp => entries = appended(&mut message)?,
-        M::MsgSnap => snapshot = Some(point(&message)?),
-        M::MsgAppResp
+        | M::MsgForgetLeader => true,
+        M::MsgProp
+        | M::MsgApp
+        | M::MsgAppResp
         | M::MsgVote
         | M::MsgVoteResp
+        | M::MsgSnap
         | M::MsgHeartbeat
         | M::MsgHeartbeatResp
         | M::MsgTimeoutNow
+        | M::MsgReadIndex
+        | M::MsgReadIndexResp
         | M::MsgPreVote
-        | M::MsgPreVoteResp => {}
+        | M::MsgPreVoteResp => false,
     }
-    if message.term() == 0 && !matches!(kind, M::MsgProp | M::MsgReadIndex) {
-        return Err(RefusedMessage::NoTerm);
-    }
-    Ok(Checked { kind, message, entries, snapshot })
 }
 
 /// Entries that somebody proposes: what stands in them of terms and indexes means nothing.

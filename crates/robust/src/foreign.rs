@@ -29,6 +29,8 @@ pub enum Part {
     Etcdctl34,
     /// A program that uses the official Go client (`clients/go-client`).
     GoClient,
+    /// A program that runs members of etcd's raft library (`clients/go-raft-lockstep`).
+    GoRaft,
     /// The test cases of HTTP/2's standards, `h2spec`.
     H2spec,
     /// A Python with the etcd3 library.
@@ -52,6 +54,7 @@ impl Part {
             Part::Etcd34 => (PathBuf::from("/usr/bin/etcd"), "apt-get install etcd-server"),
             Part::Etcdctl34 => (PathBuf::from("/usr/bin/etcdctl"), "apt-get install etcd-client"),
             Part::GoClient => (foreign("bin/go-client"), "clients/setup go"),
+            Part::GoRaft => (foreign("bin/go-raft-lockstep"), "clients/setup go"),
             Part::H2spec => (foreign("bin/h2spec"), "clients/setup go"),
             Part::Python => (foreign("python/bin/python"), "clients/setup python"),
             Part::RustClient => (foreign("bin/rust-client"), "clients/setup rust"),

@@ -8,6 +8,7 @@ mod flags;
 mod full_disk;
 mod kill;
 mod lists;
+mod lockstep;
 mod oracle;
 mod runbooks;
 mod snapshots;
