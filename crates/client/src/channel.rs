@@ -143,7 +143,7 @@ async fn keep_connected(channel: Weak<Shared>, index: usize) {
             let Some(shared) = channel.upgrade() else { return };
             let (slot, upkeep) = (&shared.slots[index], shared.upkeep);
             let authority = shared.slots[0].endpoint.authority();
-            let opening = Connection::open(&slot.endpoint, authority, slot.tls.as_ref(), upkeep);
+            let opening = Connection::open(&slot.endpoint, &authority, slot.tls.as_ref(), upkeep);
             match timeout(DIAL_DURATION_MAX, opening).await {
                 Ok(opened) => opened,
                 Err(_) => Err(format!(

@@ -146,6 +146,15 @@ impl Client {
         &self.shared.channel
     }
 
+    /// Waits until somebody is there to be called.
+    pub async fn connected(&self) -> Result<(), Error> {
+        let connecting = async {
+            self.shared.channel.ready().await;
+            Ok(())
+        };
+        self.in_time(connecting).await
+    }
+
     /// Calls a unary method, again if that is safe.
     pub async fn call<Q, R>(&self, method: Method<Q, R>, request: &Q) -> Result<R, Error>
     where
@@ -230,11 +239,8 @@ impl Client {
             headers.push(("token", value));
         }
         if let Some(deadline) = self.deadline {
-            let left = deadline.saturating_duration_since(Instant::now()).as_micros();
-            // At most eight digits; longer than three years is no deadline.
-            if let Ok(value) = HeaderValue::from_str(&format!("{}u", left.min(99_999_999))) {
-                headers.push(("grpc-timeout", value));
-            }
+            let left = grpc_timeout(deadline.saturating_duration_since(Instant::now()));
+            headers.push(("grpc-timeout", HeaderValue::try_from(left).expect("it is ASCII")));
         }
         connection.start(path, &headers, self.shared.receive_bytes_max).await
     }
@@ -325,6 +331,25 @@ impl Client {
     }
 }
 
+/// A length of time in at most eight digits: in the smallest unit in which it fits, rounded up, as grpc-go
+/// writes it.
+fn grpc_timeout(left: Duration) -> String {
+    const COUNT_MAX: u128 = 99_999_999;
+    const UNITS: [(u128, char); 6] = [
+        (1, 'n'),
+        (1_000, 'u'),
+        (1_000_000, 'm'),
+        (1_000_000_000, 'S'),
+        (60_000_000_000, 'M'),
+        (3_600_000_000_000, 'H'),
+    ];
+    let fitting = |(nanos, name): &(u128, char)| {
+        let count = left.as_nanos().div_ceil(*nanos);
+        (count <= COUNT_MAX).then(|| format!("{count}{name}"))
+    };
+    UNITS.iter().find_map(fitting).unwrap_or_else(|| format!("{COUNT_MAX}H"))
+}
+
 /// A call with messages both ways.
 #[derive(Debug)]
 pub struct Stream {
@@ -343,5 +368,25 @@ impl Stream {
     pub async fn message<M: Message + Default>(&mut self) -> Result<M, Status> {
         let ended = || Status::unavailable("the server ended the stream");
         self.streaming.message().await?.ok_or_else(ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_never_told_shorter_than_it_is() {
+        for (left, told) in [
+            (Duration::ZERO, "0n"),
+            (Duration::from_nanos(99_999_999), "99999999n"),
+            (Duration::from_nanos(100_000_001), "100001u"),
+            (Duration::from_secs(5), "5000000u"),
+            (Duration::from_secs(600), "600000m"),
+            (Duration::from_secs(100_000_000), "1666667M"),
+            (Duration::MAX, "99999999H"),
+        ] {
+            assert_eq!(grpc_timeout(left), told);
+        }
     }
 }

@@ -9,6 +9,7 @@ use proto::etcdserverpb::request_op::Request;
 use proto::etcdserverpb::response_op::Response;
 use proto::mvccpb::{KeyValue, event::EventType};
 use tokio::sync::watch;
+use types::LeaseHex;
 
 use crate::client::Client;
 use crate::error::Error;
@@ -139,7 +140,7 @@ impl Mutex {
     /// Waits until the lock `name` is ours.
     pub async fn lock(session: &Session, name: &str) -> Result<Mutex, Error> {
         let prefix = Bytes::from(format!("{name}/"));
-        let key = Bytes::from(format!("{name}/{:x}", session.lease));
+        let key = Bytes::from(format!("{name}/{:x}", LeaseHex(session.lease)));
         let (client, lease) = (&session.client, session.lease);
         let put = pb::PutRequest { key: key.clone(), lease, ..Default::default() };
         let owner = || op(Request::RequestRange(oldest(&prefix)));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use go::io_text;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,9 +14,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::address;
 use crate::endpoint::{Address, Endpoint};
 use crate::remark::Peer;
-use crate::tls::go_text;
 
 /// Any kind of stream.
 enum Kind {
@@ -58,19 +59,16 @@ pub async fn dial(
     endpoint: &Endpoint,
     tls: Option<&(Arc<ClientConfig>, String)>,
 ) -> Result<(Wire, Peer), String> {
-    let dialing = |error: io::Error| {
-        let (place, mut why) = (endpoint.go_address(), go_text(&error));
-        if matches!(endpoint.address, Address::Unix(_)) && !why.starts_with("connect: ") {
-            why = format!("connect: {why}");
-        }
-        format!("connection error: desc = \"transport: Error while dialing: dial {place}: {why}\"")
+    let dialing = |why: String| {
+        format!("connection error: desc = \"transport: Error while dialing: dial {why}\"")
     };
     let peer = |remote: String, local: String| Peer { remote, local, encrypted: tls.is_some() };
     match &endpoint.address {
         Address::Tcp(authority) => {
-            let tcp = TcpStream::connect(authority).await.map_err(dialing)?;
-            tcp.set_nodelay(true).map_err(dialing)?;
-            let ends = (tcp.peer_addr().map_err(dialing)?, tcp.local_addr().map_err(dialing)?);
+            let lost = |error: io::Error| dialing(format!("tcp {authority}: {}", io_text(&error)));
+            let tcp = address::connect(authority).await.map_err(dialing)?;
+            tcp.set_nodelay(true).map_err(lost)?;
+            let ends = (tcp.peer_addr().map_err(lost)?, tcp.local_addr().map_err(lost)?);
             let peer = peer(ends.0.to_string(), ends.1.to_string());
             match tls {
                 None => Ok((Kind::Tcp(tcp).into(), peer)),
@@ -78,7 +76,9 @@ pub async fn dial(
             }
         }
         Address::Unix(path) => {
-            let unix = UnixStream::connect(path).await.map_err(dialing)?;
+            let unix = UnixStream::connect(path)
+                .await
+                .map_err(|error| dialing(format!("unix {path}: connect: {}", io_text(&error))))?;
             let peer = peer(path.clone(), String::new());
             match tls {
                 None => Ok((Kind::Unix(unix).into(), peer)),
@@ -97,6 +97,11 @@ async fn encrypt<S: AsyncRead + AsyncWrite + Unpin>(
     };
     // A name that ends in a dot is the same name.
     let name = name.strip_suffix('.').unwrap_or(name).to_owned();
+    if name.is_empty() {
+        let why =
+            "tls: either ServerName or InsecureSkipVerify must be specified in the tls.Config";
+        return Err(failed(why.to_owned()));
+    }
     let name = ServerName::try_from(name).map_err(|error| failed(error.to_string()))?;
     let connector = TlsConnector::from(config.clone());
     connector.connect(name, stream).await.map_err(|error| failed(handshake_text(&error)))
@@ -139,7 +144,7 @@ impl AsyncRead for Wire {
         }
         if let Poll::Ready(Err(error)) = &read {
             let of_tls = tls_cause(error).is_some();
-            let text = if of_tls { handshake_text(error) } else { go_text(error) };
+            let text = if of_tls { handshake_text(error) } else { io_text(error) };
             // The first reason is the one.
             let _ = heard.failure.set(text);
         }

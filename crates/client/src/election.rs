@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::request_op::Request;
 use proto::mvccpb::event::EventType;
+use types::LeaseHex;
 
 use crate::client::Client;
 use crate::concurrency::{Session, created_at, found, get, oldest, op, unlock, wait_for_older};
@@ -26,7 +27,7 @@ impl Election {
     pub async fn campaign(session: &Session, name: &str, value: &Bytes) -> Result<Election, Error> {
         let client = &session.client;
         let prefix = Bytes::from(format!("{name}/"));
-        let key = Bytes::from(format!("{name}/{:x}", session.lease));
+        let key = Bytes::from(format!("{name}/{:x}", LeaseHex(session.lease)));
         let put = pb::PutRequest {
             key: key.clone(),
             value: value.clone(),

@@ -53,11 +53,15 @@ impl Endpoint {
             };
         }
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-        let authority = if scheme.is_empty() { rest } else { rest.split('/').next().unwrap_or("") };
-        let encryption = match scheme {
+        let encryption = match scheme.to_ascii_lowercase().as_str() {
             "https" => Encryption::Required,
             "http" => Encryption::Never,
             _ => Encryption::IfConfigured,
+        };
+        // What is no web address is dialled as it stands, which fails in the dialler's words.
+        let authority = match encryption {
+            Encryption::IfConfigured => text,
+            _ => web_authority(rest).unwrap_or(text),
         };
         Endpoint {
             text: text.to_owned(),
@@ -67,19 +71,25 @@ impl Endpoint {
         }
     }
 
-    /// What the `:authority` of requests says: `host:port`, or the file name of a socket.
-    pub fn authority(&self) -> &str {
-        match &self.address {
-            Address::Tcp(authority) => authority,
-            Address::Unix(path) => path.rsplit('/').next().unwrap_or(path),
+    /// What the `:authority` of requests says: `host:port`, or the file name of a socket; this machine
+    /// where that is nothing a header may say.
+    pub fn authority(&self) -> String {
+        let authority = match &self.address {
+            Address::Tcp(place) if place.starts_with(':') => format!("localhost{place}"),
+            Address::Tcp(place) => place.clone(),
+            Address::Unix(path) => path.rsplit('/').next().unwrap_or(path).to_owned(),
+        };
+        match http::uri::Authority::try_from(authority.as_str()) {
+            Ok(_) => authority,
+            Err(_) => "localhost".to_owned(),
         }
     }
 
-    /// How etcd's client names the address in its log: a socket with its whole path.
+    /// How etcd's client names the endpoint in its log: all but the scheme.
     pub fn target(&self) -> &str {
-        match &self.address {
-            Address::Tcp(place) | Address::Unix(place) => place,
-        }
+        let text = self.text.as_str();
+        let bare = || text.strip_prefix("unix:").or(text.strip_prefix("unixs:")).unwrap_or(text);
+        text.split_once("://").map_or_else(bare, |(_, rest)| rest)
     }
 
     /// How Go's errors name the address.
@@ -89,6 +99,20 @@ impl Endpoint {
             Address::Unix(path) => format!("unix {path}"),
         }
     }
+}
+
+/// `host:port` of what follows `http://`, if it is any: no user, no path, a port of digits.
+fn web_authority(rest: &str) -> Option<&str> {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    let port = match authority.rsplit_once(']') {
+        Some((_, after)) => after,
+        None => authority.find(':').map_or("", |colon| &authority[colon..]),
+    };
+    let digits = port.strip_prefix(':').unwrap_or(port);
+    let odd = |c: char| c.is_ascii_control() || " \"%<>^`\\{|}".contains(c);
+    let whole = digits.bytes().all(|digit| digit.is_ascii_digit()) && !authority.contains(odd);
+    whole.then_some(authority)
 }
 
 /// `host:port` without the port, `[::1]:2379` without the brackets too.
@@ -123,6 +147,31 @@ mod tests {
         check("10.0.0.4:2379", tcp("10.0.0.4:2379"), "10.0.0.4", Encryption::IfConfigured);
         check("http://a:1/", tcp("a:1"), "a", Encryption::Never);
         check("https://[::1]:1", tcp("[::1]:1"), "::1", Encryption::Required);
+    }
+
+    #[test]
+    fn what_is_no_web_address_is_dialled_as_it_stands() {
+        let tcp = |text: &str| Address::Tcp(text.to_owned());
+        for text in ["ftp://a:1", "http://a:b", "http://%zz", "a:1/", "//a:1", "http://a b:1"] {
+            assert_eq!(Endpoint::parse(text).address, tcp(text));
+        }
+        check("HTTP://u@a:1/x?y#z", tcp("a:1"), "a", Encryption::Never);
+        check("https://:1", tcp(":1"), "", Encryption::Required);
+    }
+
+    #[test]
+    fn requests_name_a_host_whatever_the_endpoint_is() {
+        for (text, authority) in [
+            ("a:1", "a:1"),
+            (":1", "localhost:1"),
+            ("http://:1", "localhost:1"),
+            ("", "localhost"),
+            ("a b", "localhost"),
+            ("ftp://a:1", "localhost"),
+            ("unix:///run/a b", "localhost"),
+        ] {
+            assert_eq!(Endpoint::parse(text).authority(), authority, "{text}");
+        }
     }
 
     #[test]

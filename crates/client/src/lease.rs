@@ -21,6 +21,8 @@ pub struct Keeper {
     lease: i64,
     stream: Option<Stream>,
     next: Instant,
+    /// The server has answered once, so there was such a lease.
+    answered: bool,
     /// Without an answer until then the lease must be taken for lost.
     lost_at: Instant,
 }
@@ -29,7 +31,8 @@ impl Client {
     /// Starts to keep a lease alive.
     pub fn keep_alive(&self, lease: i64) -> Keeper {
         let now = Instant::now();
-        Keeper { client: self.clone(), lease, stream: None, next: now, lost_at: now + FIRST_ANSWER }
+        let lost_at = now + FIRST_ANSWER;
+        Keeper { client: self.clone(), lease, stream: None, next: now, answered: false, lost_at }
     }
 
     /// Renews a lease once.
@@ -60,14 +63,17 @@ impl Client {
 
 impl Keeper {
     /// Waits until it is time, renews, and gives the answer; `None` when the lease has ended or must be
-    /// taken for lost.
+    /// taken for lost. Where nobody has ever answered that is an error.
     pub async fn renewed(&mut self) -> Result<Option<pb::LeaseKeepAliveResponse>, Error> {
         sleep_until(self.next).await;
         loop {
             let answered = match timeout_at(self.lost_at, self.ask()).await {
                 Ok(answered) => answered,
-                Err(_) => return Ok(None),
+                Err(_) if self.answered => return Ok(None),
+                // Nobody knows anything about the lease.
+                Err(_) => return Err(Error::DeadlineExceeded),
             };
+            self.answered |= answered.is_ok();
             let error = match answered {
                 Ok(answer) if answer.ttl <= 0 => return Ok(None),
                 Ok(answer) => {

@@ -7,6 +7,7 @@
 //!
 //! Not here: formats, flags, exit codes (see `etcdctl`).
 
+mod address;
 mod call;
 mod channel;
 mod client;

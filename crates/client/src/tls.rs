@@ -25,16 +25,6 @@ pub struct TlsOptions {
     pub skip_verify: bool,
 }
 
-/// The texts of the usual errors, as Go spells them.
-pub(crate) fn go_text(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 impl TlsOptions {
     /// The configuration, or `None` when plain text was asked for.
     pub fn config(&self) -> Result<Option<Arc<ClientConfig>>, TlsError> {

@@ -25,6 +25,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     memory::configure();
+    // Where even this fails, the signals do what they always did.
+    let _ = go::outlive_signals();
     let words: Vec<String> = std::env::args_os().map(lossy).collect();
     let environment: Vec<(String, String)> =
         std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();

@@ -16,7 +16,7 @@ pub fn ready(log: &Logger) {
         Err(fault) => error!(
             log,
             "failed to notify systemd for readiness",
-            "error" => format!("dial unixgram {socket}: connect: {}", options::go_error(&fault))
+            "error" => format!("dial unixgram {socket}: connect: {}", go::io_text(&fault))
         ),
     }
 }

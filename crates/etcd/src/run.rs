@@ -143,7 +143,7 @@ fn say_starting(config: &Config, log: &Logger, initialized: bool) {
         "initial-cluster" => &config.bootstrap.initial_cluster,
         "initial-cluster-state" => config.bootstrap.state.name(),
         "initial-cluster-token" => &config.bootstrap.token,
-        "quota-backend-bytes" => config.limits.quota_bytes,
+        "quota-backend-bytes" => config.limits.quota_shown(),
         "max-request-bytes" => config.limits.request_bytes_max,
         "max-concurrent-streams" => config.limits.concurrent_streams_max,
         "pre-vote" => raft.pre_vote,

@@ -190,3 +190,21 @@ fn version_has_etcds_four_lines_and_one_that_names_this_server() {
     assert!(text.starts_with("etcd Version: 3.7.1\n"));
     assert_eq!(output.status.code(), Some(0));
 }
+
+/// Log rotation sends SIGUSR1, a file limit SIGXFSZ; Go's runtime goes on, and so do we.
+#[test]
+fn signals_without_a_meaning_end_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), &[]);
+    server.wait_until_ready();
+    for signal in
+        ["USR1", "USR2", "ALRM", "VTALRM", "PROF", "XCPU", "XFSZ", "IO", "PWR", "34", "50", "64"]
+    {
+        let id = server.process.id().to_string();
+        let sent = Command::new("bash").args(["-c", &format!("kill -{signal} {id}")]).status();
+        assert!(sent.expect("bash is there").success());
+        std::thread::sleep(Duration::from_millis(20));
+        let ended = server.process.try_wait().expect("a child can be asked");
+        assert_eq!(ended, None, "SIG{signal}");
+    }
+}

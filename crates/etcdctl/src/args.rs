@@ -166,7 +166,7 @@ fn completion_refused(args: &[Bytes]) -> Option<String> {
     match args {
         [shell] if completion::SHELLS.iter().any(|known| known.as_bytes() == *shell) => None,
         [shell] => {
-            let shell = crate::go::quote::quote(shell);
+            let shell = go::quote(shell);
             Some(format!("invalid argument {shell} for \"etcdctl completion\""))
         }
         _ => Some(format!("accepts 1 arg(s), received {}", args.len())),
@@ -199,10 +199,8 @@ fn find(typed: &[Bytes]) -> Result<(Vec<&'static Command>, Vec<Bytes>), String> 
 
 fn unknown(word: &str) -> String {
     let meant = nearest(word, ROOT.commands.iter().map(Command::name));
-    let mut text = format!(
-        "Error: unknown command {} for \"etcdctl\"\n",
-        crate::go::quote::quote(word.as_bytes())
-    );
+    let mut text =
+        format!("Error: unknown command {} for \"etcdctl\"\n", go::quote(word.as_bytes()));
     if !meant.is_empty() {
         text.push_str(&format!("\n{}\n", did_you_mean(&meant)));
     }
@@ -343,7 +341,7 @@ fn set(flag: &'static Flag, typed: &str, values: &mut Values) -> Result<(), Stri
             Some(letter) => format!("-{letter}, --{}", flag.name),
             None => format!("--{}", flag.name),
         };
-        let typed = crate::go::quote::quote(typed.as_bytes());
+        let typed = go::quote(typed.as_bytes());
         format!("invalid argument {typed} for \"{name}\" flag: {why}")
     })?;
     values.say(flag, value);

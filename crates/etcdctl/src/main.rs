@@ -11,7 +11,6 @@ mod commands;
 mod completion;
 mod docs;
 mod exit;
-mod go;
 mod help;
 mod journal;
 mod output;
@@ -28,6 +27,8 @@ use std::process::ExitCode;
 use args::Outcome;
 
 fn main() -> ExitCode {
+    // Where even this fails, the signals do what they always did.
+    let _ = go::outlive_signals();
     let typed: Vec<OsString> = std::env::args_os().skip(1).collect();
     let ended = match args::parse(typed) {
         Outcome::Say { stdout, stderr, code } => {

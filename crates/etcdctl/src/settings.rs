@@ -22,6 +22,8 @@ pub struct Settings {
     pub printer: Printer,
     /// How long a command may take.
     pub command_timeout: Duration,
+    /// Somebody said so; then also commands heed it that else have all the time in the world.
+    pub timeout_is_said: bool,
     /// Nobody said where the cluster is.
     pub endpoints_by_default: bool,
 }
@@ -29,13 +31,15 @@ pub struct Settings {
 /// A client, and the time until which it is used.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Without deadline.
+    /// Without deadline: for what goes on until somebody ends it.
     pub patient: Client,
     /// With the command's deadline.
     pub client: Client,
     /// How answers look.
     pub printer: Printer,
     endpoints_by_default: bool,
+    /// The command's time, if somebody said it.
+    said_timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -67,7 +71,8 @@ impl Settings {
         let command_timeout = values.duration("command-timeout");
         let endpoints_by_default =
             !values.is_said("endpoints") && values.text("discovery-srv").is_empty();
-        Ok(Settings { config, printer, command_timeout, endpoints_by_default })
+        let timeout_is_said = values.is_said("command-timeout");
+        Ok(Settings { config, printer, command_timeout, timeout_is_said, endpoints_by_default })
     }
 
     /// The same, for one endpoint.
@@ -100,7 +105,19 @@ impl Settings {
             patient,
             printer: self.printer,
             endpoints_by_default: self.endpoints_by_default,
+            said_timeout: self.timeout_is_said.then_some(self.command_timeout),
         })
+    }
+
+    /// Connects for a command that may go on for ever: a time that was said is what it may take until
+    /// somebody is there. etcdctl waits for ever then.
+    pub async fn connect_to_stay(&self) -> Result<Session, Failure> {
+        let session = self.connect().await?;
+        if self.timeout_is_said {
+            let connected = session.client.connected().await;
+            connected.map_err(|error| session.failure(ERROR, &error))?;
+        }
+        Ok(session)
     }
 }
 
@@ -114,7 +131,12 @@ impl Session {
         self.client.call(method, &request).await.map_err(|error| self.failure(ERROR, &error))
     }
 
-    /// Calls a method, however long it takes.
+    /// The client for what may take long: in the time that was said, from now on, or without end.
+    pub fn unhurried(&self) -> Client {
+        self.patient.until(self.said_timeout.map(|timeout| Instant::now() + timeout))
+    }
+
+    /// Calls a method, however long it takes if nobody said how long it may take.
     pub async fn call_patiently<Q, R>(
         &self,
         code: u8,
@@ -125,7 +147,7 @@ impl Session {
         Q: Message,
         R: Message + Default,
     {
-        self.patient.call(method, &request).await.map_err(|error| self.failure(code, &error))
+        self.unhurried().call(method, &request).await.map_err(|error| self.failure(code, &error))
     }
 
     /// What to say about an error of a call.

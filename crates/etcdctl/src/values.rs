@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::go::{duration, number};
 use crate::spec::{Flag, Kind};
+use go::{GoDuration, number};
 
 /// A value that fits its flag's kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +26,13 @@ pub enum Value {
 /// Reads what was typed; the error is the last part of Go's text.
 pub fn read(flag: &Flag, typed: &str) -> Result<Value, String> {
     match flag.kind {
-        Kind::Bool => number::truth(typed).map(Value::Bool),
+        Kind::Bool => number::parse_bool(typed).map(Value::Bool),
         Kind::Text => Ok(Value::Text(typed.to_owned())),
         Kind::Texts if typed.is_empty() => Ok(Value::Texts(Vec::new())),
         Kind::Texts => Ok(Value::Texts(typed.split(',').map(str::to_owned).collect())),
-        Kind::Int | Kind::GoInt => number::signed(typed, 0).map(Value::Int),
-        Kind::Uint => number::unsigned(typed, 0).map(Value::Uint),
-        Kind::Duration => duration::parse(typed).map(Value::Duration),
+        Kind::Int | Kind::GoInt => number::parse_int(typed, 0).map(Value::Int),
+        Kind::Uint => number::parse_uint(typed, 0).map(Value::Uint),
+        Kind::Duration => GoDuration::parse(typed).map(|read| Value::Duration(read.0)),
     }
 }
 
@@ -45,7 +45,7 @@ impl Value {
             Value::Texts(texts) => format!("[{}]", texts.join(",")),
             Value::Int(value) => value.to_string(),
             Value::Uint(value) => value.to_string(),
-            Value::Duration(nanos) => duration::show(*nanos),
+            Value::Duration(nanos) => GoDuration(*nanos).to_string(),
         }
     }
 }

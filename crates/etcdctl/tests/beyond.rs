@@ -296,3 +296,67 @@ fn bash_completes_commands_flags_and_values() {
     let seen = String::from_utf8_lossy(&output.stdout);
     assert_eq!(seen, "member\nkeep-alive\ntable\n--limit\n");
 }
+
+#[test]
+fn no_command_waits_longer_than_it_was_told_for_somebody_to_be_there() {
+    // The kernel takes connections for it, and nobody ever answers on them.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let silent = silent.local_addr().map(|address| address.to_string()).expect("it is bound");
+    let commands = "snapshot save s.db|watch a|watch -i|get --stream a|lease keep-alive 5|\
+                    lease keep-alive --once 5|lease timetolive 5|lease list|lock l|lock l -- true|\
+                    elect e v|elect -l e|make-mirror SILENT|role list|user list|user get a|txn|defrag|\
+                    check datascale|check perf";
+    let folder = tempfile::tempdir().expect("a folder");
+    for endpoint in ["127.0.0.1:1", silent.as_str()] {
+        for command in commands.split('|').map(str::trim) {
+            let command = command.replace("SILENT", endpoint);
+            let began = Instant::now();
+            let mut child = etcdctl(&["--command-timeout=300ms", "--endpoints", endpoint]);
+            child.args(command.split(' ')).current_dir(&folder).stdin(Stdio::piped());
+            child.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = child.spawn().expect("it starts");
+            let mut lines = child.stdin.take().expect("it is piped");
+            // It may have ended before it reads this.
+            let _ = lines.write_all(b"\nput a b\n\n\n");
+            let output = child.wait_with_output().expect("it ends");
+            drop(lines);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success(), "{command}: {errors}");
+            assert!(errors.contains("context deadline exceeded"), "{command}: {errors}");
+            assert!(began.elapsed() < PATIENCE / 3, "{command} took {:?}", began.elapsed());
+        }
+    }
+    assert_eq!(folder.path().read_dir().expect("lists").count(), 0, "no file is left");
+}
+
+#[test]
+fn a_save_that_is_told_to_end_takes_its_part_with_it() {
+    let Some(server) = servers("ended save").into_iter().next() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let through = proxy(&server, Mishap::Stall, WITHIN);
+    let mut saving = etcdctl(&["--endpoints", &through, "snapshot", "save", "a.db"]);
+    let saving = saving.current_dir(&folder).stderr(Stdio::null()).spawn();
+    let mut saving = saving.expect("it starts");
+    wait_for(|| folder.path().join("a.db.part").exists());
+    let id = rustix::process::Pid::from_child(&saving);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is ours");
+    let ended = saving.wait().expect("it can be waited for");
+    assert_eq!(ended.code(), Some(5));
+    assert_eq!(folder.path().read_dir().expect("lists").count(), 0);
+}
+
+#[test]
+fn a_file_limit_is_an_error_and_not_the_end() {
+    let Some(server) = servers("file limit").into_iter().next() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = format!(
+        "ulimit -f 1; exec {} --endpoints {} snapshot save a.db",
+        env!("CARGO_BIN_EXE_etcdctl"),
+        server.address()
+    );
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-c", &script]).current_dir(&folder).output().expect("bash is there");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("a.db.part: file too large"), "{errors}");
+    assert_eq!(output.status.code(), Some(5), "{errors}");
+}

@@ -135,6 +135,21 @@ fn a_cluster_that_does_not_answer_is_reported_the_same_way() {
 }
 
 #[test]
+fn endpoints_are_dialled_by_gos_rules() {
+    check("endpoints");
+}
+
+#[test]
+fn negative_leases_have_a_sign() {
+    check("negative");
+}
+
+#[test]
+fn a_store_without_a_bound_says_so() {
+    check("unbounded");
+}
+
+#[test]
 fn variables_stand_for_flags() {
     check("environment");
 }

@@ -9,8 +9,6 @@ use apply::Member;
 use member::{bootstrap_member_id, cluster_id};
 use types::MemberId;
 
-use crate::go;
-
 /// A new cluster, seen from one of its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
@@ -37,7 +35,7 @@ impl Cluster {
         let advertised = urls(&advertised)?;
         let by_name = names(said.initial_cluster)?;
         let Some(own) = by_name.get(said.name) else {
-            let name = go::quoted(said.name);
+            let name = go::quote(said.name);
             return Err(format!(
                 "couldn't find local name {name} in the initial cluster configuration"
             ));
@@ -143,7 +141,7 @@ fn check_advertised(name: &str, advertised: &[String], own: &[String]) -> Result
 /// In which way two lists differ, as etcd puts it.
 fn difference(advertised: &[String], own: &[String]) -> String {
     let list = |urls: &[String]| -> String {
-        let urls: Vec<_> = urls.iter().map(|url| go::quoted(url)).collect();
+        let urls: Vec<_> = urls.iter().map(|url| go::quote(url)).collect();
         format!("[{}]", urls.join(" "))
     };
     if advertised.len() != own.len() {
@@ -151,7 +149,7 @@ fn difference(advertised: &[String], own: &[String]) -> String {
     }
     let differing = advertised.iter().zip(own).find(|(one, other)| one != other);
     let (one, other) = differing.expect("equal lists are no difference");
-    format!("resolved urls: {} != {}", go::quoted(one), go::quoted(other))
+    format!("resolved urls: {} != {}", go::quote(one), go::quote(other))
 }
 
 /// The URLs with addresses in the place of hosts; `None` if a host is unknown.

@@ -8,7 +8,6 @@ use bolt::Backend;
 use vfs::{BulkDisk, Disk, Lock, OsDisk};
 
 use crate::cli::Failure;
-use crate::go;
 
 /// A database with the lock that keeps others from writing it.
 pub struct Locked {
@@ -43,12 +42,12 @@ pub fn store_dir(data_dir: &str) -> PathBuf {
 pub fn open(path: &Path) -> Result<Arc<dyn vfs::File>, Failure> {
     let opened = OsDisk.open_read(path);
     let file = opened.map_err(|error| {
-        Failure::new(format!("stat {}: {}", path.display(), go::system(&error)))
+        Failure::new(format!("stat {}: {}", path.display(), go::io_text(&error)))
     })?;
     // A directory can be opened, and then not be read.
     let first = file.read_at(&mut [0], 0);
     first.map_err(|error| {
-        Failure::new(format!("read {}: {}", path.display(), go::system(&error)))
+        Failure::new(format!("read {}: {}", path.display(), go::io_text(&error)))
     })?;
     Ok(file)
 }

@@ -6,8 +6,8 @@ use bolt::hash_kv;
 use serde::Serialize;
 
 use crate::cli::{Failure, Matches};
+use crate::files;
 use crate::output::{Format, Shown};
-use crate::{files, go};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -14,7 +14,6 @@ mod cli;
 mod commands;
 mod defrag;
 mod files;
-mod go;
 mod hashkv;
 mod inspect;
 mod log;

@@ -16,7 +16,7 @@ use wal::{Marker, Wal};
 
 use crate::cli::{Failure, Matches};
 use crate::rewrite::{File, Rewrite};
-use crate::{files, go, log, rewrite};
+use crate::{files, log, rewrite};
 
 /// A minor release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,17 +44,18 @@ impl Version {
     /// Reads what the user typed.
     fn target(typed: &str) -> Result<Version, String> {
         let wrong =
-            || format!("wrong target version format, expected \"X.Y\", got {}", go::quoted(typed));
+            || format!("wrong target version format, expected \"X.Y\", got {}", go::quote(typed));
         let (major, minor) = typed.split_once('.').ok_or_else(wrong)?;
         if minor.contains('.') {
             return Err(wrong());
         }
         let number = |part| {
-            go::decimal(part).map_err(|why| format!("failed to parse target version: {why}"))
+            go::number::parse_int(part, 10)
+                .map_err(|why| format!("failed to parse target version: {why}"))
         };
         let version = Version { major: number(major)?, minor: number(minor)? };
         if version < V3_5 {
-            let short = go::quoted(&version.short());
+            let short = go::quote(&version.short());
             return Err(format!("target version {short} not supported. Minimal \"3.5\""));
         }
         Ok(version)
@@ -126,7 +127,7 @@ fn detect(backend: &Backend<File>) -> Result<Version, Failure> {
     let failure = |error| Failure::new(go::chain(&error));
     if let Some(text) = backend.storage_version().map_err(failure)? {
         return Version::stored(&text).ok_or_else(|| {
-            Failure::new(format!("storage version {} cannot be read", go::quoted(&text)))
+            Failure::new(format!("storage version {} cannot be read", go::quote(&text)))
         });
     }
     match backend.term().map_err(failure)? {

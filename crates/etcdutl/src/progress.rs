@@ -7,8 +7,6 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::go;
-
 /// How often the line is drawn anew.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 /// Work that is over sooner shows nothing.

@@ -24,7 +24,7 @@ use crate::reading::Reading;
 use crate::rewrite::File;
 use crate::staging::Staging;
 use crate::target::{Content, TERM, TargetFormat};
-use crate::{files, go, log};
+use crate::{files, log};
 
 /// Where everything goes.
 struct Places {
@@ -91,7 +91,7 @@ fn restore(
         let beside = unfinished_log(places, &staging);
         let named = replace_durably(&OsDisk, &beside, &places.wal_dir);
         named.map_err(|error| {
-            Failure::new(format!("rename {}: {}", places.wal_dir.display(), go::system(&error)))
+            Failure::new(format!("rename {}: {}", places.wal_dir.display(), go::io_text(&error)))
         })?;
     }
     staging.finish()
@@ -124,14 +124,14 @@ fn places(matches: &Matches, snapshot: &str) -> Places {
 }
 
 fn check_free(places: &Places) -> Result<(), Failure> {
-    let quoted = |path: &Path| go::quoted(&path.display().to_string());
+    let quoted = |path: &Path| go::quote(&path.display().to_string());
     if !Staging::is_free(&places.data_dir) {
         let dir = quoted(&places.data_dir);
         return Err(Failure::new(format!("data-dir {dir} not empty or could not be read")));
     }
     let exists = OsDisk.exists(&places.wal_dir);
     if exists.map_err(|error| {
-        Failure::new(format!("stat {}: {}", places.wal_dir.display(), go::system(&error)))
+        Failure::new(format!("stat {}: {}", places.wal_dir.display(), go::io_text(&error)))
     })? {
         return Err(Failure::new(format!("wal-dir {} exists", quoted(&places.wal_dir))));
     }
@@ -141,7 +141,7 @@ fn check_free(places: &Places) -> Result<(), Failure> {
 fn open_snapshot(path: &Path) -> Result<File, Failure> {
     let opened = OsDisk.open_read(path);
     let file = opened.map_err(|error| {
-        Failure::new(format!("open {}: {}", path.display(), go::system(&error)))
+        Failure::new(format!("open {}: {}", path.display(), go::io_text(&error)))
     })?;
     // A directory can be opened, and then not be read.
     file.read_at(&mut [0], 0).map_err(|error| unreadable(path, &error))?;
@@ -149,7 +149,7 @@ fn open_snapshot(path: &Path) -> Result<File, Failure> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("read {}: {}", path.display(), go::system(error)))
+    Failure::new(format!("read {}: {}", path.display(), go::io_text(error)))
 }
 
 fn check_digest(file: &File, places: &Places) -> Result<(), Failure> {

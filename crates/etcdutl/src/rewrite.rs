@@ -13,7 +13,6 @@ use vfs::{Disk, OsDisk, replace_durably};
 
 use crate::cli::Failure;
 use crate::files::BULK;
-use crate::go;
 
 /// A bucket's name and a key in it.
 type Place = (Bytes, Bytes);
@@ -121,7 +120,7 @@ pub fn write(source: &dyn Source, path: &Path) -> Result<(), Failure> {
 pub fn replace(source: &dyn Source, path: &Path) -> Result<(), Failure> {
     // Go deletes leftovers of this name when it starts.
     let beside = path.with_file_name("db.tmp.etcdutl");
-    let failure = |error| Failure::new(format!("{}: {}", path.display(), go::system(&error)));
+    let failure = |error| Failure::new(format!("{}: {}", path.display(), go::io_text(&error)));
     if OsDisk.exists(&beside).map_err(failure)? {
         OsDisk.remove(&beside).map_err(failure)?;
     }

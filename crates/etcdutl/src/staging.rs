@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use vfs::{Disk, Lock, OsDisk, replace_durably};
 
 use crate::cli::Failure;
-use crate::go;
 
 const UNFINISHED: &str = "member.restoring";
 const LOCK: &str = "lock";
@@ -32,7 +31,7 @@ impl Staging {
     /// Begins a member in `data_dir`, which is made if need be.
     pub fn begin(data_dir: &Path) -> Result<Staging, Failure> {
         let failure = |error: &std::io::Error| {
-            Failure::new(format!("mkdir {}: {}", data_dir.display(), go::system(error)))
+            Failure::new(format!("mkdir {}: {}", data_dir.display(), go::io_text(error)))
         };
         let made_data_dir = !OsDisk.exists(data_dir).map_err(|error| failure(&error))?;
         let mut staging = Staging { data_dir: data_dir.to_owned(), made_data_dir, lock: None };
@@ -42,7 +41,7 @@ impl Staging {
         let Some(lock) = lock else {
             // It is somebody else's, so it is not for us to remove.
             std::mem::forget(staging);
-            let data_dir = go::quoted(&data_dir.display().to_string());
+            let data_dir = go::quote(&data_dir.display().to_string());
             return Err(Failure::new(format!(
                 "another restore to data-dir {data_dir} is under way"
             )));
@@ -76,7 +75,7 @@ impl Staging {
             .remove(&self.dir().join(LOCK))
             .and_then(|()| replace_durably(&OsDisk, &self.dir(), &member));
         finished.map_err(|error| {
-            Failure::new(format!("rename {}: {}", member.display(), go::system(&error)))
+            Failure::new(format!("rename {}: {}", member.display(), go::io_text(&error)))
         })?;
         self.made_data_dir = false;
         Ok(())

@@ -7,10 +7,10 @@ use bolt::{Backend, Status, StatusError};
 use serde::Serialize;
 
 use crate::cli::{Failure, Matches};
+use crate::files;
 use crate::output::{Format, Shown};
 use crate::progress::Progress;
 use crate::reading::Reading;
-use crate::{files, go};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -17,7 +17,6 @@ use vfs::{Disk, OsDisk};
 use crate::bootstrap::Cluster;
 use crate::cli::Failure;
 use crate::files::BULK;
-use crate::go;
 use crate::rewrite::{self, File, Rewrite};
 
 /// What `--target-format` takes.
@@ -86,7 +85,7 @@ impl TargetFormat {
             "holdfast" => Ok(TargetFormat::Holdfast),
             "go" => Ok(TargetFormat::Go),
             other => {
-                let other = go::quoted(other);
+                let other = go::quote(other);
                 Err(Failure::bad_arguments(format!(
                     "invalid --target-format {other}: must be holdfast or go"
                 )))
@@ -104,7 +103,7 @@ impl TargetFormat {
 }
 
 fn write_go(content: &Content, dir: &Path) -> Result<(), Failure> {
-    let failure = |error| Failure::new(format!("{}: {}", dir.display(), go::system(&error)));
+    let failure = |error| Failure::new(format!("{}: {}", dir.display(), go::io_text(&error)));
     OsDisk.create_dir_all(dir).map_err(failure)?;
     rewrite::write(&content.rewrite(), &dir.join("db"))?;
     let index = content.index();

@@ -19,7 +19,7 @@ const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
 /// A log could not be opened. The text is etcd's, cause and all.
 #[derive(Debug, thiserror::Error)]
-#[error("open sink \"{}\": open {}: {}", path.display(), path.display(), options::go_error(fault))]
+#[error("open sink \"{}\": open {}: {}", path.display(), path.display(), go::io_text(fault))]
 pub struct OpenLogError {
     path: PathBuf,
     fault: io::Error,

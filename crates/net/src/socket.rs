@@ -1,10 +1,12 @@
 //! Sockets: how they are bound, and what is accepted on them.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -13,6 +15,9 @@ use crate::wire::Wire;
 
 /// Connections waiting to be accepted before the kernel drops new ones.
 const BACKLOG: i32 = 4096;
+
+/// What the system says where IPv6 is switched off.
+const NO_IPV6: [i32; 2] = [Errno::AFNOSUPPORT.raw_os_error(), Errno::ADDRNOTAVAIL.raw_os_error()];
 
 /// A listening socket.
 #[derive(Debug)]
@@ -35,10 +40,26 @@ impl Socket {
     /// # Errors
     /// Whatever the system says about the address.
     pub fn tcp(address: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
+        if address.ip().is_unspecified() {
+            // Every address of the machine, whichever family names them: Go listens on both.
+            let all = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
+            match Socket::bind(all, options) {
+                // There is no IPv6 here.
+                Err(error) if NO_IPV6.contains(&error.raw_os_error().unwrap_or(0)) => {}
+                bound => return bound,
+            }
+        }
+        Socket::bind(address, options)
+    }
+
+    fn bind(address: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
         sockopt::set_socket_reuseaddr(&fd, true)?;
+        if address.is_ipv6() {
+            sockopt::set_ipv6_v6only(&fd, !address.ip().is_unspecified())?;
+        }
         if options.reuse_port {
             sockopt::set_socket_reuseport(&fd, true)?;
         }
@@ -47,14 +68,15 @@ impl Socket {
         Ok(Socket::Tcp(TcpListener::from(fd)))
     }
 
-    /// Binds and listens on a unix socket; one that a former process left behind is removed.
+    /// Binds and listens on a unix socket; one that a former process left behind is removed. Any other
+    /// file stays, and the address is in use. (etcd removes it.)
     ///
     /// # Errors
     /// Whatever the system says about the path.
     pub fn unix(path: &Path) -> io::Result<Socket> {
-        match rustix::fs::unlink(path) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
+        let there = std::fs::symlink_metadata(path);
+        if there.is_ok_and(|file| file.file_type().is_socket()) {
+            std::fs::remove_file(path)?;
         }
         let listener = UnixListener::bind(path)?;
         listener.set_nonblocking(true)?;
@@ -118,7 +140,7 @@ impl Acceptor {
             Acceptor::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((Handed::Tcp(stream.into_std()?), RemoteAddress::Tcp(address)))
+                Ok((Handed::Tcp(stream.into_std()?), RemoteAddress::Tcp(plain(address))))
             }
             Acceptor::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
@@ -128,6 +150,11 @@ impl Acceptor {
     }
 }
 
+/// A socket for both families writes IPv4 addresses as IPv6; nobody wants to read them so.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 impl Handed {
     /// Joins the runtime of the thread it was handed to.
     pub fn adopt(self) -> io::Result<Wire> {
@@ -135,5 +162,47 @@ impl Handed {
             Handed::Tcp(stream) => TcpStream::from_std(stream)?.into(),
             Handed::Unix(stream) => UnixStream::from_std(stream)?.into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_listens_on_every_address_is_found_by_both_families() {
+        for unspecified in ["0.0.0.0:0", "[::]:0"] {
+            let address = unspecified.parse().expect("an address");
+            let socket = Socket::tcp(address, SocketOptions::default()).expect("a free port");
+            let port = socket.address().expect("it is bound").port();
+            for host in ["127.0.0.1", "::1"] {
+                std::net::TcpStream::connect((host, port)).expect("somebody listens");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_of_the_older_family_is_shown_by_its_own_address() {
+        let address = "0.0.0.0:0".parse().expect("an address");
+        let socket = Socket::tcp(address, SocketOptions::default()).expect("a free port");
+        let port = socket.address().expect("it is bound").port();
+        let acceptor = Acceptor::new(&socket).expect("it joins the runtime");
+        let client = TcpStream::connect(("127.0.0.1", port)).await.expect("somebody listens");
+        let (_, remote) = acceptor.accept().await.expect("a client");
+        let RemoteAddress::Tcp(remote) = remote else { panic!("it came by TCP") };
+        assert_eq!(Some(remote), client.local_addr().ok());
+    }
+
+    #[test]
+    fn only_a_socket_is_removed_to_make_room_for_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s");
+        std::fs::write(&path, "precious").expect("it can be written");
+        let refused = Socket::unix(&path).expect_err("something else is there");
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"precious");
+        std::fs::remove_file(&path).expect("it is ours");
+        drop(Socket::unix(&path).expect("the path is free"));
+        drop(Socket::unix(&path).expect("only a socket was left there"));
     }
 }

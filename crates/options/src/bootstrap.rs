@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{ClusterState, Config};
-use crate::go::url::{Url, join};
+use crate::url::{Url, join};
 
 /// Finds the address of a host and port; `None` if it has none.
 pub type Resolve<'a> = &'a dyn Fn(&str, &str) -> Option<String>;

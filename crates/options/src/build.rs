@@ -14,12 +14,12 @@ use crate::config::{
 };
 use crate::flag::{Does, Kind};
 use crate::gates::GATES;
-use crate::go::duration::{GoDuration, quote};
-use crate::go::url::Url;
 use crate::log::{Format, Level, LogOptions, Output, Rotation};
 use crate::note::Note;
 use crate::table;
+use crate::url::Url;
 use crate::values::Values;
+use go::{GoDuration, quote};
 
 /// Where the values came from; etcd asks more of a command line than of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

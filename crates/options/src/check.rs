@@ -4,11 +4,11 @@
 
 use crate::build::{Addresses, Origin, cluster_state};
 use crate::flag::Does;
-use crate::go::duration::quote;
-use crate::go::url::{Url, join};
 use crate::note::Note;
 use crate::table;
+use crate::url::{Url, join};
 use crate::values::Values;
+use go::quote;
 
 /// Longest election timeout, in milliseconds.
 const ELECTION_MILLIS_MAX: u64 = 50_000;

@@ -9,8 +9,8 @@ use types::Limits;
 
 use crate::auth::Tokens;
 use crate::gates::Gates;
-use crate::go::url::Url;
 use crate::log::LogOptions;
+use crate::url::Url;
 
 /// The whole configuration of one member.
 #[derive(Clone, Debug)]

@@ -1,9 +1,9 @@
 //! Environment variables: each flag F can be said as `ETCD_F`, if it is not on the command line.
 
-use crate::go::duration::quote;
 use crate::note::Note;
 use crate::table;
 use crate::values::Values;
+use go::quote;
 
 const PREFIX: &str = "ETCD_";
 

@@ -9,9 +9,9 @@ use serde_json::Value as Json;
 
 use crate::flag::{Flag, Kind, Value};
 use crate::gates::Gates;
-use crate::go::duration::GoDuration;
 use crate::table;
 use crate::values::Values;
+use go::GoDuration;
 
 /// Why a file was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! What a flag is: its name, what it takes, what we do with it. The flags themselves are in `table`.
 
 use crate::gates::Gates;
-use crate::go::duration::{GoDuration, quote};
-use crate::go::number::{NumberFault, decimal_u32, signed, truth, unsigned};
-use crate::go::url::Url;
+use crate::url::Url;
+use go::number::{NumberFault, decimal_u32, signed, truth, unsigned};
+use go::{GoDuration, quote};
 
 /// One flag.
 #[derive(Clone, Copy, Debug)]
@@ -102,8 +102,8 @@ impl Kind {
             Kind::Bool => truth(typed).map(Value::Bool).ok_or_else(|| "parse error".to_owned()),
             Kind::Ignored => Ok(Value::Bool(true)),
             Kind::Text => Ok(Value::Text(typed.to_owned())),
-            Kind::Unsigned(_) => unsigned(typed).map(Value::Unsigned).map_err(number),
-            Kind::Signed(_) => signed(typed).map(Value::Signed).map_err(number),
+            Kind::Unsigned(_) => unsigned(typed, 0).map(Value::Unsigned).map_err(number),
+            Kind::Signed(_) => signed(typed, 0).map(Value::Signed).map_err(number),
             Kind::Unsigned32 => match decimal_u32(typed) {
                 Ok(value) => Ok(Value::Unsigned(value.into())),
                 Err(fault) => {

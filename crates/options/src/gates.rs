@@ -1,6 +1,6 @@
 //! Feature gates: behaviour that an operator may switch on or off by name.
 
-use crate::go::number::truth;
+use go::number::truth;
 
 /// How ripe a gate's feature is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! Texts of errors and remarks are etcd's, since people and scripts look for them
 //! (`reference/server-flags.md`); what etcd can do and this server cannot yet is refused by name.
 
+mod args;
 mod auth;
 mod bootstrap;
 mod build;
@@ -16,12 +17,12 @@ mod environment;
 mod file;
 mod flag;
 mod gates;
-mod go;
 mod help;
 mod log;
 mod note;
 mod parse;
 mod table;
+mod url;
 mod values;
 pub mod version;
 
@@ -35,10 +36,10 @@ pub use config::{
 pub use environment::without_secrets;
 pub use flag::{Does, Flag, Kind};
 pub use gates::{GATES, Gate, Gates, Stage as GateStage};
-pub use go::duration::GoDuration;
-pub use go::url::{Scheme, Url, join as join_urls};
+pub use go::GoDuration;
 pub use help::documentation;
 pub use log::{Format, Level, LogOptions, Output, Rotation};
 pub use note::Note;
-pub use parse::{Outcome, Parsed, Stage, Start, go_error, parse};
+pub use parse::{Outcome, Parsed, Stage, Start, parse};
 pub use table::GROUPS;
+pub use url::{Scheme, Url, join as join_urls};

@@ -6,11 +6,13 @@
 use std::io;
 use std::path::Path;
 
+use go::io_text;
+
+use crate::args::{Shape, walk};
 use crate::build::{self, Origin};
 use crate::config::Config;
 use crate::environment::hear;
 use crate::file::{self, FileFault};
-use crate::go::args::{Shape, walk};
 use crate::help;
 use crate::log::LogOptions;
 use crate::note::Note;
@@ -191,21 +193,11 @@ fn from_file(start: &Start<'_>, path: &str) -> Result<Values, Outcome> {
         // A directory can be opened, only not read.
         let is_folder = fault.kind() == io::ErrorKind::IsADirectory;
         let tried = if is_folder { "read" } else { "open" };
-        refused(None, format!("{tried} {path}: {}", go_error(&fault)))
+        refused(None, format!("{tried} {path}: {}", io_text(&fault)))
     })?;
     let text = String::from_utf8_lossy(&bytes);
     file::read(&text).map_err(|fault| match fault {
         FileFault::Refused(error) => refused(None, error),
         FileFault::Urls(error) => Outcome::Stop { text: format!("{error}\n"), code: 1 },
     })
-}
-
-/// What went wrong with a file, in the words Go has for it.
-pub fn go_error(fault: &io::Error) -> String {
-    match fault.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".into(),
-        io::ErrorKind::PermissionDenied => "permission denied".into(),
-        io::ErrorKind::IsADirectory => "is a directory".into(),
-        _ => fault.to_string(),
-    }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::flag::{Does, Flag, Value};
 use crate::gates::Gates;
-use crate::go::duration::{GoDuration, quote};
-use crate::go::url::Url;
 use crate::note::Note;
 use crate::table;
+use crate::url::Url;
+use go::{GoDuration, quote};
 
 /// Values by flag; what nobody mentioned holds its default.
 #[derive(Clone, Debug, Default)]

@@ -5,6 +5,7 @@
 //! [`KeyRange`] and an error is a [`Refusal`].
 
 mod entry;
+mod lease;
 mod limits;
 mod range;
 mod refusal;
@@ -13,15 +14,13 @@ mod row;
 mod version;
 
 pub use entry::{ConfState, Entry, EntryKind, HardState};
+pub use lease::{LeaseHex, LeaseId};
 pub use limits::Limits;
 pub use range::{EmptyKey, KeyRange};
 pub use refusal::{Code, Refusal};
 pub use revision::Revision;
 pub use row::{KeyValueRef, MalformedRow, Row, encode_row, encode_tombstone};
 pub use version::{MalformedVersion, Version};
-
-/// A lease's id as clients see it. 0 means "no lease"; a client may choose a negative one.
-pub type LeaseId = i64;
 
 /// A member's id: the first eight bytes of a SHA-1, see `reference/peer-protocol.md` 8.1.
 pub type MemberId = u64;

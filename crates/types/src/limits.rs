@@ -27,6 +27,14 @@ pub struct Limits {
     pub compaction_batch: usize,
 }
 
+impl Limits {
+    /// The store's bound in bytes as clients and metrics are told it: -1 for none, since 0 would be read as
+    /// a store that is always full.
+    pub fn quota_shown(&self) -> i64 {
+        self.quota_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {

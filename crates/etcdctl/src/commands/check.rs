@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::lock::interrupted;
 use crate::args::Call;
 use crate::exit::{BAD_FEATURE, ERROR, Failure, INVALID_INPUT};
-use crate::go::quote::quote;
 use crate::output::print;
 use crate::progress::Progress;
 use crate::settings::{Session, Settings};
+use go::quote;
 
 const KEY_BYTES: usize = 256;
 const VALUE_BYTES: usize = 1024;
@@ -255,7 +255,7 @@ async fn write(
 ) -> Result<Tally, Failure> {
     let mut connections = Vec::new();
     for _ in 0..clients.min(CONNECTIONS_MAX) {
-        connections.push(settings.connect().await?.patient);
+        connections.push(settings.connect_to_stay().await?.patient);
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let shared = Arc::new(Shared {

@@ -11,11 +11,11 @@ use super::endpoint::endpoints;
 use super::{connect, exactly, kv};
 use crate::args::Call;
 use crate::exit::{ERROR, Failure};
-use crate::go::duration::show_elapsed;
-use crate::go::number;
-use crate::go::quote::quote;
 use crate::output::{self, Format};
 use crate::settings::Settings;
+use go::elapsed;
+use go::number;
+use go::quote;
 
 /// `alarm list`, `alarm disarm`.
 pub async fn alarm(mut call: Call, what: &str) -> Result<(), Failure> {
@@ -47,7 +47,7 @@ pub async fn defrag(mut call: Call) -> Result<(), Failure> {
         let session = settings.at(&endpoint).connect().await?;
         let began = Instant::now();
         let done = session.client.call(methods::DEFRAGMENT, &pb::DefragmentRequest {}).await;
-        let took = show_elapsed(began.elapsed());
+        let took = elapsed(began.elapsed());
         match done {
             Ok(_) => {
                 let text = format!("Finished defragmenting etcd member[{endpoint}]. took {took}\n");
@@ -93,7 +93,7 @@ fn member_id(call: &Call) -> Result<u64, Failure> {
     exactly(call, 1, "member ID is not provided")?;
     let refused =
         |why| Failure::bad_args(format!("bad member ID arg ({why}), expecting ID in Hex"));
-    number::unsigned(&call.text(0), 16).map_err(refused)
+    number::parse_uint(&call.text(0), 16).map_err(refused)
 }
 
 /// Refuses what is no list of URLs before the server is asked, as etcd's client does.
@@ -188,7 +188,7 @@ pub async fn member_list(mut call: Call) -> Result<(), Failure> {
 /// `move-leader`.
 pub async fn move_leader(mut call: Call) -> Result<(), Failure> {
     exactly(&call, 1, "move-leader command needs 1 argument")?;
-    let target = number::unsigned(&call.text(0), 16).map_err(Failure::bad_args)?;
+    let target = number::parse_uint(&call.text(0), 16).map_err(Failure::bad_args)?;
     let settings = Settings::of(&mut call)?;
     for endpoint in &settings.config.endpoints {
         let session = settings.at(endpoint).connect().await?;

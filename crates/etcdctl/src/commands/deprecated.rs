@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::args::os;
 use crate::exit::{ERROR, Failure};
-use crate::go::io_text;
 use crate::output::complain;
+use go::io_text;
 
 const PROGRAM: &str = "etcdutl";
 

@@ -11,10 +11,10 @@ use types::Refusal;
 
 use crate::args::Call;
 use crate::exit::{ERROR, Failure};
-use crate::go::duration::show_elapsed;
 use crate::journal;
 use crate::output::{self, EndpointHash, EndpointHealth, EndpointStatus};
 use crate::settings::Settings;
+use go::elapsed;
 
 /// The endpoints given, or with `--cluster` those of all members.
 pub async fn endpoints(call: &Call, settings: &Settings) -> Result<Vec<String>, Failure> {
@@ -66,7 +66,7 @@ async fn health_of(endpoint: String, settings: &Settings) -> EndpointHealth {
     let began = Instant::now();
     let request = pb::RangeRequest { key: Bytes::from_static(b"health"), ..Default::default() };
     let read = session.client.call(methods::RANGE, &request).await;
-    let took = show_elapsed(began.elapsed());
+    let took = elapsed(began.elapsed());
     if let Err(error) = read
         && !error.is(&Refusal::PermissionDenied)
     {

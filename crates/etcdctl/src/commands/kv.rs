@@ -11,10 +11,10 @@ use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use super::connect;
 use crate::args::Call;
 use crate::exit::{BAD_FEATURE, ERROR, Failure};
-use crate::go::number;
-use crate::go::quote::quote;
 use crate::output::{self, Format};
 use crate::values::Values;
+use go::number;
+use go::quote;
 
 const BOTH: &str = "`--prefix` and `--from-key` cannot be set at the same time, choose one";
 const TOO_MANY: &str =
@@ -191,7 +191,7 @@ pub fn put_request(
             value.into()
         }
     };
-    let lease = number::signed(values.text("lease"), 16);
+    let lease = number::parse_int(values.text("lease"), 16);
     let lease = lease
         .map_err(|why| Failure::bad_args(format!("bad lease ID ({why}), expecting ID in Hex")))?;
     Ok(pb::PutRequest {
@@ -255,7 +255,7 @@ pub async fn del(mut call: Call) -> Result<(), Failure> {
 /// `compaction`.
 pub async fn compaction(mut call: Call) -> Result<(), Failure> {
     super::exactly(&call, 1, "compaction command needs 1 argument")?;
-    let revision = number::signed(&call.text(0), 10).map_err(|why| Failure::new(ERROR, why))?;
+    let revision = number::parse_int(&call.text(0), 10).map_err(|why| Failure::new(ERROR, why))?;
     let physical = call.values.truth("physical");
     let session = connect(&mut call).await?;
     session.call(methods::COMPACT, pb::CompactionRequest { revision, physical }).await?;

@@ -2,22 +2,24 @@
 
 use client::{Error, methods};
 use proto::etcdserverpb as pb;
+use types::LeaseHex;
 
 use super::{connect, exactly};
 use crate::args::Call;
 use crate::exit::{BAD_CONNECTION, ERROR, Failure};
-use crate::go::number;
 use crate::output::{self, Format};
+use crate::settings::Settings;
+use go::number;
 
 fn lease_id(call: &Call) -> Result<i64, Failure> {
     let refused = |why| Failure::bad_args(format!("bad lease ID arg ({why}), expecting ID in Hex"));
-    number::signed(&call.text(0), 16).map_err(refused)
+    number::parse_int(&call.text(0), 16).map_err(refused)
 }
 
 /// `lease grant`.
 pub async fn grant(mut call: Call) -> Result<(), Failure> {
     exactly(&call, 1, "lease grant command needs TTL argument")?;
-    let ttl = number::signed(&call.text(0), 10);
+    let ttl = number::parse_int(&call.text(0), 10);
     let ttl = ttl.map_err(|why| Failure::bad_args(format!("bad TTL ({why})")))?;
     let session = connect(&mut call).await?;
     let request = pb::LeaseGrantRequest { ttl, id: 0 };
@@ -65,18 +67,21 @@ pub async fn list(mut call: Call) -> Result<(), Failure> {
 pub async fn keep_alive(mut call: Call) -> Result<(), Failure> {
     exactly(&call, 1, "lease keep-alive command needs lease ID as argument")?;
     let id = lease_id(&call)?;
-    let session = connect(&mut call).await?;
+    let once = call.values.truth("once");
+    let settings = Settings::of(&mut call)?;
+    let connecting = if once { settings.connect().await } else { settings.connect_to_stay().await };
+    let session = connecting?;
     let failed = |error: Error| session.failure(BAD_CONNECTION, &error);
-    if call.values.truth("once") {
-        let answer = session.patient.keep_alive_once(id).await.map_err(failed)?;
+    if once {
+        let answer = session.unhurried().keep_alive_once(id).await.map_err(failed)?;
         return session.printer.keep_alive(&answer);
     }
     let mut keeper = session.patient.keep_alive(id);
-    while let Ok(Some(answer)) = keeper.renewed().await {
+    while let Some(answer) = keeper.renewed().await.map_err(failed)? {
         session.printer.keep_alive(&answer)?;
     }
     if session.printer.format == Format::Simple {
-        output::print(format!("lease {id:016x} expired or revoked.\n").as_bytes());
+        output::print(format!("lease {:016x} expired or revoked.\n", LeaseHex(id)).as_bytes());
     }
     Ok(())
 }

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use client::{Election, Mutex, Session, methods};
 use proto::etcdserverpb as pb;
 use tokio::signal::unix::{SignalKind, signal};
+use types::LeaseHex;
 
-use super::connect;
+use super::connect_to_stay;
 use crate::args::{Call, os};
 use crate::exit::{ERROR, Failure};
-use crate::go::quote::quote;
+use go::quote;
 
 /// What etcd's client takes for an election.
 const SESSION_TTL: i64 = 60;
@@ -62,13 +63,13 @@ pub async fn lock(mut call: Call) -> Result<(), Failure> {
     };
     let program = program.to_vec();
     let name = call.text(0);
-    let connected = connect(&mut call).await?;
+    let connected = connect_to_stay(&mut call).await?;
     let session = Session::new(&connected.patient, call.values.int("ttl")).await?;
     let mutex = tokio::select! {
         locked = Mutex::lock(&session, &name) => locked?,
         ended = interrupted() => {
             ended?;
-            let key = Bytes::from(format!("{name}/{:x}", session.lease));
+            let key = Bytes::from(format!("{name}/{:x}", LeaseHex(session.lease)));
             let request = pb::DeleteRangeRequest { key, ..Default::default() };
             connected.patient.call(methods::DELETE_RANGE, &request).await?;
             return Err(Failure::new(ERROR, "context canceled"));
@@ -121,7 +122,7 @@ pub async fn elect(mut call: Call) -> Result<(), Failure> {
             "elect takes one election name argument and an optional proposal argument",
         ));
     }
-    let connected = connect(&mut call).await?;
+    let connected = connect_to_stay(&mut call).await?;
     let name = call.text(0);
     match (call.args.get(1), call.values.truth("listen")) {
         (None, false) => Err(Failure::bad_args("no proposal argument but -l not set")),
@@ -157,7 +158,7 @@ async fn campaign(
         won = Election::campaign(&session, name, proposal) => won?,
         ended = interrupted() => {
             ended?;
-            let key = Bytes::from(format!("{name}/{:x}", session.lease));
+            let key = Bytes::from(format!("{name}/{:x}", LeaseHex(session.lease)));
             let request = pb::DeleteRangeRequest { key, ..Default::default() };
             connected.patient.call(methods::DELETE_RANGE, &request).await?;
             return Err(Failure::new(ERROR, "context canceled"));

@@ -30,8 +30,8 @@ const PUTS_IN_FLIGHT_MAX: usize = 32;
 pub async fn make_mirror(mut call: Call) -> Result<(), Failure> {
     super::exactly(&call, 1, "make-mirror takes one destination argument")?;
     let settings = Settings::of(&mut call)?;
-    let destination = destination(&call, &settings)?.connect().await?.patient;
-    let source = settings.connect().await?.patient;
+    let destination = destination(&call, &settings)?.connect_to_stay().await?.patient;
+    let source = settings.connect_to_stay().await?.patient;
     let values = &call.values;
     let (prefix, to) = (values.text("prefix"), values.text("dest-prefix"));
     let to = match (values.truth("no-dest-prefix"), to) {

@@ -118,6 +118,11 @@ async fn connect(call: &mut Call) -> Result<Session, Failure> {
     Settings::of(call)?.connect().await
 }
 
+/// A client for a command that may go on for ever.
+async fn connect_to_stay(call: &mut Call) -> Result<Session, Failure> {
+    Settings::of(call)?.connect_to_stay().await
+}
+
 /// Refuses any other number of arguments.
 fn exactly(call: &Call, count: usize, otherwise: &str) -> Result<(), Failure> {
     if call.args.len() == count { Ok(()) } else { Err(Failure::bad_args(otherwise)) }

@@ -8,17 +8,18 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use client::Client;
 use proto::etcdserverpb as pb;
 use sha2::{Digest, Sha256};
 
 use crate::args::{Call, os};
 use crate::exit::{Failure, INTERRUPTED};
-use crate::go::duration::show_elapsed;
-use crate::go::{io_text, size};
 use crate::journal::{Text, line};
 use crate::output;
 use crate::progress::Progress;
-use crate::settings::{Session, Settings};
+use crate::settings::Settings;
+use go::elapsed;
+use go::{io_text, size};
 
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 const SUM_BYTES: usize = 32;
@@ -43,7 +44,19 @@ pub async fn save(mut call: Call) -> Result<(), Failure> {
     };
     let session =
         settings.connect().await.map_err(|failure| Failure { code: INTERRUPTED, ..failure })?;
-    let version = Saving::begin(path, &name)?.fetch(&session, endpoint).await?;
+    let saving = Saving::begin(path, &name)?;
+    let client = session.unhurried();
+    // Whatever ends it, time or a fault, the unfinished file goes with it.
+    let fetching = client.in_time(async { Ok(saving.fetch(&client, endpoint).await) });
+    let fetched = tokio::select! {
+        fetched = fetching => fetched,
+        ended = super::lock::interrupted() => {
+            ended?;
+            return Err(failed("interrupted".to_owned()));
+        }
+    };
+    let lost = |error: client::Error| session.failure(INTERRUPTED, &error);
+    let version = fetched.map_err(lost)??;
     output::print(format!("Snapshot saved at {name}\n").as_bytes());
     if !version.is_empty() {
         output::print(format!("Server version {version}\n").as_bytes());
@@ -81,11 +94,11 @@ impl Saving {
     }
 
     /// Fetches all bytes; gives the version of the storage they hold.
-    async fn fetch(mut self, session: &Session, endpoint: &str) -> Result<String, Failure> {
+    async fn fetch(mut self, client: &Client, endpoint: &str) -> Result<String, Failure> {
         let began = Instant::now();
         let lost = |error: client::Error| failed(error.to_string());
         let request = pb::SnapshotRequest {};
-        let mut pieces = session.patient.server_stream(SNAPSHOT, &request).await.map_err(lost)?;
+        let mut pieces = client.server_stream(SNAPSHOT, &request).await.map_err(lost)?;
         of_client("opened snapshot stream; downloading");
         log("fetching snapshot", &[("endpoint", Text::Quoted(endpoint))]);
         let mut progress = Progress::new("saving", None, size);
@@ -112,7 +125,7 @@ impl Saving {
         let fields = [
             ("endpoint", Text::Quoted(endpoint)),
             ("size", Text::Quoted(&size(bytes))),
-            ("took", Text::Quoted(&show_elapsed(began.elapsed()))),
+            ("took", Text::Quoted(&elapsed(began.elapsed()))),
             ("etcd-version", Text::Quoted(&version)),
         ];
         log("fetched snapshot", &fields);

@@ -11,11 +11,11 @@ use proto::etcdserverpb::request_op::Request;
 use super::{connect, kv};
 use crate::args::{Call, read_flags};
 use crate::exit::{ERROR, Failure, INVALID_INPUT};
-use crate::go::number;
-use crate::go::quote::{quote, unquote};
 use crate::spec::{Command, Does, Flag, ROOT};
 use crate::values::Values;
 use crate::{help, output};
+use go::number;
+use go::{quote, unquote};
 
 /// `txn`.
 pub async fn txn(mut call: Call) -> Result<(), Failure> {
@@ -71,7 +71,7 @@ fn compare(line: &str) -> Result<pb::Compare, Failure> {
     let number = || {
         let refused =
             |_| Failure::new(INVALID_INPUT, format!("invalid txn compare request: {line}"));
-        number::signed(&text, 10).map_err(refused)
+        number::parse_int(&text, 10).map_err(refused)
     };
     let (target, target_union) = match target {
         "ver" | "version" => (CompareTarget::Version, TargetUnion::Version(number()?)),
@@ -131,7 +131,7 @@ fn lease_id(text: &str) -> Option<i64> {
     let decimal = text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit());
     match hex {
         None if decimal => text.parse().ok(),
-        hex => number::signed(hex.unwrap_or(text), 16).ok(),
+        hex => number::parse_int(hex.unwrap_or(text), 16).ok(),
     }
 }
 

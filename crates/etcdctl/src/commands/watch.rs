@@ -8,13 +8,13 @@ use client::{Notice, WatchOptions, Watcher};
 use proto::mvccpb;
 use tokio::sync::mpsc;
 
-use super::{connect, kv, txn};
+use super::{connect_to_stay, kv, txn};
 use crate::args::{Call, os, read_flags};
 use crate::exit::{ERROR, Failure, INTERRUPTED, INVALID_INPUT};
-use crate::go::quote::quote;
 use crate::output::{self, Printer};
 use crate::spec::{Flag, ROOT};
 use crate::values::Values;
+use go::quote;
 
 const BAD_NUMBER: &str = "bad number of arguments";
 const CONFLICT: &str = "bad number of arguments (found conflicting environment key)";
@@ -51,7 +51,7 @@ pub async fn watch(mut call: Call) -> Result<(), Failure> {
     let after = call.raw.iter().position(|arg| arg.as_ref() == b"watch").map_or(0, |at| at + 1);
     let typed = call.raw[after..].to_vec();
     let (args, program) = split(&typed, &call.args, &environment)?;
-    let session = connect(&mut call).await?;
+    let session = connect_to_stay(&mut call).await?;
     let options = options(&args, &call.values).map_err(Failure::bad_args)?;
     let mut watcher = session.patient.watcher();
     watcher.watch(options);
@@ -144,7 +144,7 @@ fn run(program: &[Bytes], revision: i64, event: &mvccpb::Event) -> Result<(), Fa
 
 /// Reads wishes line by line while notices come in.
 async fn interactive(mut call: Call, environment: Environment) -> Result<(), Failure> {
-    let session = connect(&mut call).await?;
+    let session = connect_to_stay(&mut call).await?;
     let mut lines = lines();
     let mut watcher = session.patient.watcher();
     let mut programs: Vec<Vec<Bytes>> = Vec::new();

@@ -6,7 +6,7 @@ use super::json::{Json, Object};
 use super::table::table;
 use super::{Fields, Format, Printer, complain, print, say, unsupported};
 use crate::exit::Failure;
-use crate::go::size;
+use go::size;
 
 /// Whether an endpoint serves.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
 //! Lines of `"Name" : value`.
 
 use proto::{etcdserverpb as pb, mvccpb};
+use types::LeaseHex;
 
-use crate::go::quote::quote;
+use go::quote;
 
 /// Some lines.
 #[derive(Debug)]
@@ -46,7 +47,11 @@ impl Fields {
 
     /// A lease's id.
     pub fn lease(&mut self, name: &str, id: i64) {
-        if self.hex { self.bare(name, format_args!("{id:016x}")) } else { self.bare(name, id) }
+        if self.hex {
+            self.bare(name, format_args!("{:016x}", LeaseHex(id)))
+        } else {
+            self.bare(name, id)
+        }
     }
 
     /// An answer's header. Without a revision there is none to show.

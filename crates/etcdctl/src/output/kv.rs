@@ -5,6 +5,7 @@ use prost::Message;
 use proto::etcdserverpb::response_op::Response;
 use proto::mvccpb::event::EventType;
 use proto::{etcdserverpb as pb, mvccpb};
+use types::LeaseHex;
 
 use super::json::{Json, Object};
 use super::{Fields, Format, Printer, json, print, say, unsupported};
@@ -121,7 +122,8 @@ impl Printer {
 
     /// `lease grant`.
     pub fn grant(&self, answer: &pb::LeaseGrantResponse) -> Result<(), Failure> {
-        let simple = format!("lease {:016x} granted with TTL({}s)", answer.id, answer.ttl);
+        let simple =
+            format!("lease {:016x} granted with TTL({}s)", LeaseHex(answer.id), answer.ttl);
         let fields = |out: &mut Fields| {
             out.header(&answer.header);
             out.lease("ID", answer.id);
@@ -136,7 +138,8 @@ impl Printer {
 
     /// `lease keep-alive`.
     pub fn keep_alive(&self, answer: &pb::LeaseKeepAliveResponse) -> Result<(), Failure> {
-        let simple = format!("lease {:016x} keepalived with TTL({})", answer.id, answer.ttl);
+        let simple =
+            format!("lease {:016x} keepalived with TTL({})", LeaseHex(answer.id), answer.ttl);
         let fields = |out: &mut Fields| {
             out.header(&answer.header);
             out.lease("ID", answer.id);
@@ -155,9 +158,11 @@ impl Printer {
         with_keys: bool,
     ) -> Result<(), Failure> {
         let pb::LeaseTimeToLiveResponse { id, ttl, granted_ttl, keys, .. } = answer;
-        let mut simple = format!("lease {id:016x} already expired");
+        let shown = LeaseHex(*id);
+        let mut simple = format!("lease {shown:016x} already expired");
         if *granted_ttl != 0 || *ttl != -1 {
-            simple = format!("lease {id:016x} granted with TTL({granted_ttl}s), remaining({ttl}s)");
+            simple =
+                format!("lease {shown:016x} granted with TTL({granted_ttl}s), remaining({ttl}s)");
             if with_keys {
                 let keys: Vec<_> = keys.iter().map(|key| String::from_utf8_lossy(key)).collect();
                 simple.push_str(&format!(", attached keys([{}])", keys.join(" ")));
@@ -182,7 +187,7 @@ impl Printer {
     pub fn leases(&self, answer: &pb::LeaseLeasesResponse) -> Result<(), Failure> {
         let mut simple = format!("found {} leases", answer.leases.len());
         for lease in &answer.leases {
-            simple.push_str(&format!("\n{:016x}", lease.id));
+            simple.push_str(&format!("\n{:016x}", LeaseHex(lease.id)));
         }
         let fields = |out: &mut Fields| {
             out.header(&answer.header);
@@ -198,7 +203,7 @@ impl Printer {
             let text = "marshal unsupported for type *clientv3.LeaseRevokeResponse (&{})";
             return Err(Failure::new(BAD_FEATURE, text));
         }
-        let simple = |out: &mut Vec<u8>| say(out, format!("lease {id:016x} revoked"));
+        let simple = |out: &mut Vec<u8>| say(out, format!("lease {:016x} revoked", LeaseHex(id)));
         self.show(answer, simple, |out| out.header(&answer.header))
     }
 

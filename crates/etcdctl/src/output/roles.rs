@@ -6,7 +6,7 @@ use proto::etcdserverpb as pb;
 
 use super::{Fields, Printer, say};
 use crate::exit::Failure;
-use crate::go::quote::quote;
+use go::quote;
 
 macro_rules! done {
     ($($name:ident, $type:ident;)*) => {

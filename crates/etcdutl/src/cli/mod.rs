@@ -14,8 +14,6 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::go;
-
 /// One command, or a group of them.
 #[derive(Debug)]
 pub struct Command {
@@ -129,19 +127,21 @@ impl Matches {
     }
 
     pub fn truth(&self, flag: &str) -> bool {
-        go::truth(self.text(flag)).expect("checked when it was parsed")
+        go::number::parse_bool(self.text(flag)).expect("checked when it was parsed")
     }
 
     pub fn signed(&self, flag: &str) -> i64 {
-        go::signed(self.text(flag)).expect("checked when it was parsed")
+        go::number::parse_int(self.text(flag), 0).expect("checked when it was parsed")
     }
 
     pub fn unsigned(&self, flag: &str) -> u64 {
-        go::unsigned(self.text(flag)).expect("checked when it was parsed")
+        go::number::parse_uint(self.text(flag), 0).expect("checked when it was parsed")
     }
 
     pub fn duration(&self, flag: &str) -> std::time::Duration {
-        go::duration(self.text(flag)).expect("checked when it was parsed")
+        let checked = go::GoDuration::parse(self.text(flag)).expect("checked when it was parsed");
+        // Negative ones are taken as zero: nothing waits so long.
+        checked.at_least_zero()
     }
 }
 

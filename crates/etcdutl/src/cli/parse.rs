@@ -3,7 +3,6 @@
 use std::iter::Peekable;
 
 use super::{Arguments, Command, Flag, HELP, Kind, Matches, Run};
-use crate::go;
 
 /// The way from the root to the command that was named.
 pub type Path = Vec<&'static Command>;
@@ -122,7 +121,7 @@ fn long_flag<'a>(
     if name == HELP {
         let value = value.unwrap_or_else(|| "true".to_owned());
         return check_value("-h, --help", Kind::Truth, &value)
-            .map(|()| go::truth(&value) == Ok(true));
+            .map(|()| go::number::parse_bool(&value) == Ok(true));
     }
     let unknown = || Refused::Usage(format!("unknown flag: --{name}"));
     let flag = flags_of(path).find(|flag| flag.name == name).ok_or_else(unknown)?;
@@ -182,13 +181,13 @@ fn set(flag: &'static Flag, value: String, matches: &mut Matches) -> Result<(), 
 fn check_value(shown: &str, kind: Kind, value: &str) -> Result<(), Refused> {
     let checked = match kind {
         Kind::Text => Ok(()),
-        Kind::Truth => go::truth(value).map(drop),
-        Kind::Signed => go::signed(value).map(drop),
-        Kind::Unsigned => go::unsigned(value).map(drop),
-        Kind::Duration => go::duration(value).map(drop),
+        Kind::Truth => go::number::parse_bool(value).map(drop),
+        Kind::Signed => go::number::parse_int(value, 0).map(drop),
+        Kind::Unsigned => go::number::parse_uint(value, 0).map(drop),
+        Kind::Duration => go::GoDuration::parse(value).map(drop),
     };
     checked.map_err(|why| {
-        let value = go::quoted(value);
+        let value = go::quote(value);
         Refused::Usage(format!("invalid argument {value} for \"{shown}\" flag: {why}"))
     })
 }
@@ -208,7 +207,7 @@ fn check_arguments(path: &Path, arguments: &[String]) -> Result<(), Refused> {
             if words.contains(&word.as_str()) {
                 return Ok(());
             }
-            let (word, names) = (go::quoted(word), names.join(" "));
+            let (word, names) = (go::quote(word), names.join(" "));
             Err(Refused::Usage(format!("invalid argument {word} for \"{names}\"")))
         }
     }
@@ -234,7 +233,7 @@ fn fill_defaults(path: &Path, matches: &mut Matches) {
 }
 
 fn unknown_command(root: &Command, word: &str) -> String {
-    let mut message = format!("unknown command {} for \"{}\"", go::quoted(word), root.name);
+    let mut message = format!("unknown command {} for \"{}\"", go::quote(word), root.name);
     let typed = word.to_lowercase();
     let near = root.commands.iter().filter(|command| {
         let name = command.name.to_lowercase();

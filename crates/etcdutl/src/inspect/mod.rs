@@ -14,7 +14,7 @@ use serde::Serialize;
 use vfs::{Disk, Lock, OsDisk};
 
 use crate::cli::{Failure, Matches, print};
-use crate::{files, go};
+use crate::files;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -117,7 +117,7 @@ fn kind(data_dir: &str) -> Result<bool, Failure> {
         Ok((false, _, _)) => {
             Err(Failure::new(format!("stat {data_dir}: no such file or directory")))
         }
-        Err(error) => Err(Failure::new(format!("stat {data_dir}: {}", go::system(&error)))),
+        Err(error) => Err(Failure::new(format!("stat {data_dir}: {}", go::io_text(&error)))),
     }
 }
 
@@ -219,7 +219,7 @@ fn details(report: &Report, out: &mut String) {
         *out += "\nlargest prefixes\n";
         for prefix in &store.rows.prefixes {
             let (rows, bytes) = (prefix.rows, go::size(prefix.bytes));
-            let _ = writeln!(out, "  {bytes:>8} {rows:>10} rows  {}", go::quoted(&prefix.prefix));
+            let _ = writeln!(out, "  {bytes:>8} {rows:>10} rows  {}", go::quote(&prefix.prefix));
         }
     }
     if let Some(log) = &report.log {

@@ -6,11 +6,9 @@ use prost::Message;
 use proto::etcdserverpb::InternalRaftRequest;
 use proto::{raftpb, v2pb};
 use serde::Serialize;
-use types::{Entry, EntryKind};
+use types::{Entry, EntryKind, LeaseHex};
 use vfs::{Disk, OsDisk};
 use wal::Wal;
-
-use crate::go;
 
 /// How many of the last entries are shown.
 const SHOWN_MAX: usize = 10;
@@ -118,10 +116,10 @@ fn told(request: &InternalRaftRequest) -> String {
         return format!("compact to revision {}", compaction.revision);
     }
     if let Some(lease) = &request.lease_grant {
-        return format!("grant lease {:x} for {} s", lease.id, lease.ttl);
+        return format!("grant lease {:x} for {} s", LeaseHex(lease.id), lease.ttl);
     }
     if let Some(lease) = &request.lease_revoke {
-        return format!("revoke lease {:x}", lease.id);
+        return format!("revoke lease {:x}", LeaseHex(lease.id));
     }
     if let Some(version) = &request.cluster_version_set {
         return format!("set cluster version {}", version.ver);
@@ -153,5 +151,5 @@ fn told(request: &InternalRaftRequest) -> String {
 fn key(key: &[u8]) -> String {
     let shown = &key[..key.len().min(KEY_BYTES_MAX)];
     let more = if shown.len() < key.len() { "..." } else { "" };
-    format!("{}{more}", go::quoted(&String::from_utf8_lossy(shown)))
+    format!("{}{more}", go::quote(shown))
 }

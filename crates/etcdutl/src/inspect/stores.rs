@@ -15,8 +15,8 @@ use vfs::{Disk, OsDisk};
 
 use super::Checks;
 use super::rows::{Counting, Rows};
+use crate::files;
 use crate::overlay::Overlay;
-use crate::{files, go};
 
 /// Bytes of rows read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -148,9 +148,9 @@ fn database(
 }
 
 fn snap_file(path: &Path) -> Result<(), String> {
-    let file = OsDisk.open_read(path).map_err(|error| go::system(&error))?;
-    let mut bytes = vec![0; file.len().map_err(|error| go::system(&error))? as usize];
-    file.read_exact_at(&mut bytes, 0).map_err(|error| go::system(&error))?;
+    let file = OsDisk.open_read(path).map_err(|error| go::io_text(&error))?;
+    let mut bytes = vec![0; file.len().map_err(|error| go::io_text(&error))? as usize];
+    file.read_exact_at(&mut bytes, 0).map_err(|error| go::io_text(&error))?;
     let broken = || "it cannot be read; the member takes an older one".to_owned();
     let snapshot = snappb::Snapshot::decode(&bytes[..]).map_err(|_| broken())?;
     let found = crc32c::crc32c(snapshot.data());

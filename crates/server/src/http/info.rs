@@ -51,7 +51,7 @@ fn refresh(node: &Node, metrics: &Metrics) {
     server.proposals_applied.set(number(node.applied()));
     server.proposals_pending.set(node.proposals_pending());
     server.proposal_bytes_pending.set(node.proposal_bytes_pending());
-    server.quota_bytes.set(node.limits().quota_bytes.map_or(0, number));
+    server.quota_bytes.set(node.limits().quota_shown());
     server.auth_revision.set(1);
     let mvcc = &metrics.mvcc;
     let view = node.view();

@@ -7,7 +7,7 @@ use apply::TxnAnswer;
 use bytes::Bytes;
 use pb::request_op::Request;
 use proto::etcdserverpb as pb;
-use types::{LeaseId, Refusal, Row};
+use types::{LeaseHex, LeaseId, Refusal, Row};
 use watch::Body;
 
 use crate::services::inner::Inner;
@@ -34,7 +34,7 @@ pub(crate) async fn session(inner: &Inner, lease: LeaseId) -> Result<LeaseId, Re
 /// The key a caller stands in line with: the name and its lease in hexadecimal.
 pub(crate) fn own_key(name: &Bytes, lease: LeaseId) -> Bytes {
     let mut key = prefix(name);
-    key.extend_from_slice(format!("{lease:x}").as_bytes());
+    key.extend_from_slice(format!("{:x}", LeaseHex(lease)).as_bytes());
     key.into()
 }
 

@@ -65,7 +65,7 @@ async fn status(
         errors,
         is_learner: desk.own_member().is_some_and(|member| member.is_learner),
         storage_version: cluster.storage_version.clone().unwrap_or_default(),
-        db_size_quota: desk.limits().quota_bytes.map_or(0, bytes),
+        db_size_quota: desk.limits().quota_shown(),
         downgrade_info: Some(pb::DowngradeInfo {
             enabled: cluster.downgrade.enabled,
             target_version: cluster.downgrade.target.clone(),

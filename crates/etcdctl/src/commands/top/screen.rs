@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Look, MemberLook};
-use crate::go::size;
+use go::size;
 
 /// How a line looks on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

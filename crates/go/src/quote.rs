@@ -1,9 +1,9 @@
 //! Go's quoted text: `%q` writes it, transactions read it.
 
-/// `strconv.Quote`.
-pub fn quote(bytes: &[u8]) -> String {
+/// `strconv.Quote`, of bytes that need not be text.
+pub fn quote(bytes: impl AsRef<[u8]>) -> String {
     let mut out = String::from("\"");
-    for chunk in bytes.utf8_chunks() {
+    for chunk in bytes.as_ref().utf8_chunks() {
         chunk.valid().chars().for_each(|char| push(&mut out, char));
         chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
     }

@@ -1,7 +1,9 @@
-//! Durations: `300ms`, `1h15m`, `-1.5h`. Signed nanoseconds, as in Go.
+//! Durations as Go's `time` package reads and prints them.
 
 use std::fmt;
 use std::time::Duration;
+
+use crate::quote::quote;
 
 /// A signed length of time in nanoseconds; negative ones are legal to type and mean "off" or "at once".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,8 +12,8 @@ pub struct GoDuration(pub i64);
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
     ("us", 1_000),
-    ("µs", 1_000),
-    ("μs", 1_000),
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
     ("ms", 1_000_000),
     ("s", 1_000_000_000),
     ("m", 60_000_000_000),
@@ -37,11 +39,7 @@ impl GoDuration {
     /// Reads a duration; the error is Go's text.
     pub fn parse(text: &str) -> Result<GoDuration, String> {
         let invalid = || format!("time: invalid duration {}", quote(text));
-        let (negative, mut rest) = match text.as_bytes().first() {
-            Some(b'-') => (true, &text[1..]),
-            Some(b'+') => (false, &text[1..]),
-            _ => (false, text),
-        };
+        let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
         if rest == "0" {
             return Ok(GoDuration(0));
         }
@@ -68,8 +66,11 @@ impl GoDuration {
             total = total.checked_add(part).ok_or_else(invalid)?;
             rest = after;
         }
-        let signed =
-            if negative { 0i64.checked_sub_unsigned(total) } else { total.try_into().ok() };
+        let signed = if text.starts_with('-') {
+            0i64.checked_sub_unsigned(total)
+        } else {
+            total.try_into().ok()
+        };
         signed.map(GoDuration).ok_or_else(invalid)
     }
 }
@@ -78,21 +79,13 @@ impl GoDuration {
 fn scaled(number: &str, scale: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let mut nanos = whole.checked_mul(scale)?;
-    let mut place = scale as f64;
-    let mut part = 0.0;
-    for digit in fraction.bytes() {
-        place /= 10.0;
-        part += f64::from(digit - b'0') * place;
-    }
-    // A hair is added so that a sum of tenths that is a whole number does not fall just below it.
-    nanos = nanos.checked_add((part + 1e-6) as u64)?;
-    Some(nanos)
-}
-
-/// The text in double quotes, as Go's `%q`.
-pub fn quote(text: &str) -> String {
-    format!("{text:?}")
+    let nanos = whole.checked_mul(scale)?;
+    // Further digits are below any unit's nanosecond.
+    let fraction = &fraction[..fraction.len().min(18)];
+    let digits: u64 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    // In this order, because Go rounds in it.
+    let part = digits as f64 * (scale as f64 / 10f64.powi(fraction.len() as i32));
+    nanos.checked_add(part as u64)
 }
 
 impl fmt::Display for GoDuration {
@@ -102,7 +95,8 @@ impl fmt::Display for GoDuration {
         if self.0 < 0 {
             out.write_str("-")?;
         }
-        let small = [(1_000, "ns", 1), (1_000_000, "µs", 1_000), (1_000_000_000, "ms", 1_000_000)];
+        let small =
+            [(1_000, "ns", 1), (1_000_000, "\u{b5}s", 1_000), (1_000_000_000, "ms", 1_000_000)];
         if nanos == 0 {
             return out.write_str("0s");
         }
@@ -138,6 +132,11 @@ impl From<Duration> for GoDuration {
     }
 }
 
+/// How long something took, as Go prints it.
+pub fn elapsed(duration: Duration) -> String {
+    GoDuration::from(duration).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,9 +150,13 @@ mod tests {
             ("-1.5h", -5_400_000_000_000, "-1h30m0s"),
             ("1.5ms", 1_500_000, "1.5ms"),
             ("0", 0, "0s"),
+            ("+5s", 5_000_000_000, "5s"),
             (".5s", 500_000_000, "500ms"),
+            ("5.s", 5_000_000_000, "5s"),
             ("0.3s", 300_000_000, "300ms"),
-            ("1us2ns", 1_002, "1.002µs"),
+            ("1us2ns", 1_002, "1.002\u{b5}s"),
+            ("0.9999999999999999999999s", 1_000_000_000, "1s"),
+            ("-9223372036854775808ns", i64::MIN, "-2562047h47m16.854775808s"),
         ] {
             assert_eq!(GoDuration::parse(typed), Ok(GoDuration(nanos)), "{typed}");
             assert_eq!(GoDuration(nanos).to_string(), printed);
@@ -169,6 +172,7 @@ mod tests {
             ("5d", "time: unknown unit \"d\" in duration \"5d\""),
             ("1.2.3s", "time: invalid duration \"1.2.3s\""),
             ("9999999999h", "time: invalid duration \"9999999999h\""),
+            ("9223372036854775808ns", "time: invalid duration \"9223372036854775808ns\""),
         ] {
             assert_eq!(GoDuration::parse(typed), Err(error.to_owned()));
         }
