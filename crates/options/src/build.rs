@@ -9,13 +9,14 @@ use types::Limits;
 use crate::auth::Tokens;
 use crate::check::{check, refuse_what_is_not_built};
 use crate::config::{
-    Auth, AutoCompaction, Bootstrap, ClusterState, Config, Http, Keepalive, Listen, Raft, Storage,
-    Timers,
+    Auth, AutoCompaction, Bootstrap, ClusterState, Config, Discovery, DiscoveryService, Http,
+    Keepalive, Listen, Raft, Secret, Storage, Timers,
 };
-use crate::flag::{Does, Kind};
+use crate::flag::{Does, Kind, Urls};
 use crate::gates::GATES;
 use crate::log::{Format, Level, LogOptions, Output, Rotation};
 use crate::note::Note;
+use crate::security;
 use crate::table;
 use crate::url::Url;
 use crate::values::Values;
@@ -37,31 +38,31 @@ const ANY_ADDRESS: &str = "0.0.0.0";
 
 /// What the flags about the log say.
 pub fn log_options(values: &Values) -> Result<LogOptions, String> {
-    let logger = values.text("logger");
+    let logger = values.text(table::LOGGER);
     if logger != "zap" {
         return Err(format!("unknown logger option {}", quote(&logger)));
     }
-    let outputs = values.words("log-outputs");
+    let outputs = values.words(table::LOG_OUTPUTS);
     let outputs = if outputs.is_empty() { vec!["default".to_owned()] } else { outputs };
     let parsed = Output::parse_list(&outputs)?;
-    let rotation = if values.truth("enable-log-rotation") {
+    let rotation = if values.truth(table::ENABLE_LOG_ROTATION) {
         if !matches!(parsed.as_slice(), [Output::File(_)]) {
             return Err("--log-outputs requires a single file path when \
                         --log-rotate-config-json is defined"
                 .into());
         }
-        Some(Rotation::parse(&values.text("log-rotation-config-json"))?)
+        Some(Rotation::parse(&values.text(table::LOG_ROTATION_CONFIG_JSON))?)
     } else {
         None
     };
-    let format = match values.text("log-format").as_str() {
+    let format = match values.text(table::LOG_FORMAT).as_str() {
         "json" | "" => Format::Json,
         "console" => Format::Console,
         other => {
             return Err(format!("unknown log format: {other}, supported values json, console"));
         }
     };
-    let level = Level::parse(&values.text("log-level"))?;
+    let level = Level::parse(&values.text(table::LOG_LEVEL))?;
     Ok(LogOptions { level, format, outputs: parsed, rotation })
 }
 
@@ -75,15 +76,15 @@ pub fn build(
 ) -> Result<Config, String> {
     remark_on_fading_flags(values, notes);
     let mut addresses = Addresses::new(values, origin);
-    let name = values.text("name");
+    let name = values.text(table::NAME);
     addresses.fill_in_host(default_host, notes);
     let initial_cluster = initial_cluster(values, &name, &addresses.advertise_peer);
     check(values, origin, &addresses, notes)?;
     refuse_what_is_not_built(values, &addresses)?;
-    let data_dir = values.text("data-dir");
+    let data_dir = values.text(table::DATA_DIR);
     let data_dir_is_usual = data_dir.is_empty();
     let data_dir = if data_dir_is_usual { format!("{name}.etcd") } else { data_dir };
-    let wal_dir = values.text("wal-dir");
+    let wal_dir = values.text(table::WAL_DIR);
     Ok(Config {
         data_dir: data_dir.into(),
         data_dir_is_usual,
@@ -93,14 +94,16 @@ pub fn build(
             client: addresses.listen_client,
             client_http: addresses.listen_client_http,
             metrics: addresses.listen_metrics,
-            reuse_port: values.truth("socket-reuse-port"),
+            reuse_port: values.truth(table::SOCKET_REUSE_PORT),
         },
         advertise_peer_urls: addresses.advertise_peer,
         advertise_client_urls: addresses.advertise_client,
         bootstrap: Bootstrap {
             initial_cluster,
             state: cluster_state(values)?,
-            token: values.text("initial-cluster-token"),
+            token: values.text(table::INITIAL_CLUSTER_TOKEN),
+            discovery: discovery(values),
+            force_new: values.truth(table::FORCE_NEW_CLUSTER),
         },
         raft: raft(values, notes),
         limits: limits(values, notes),
@@ -108,10 +111,11 @@ pub fn build(
         keepalive: keepalive(values),
         // Read again, and refused there if malformed, by `Config::check_start`.
         auto_compaction: auto_compaction(values).unwrap_or(AutoCompaction::Off),
+        tls: security::tls(values),
         auth: auth(values, notes),
         http: http(values),
         timers: timers(values),
-        gates: values.gates("feature-gates"),
+        gates: values.gates(table::FEATURE_GATES),
         log,
         name,
     })
@@ -119,8 +123,9 @@ pub fn build(
 
 /// What etcd checks only once it has said that it starts; the error ends the process.
 pub fn check_start(values: &Values) -> Result<(), String> {
+    security::cipher_suites(values)?;
     auto_compaction(values)?;
-    Tokens::read(&values.text("auth-token"))?;
+    Tokens::read(&values.text(table::AUTH_TOKEN))?;
     Ok(())
 }
 
@@ -138,21 +143,21 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     fn new(values: &Values, origin: Origin) -> Addresses {
-        let unique = |name: &str| {
-            let mut urls = values.urls(name);
+        let unique = |flag: Urls| {
+            let mut urls = values.urls(flag);
             urls.dedup();
             urls
         };
         let missing = origin == Origin::CommandLine
-            && values.is_said("listen-client-urls")
-            && !values.is_said("advertise-client-urls");
+            && values.is_said(&table::LISTEN_CLIENT_URLS)
+            && !values.is_said(&table::ADVERTISE_CLIENT_URLS);
         Addresses {
-            listen_peer: unique("listen-peer-urls"),
-            listen_client: unique("listen-client-urls"),
-            listen_client_http: unique("listen-client-http-urls"),
-            listen_metrics: unique("listen-metrics-urls"),
-            advertise_peer: unique("initial-advertise-peer-urls"),
-            advertise_client: unique("advertise-client-urls"),
+            listen_peer: unique(table::LISTEN_PEER_URLS),
+            listen_client: unique(table::LISTEN_CLIENT_URLS),
+            listen_client_http: unique(table::LISTEN_CLIENT_HTTP_URLS),
+            listen_metrics: unique(table::LISTEN_METRICS_URLS),
+            advertise_peer: unique(table::INITIAL_ADVERTISE_PEER_URLS),
+            advertise_client: unique(table::ADVERTISE_CLIENT_URLS),
             advertise_client_missing: missing,
         }
     }
@@ -187,12 +192,12 @@ impl Addresses {
     /// Every URL with the flag that named it.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, &Url)> {
         let lists = [
-            ("listen-peer-urls", &self.listen_peer),
-            ("listen-client-urls", &self.listen_client),
-            ("listen-client-http-urls", &self.listen_client_http),
-            ("listen-metrics-urls", &self.listen_metrics),
-            ("initial-advertise-peer-urls", &self.advertise_peer),
-            ("advertise-client-urls", &self.advertise_client),
+            (table::LISTEN_PEER_URLS.name, &self.listen_peer),
+            (table::LISTEN_CLIENT_URLS.name, &self.listen_client),
+            (table::LISTEN_CLIENT_HTTP_URLS.name, &self.listen_client_http),
+            (table::LISTEN_METRICS_URLS.name, &self.listen_metrics),
+            (table::INITIAL_ADVERTISE_PEER_URLS.name, &self.advertise_peer),
+            (table::ADVERTISE_CLIENT_URLS.name, &self.advertise_client),
         ];
         lists.into_iter().flat_map(|(name, urls)| urls.iter().map(move |url| (name, url)))
     }
@@ -200,9 +205,8 @@ impl Addresses {
 
 /// A member with a name of its own and no word on the cluster begins one alone.
 fn initial_cluster(values: &Values, name: &str, advertised: &[Url]) -> String {
-    let flag = table::find("initial-cluster").expect("it is in the table");
-    let typed = values.text("initial-cluster");
-    if name == "default" || typed != flag.default {
+    let typed = values.text(table::INITIAL_CLUSTER);
+    if name == "default" || typed != table::INITIAL_CLUSTER.default {
         return typed;
     }
     let name = if name.is_empty() { "default" } else { name };
@@ -212,16 +216,16 @@ fn initial_cluster(values: &Values, name: &str, advertised: &[Url]) -> String {
 fn remark_on_fading_flags(values: &Values, notes: &mut Vec<Note>) {
     let fading = [
         (
-            "max-snapshots",
+            &*table::MAX_SNAPSHOTS,
             "--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.",
         ),
         (
-            "v2-deprecation",
+            &*table::V2_DEPRECATION,
             "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value \
              is enforced, ignoring user input.",
         ),
     ];
-    for (_, text) in fading.iter().filter(|(name, _)| values.is_said(name)) {
+    for (_, text) in fading.iter().filter(|(flag, _)| values.is_said(flag)) {
         notes.push(Note::warn(*text));
     }
     for flag in table::all().filter(|flag| values.differs(flag)) {
@@ -237,7 +241,7 @@ fn remark_on_fading_flags(values: &Values, notes: &mut Vec<Note>) {
             Does::Its | Does::Refused(_) | Does::RenamedTo(_) | Does::IsGate(_) => {}
         }
     }
-    let gates = values.gates("feature-gates");
+    let gates = values.gates(table::FEATURE_GATES);
     for gate in
         GATES.iter().filter(|gate| gates.said(gate.name).is_some_and(|on| on != gate.default))
     {
@@ -246,23 +250,60 @@ fn remark_on_fading_flags(values: &Values, notes: &mut Vec<Note>) {
             notes.push(note.with("feature-gate", gate.name).with("reason", why));
         }
     }
-    for name in ["raft-read-timeout", "raft-write-timeout"] {
-        if values.duration(name) < GoDuration::from_millis(5000) {
-            notes.push(Note::info(format!("{name} increased to minimum value: 5s")));
+    for flag in [table::RAFT_READ_TIMEOUT, table::RAFT_WRITE_TIMEOUT] {
+        if values.duration(flag) < GoDuration::from_millis(5000) {
+            notes.push(Note::info(format!("{} increased to minimum value: 5s", flag.name)));
         }
     }
 }
 
 pub(crate) fn cluster_state(values: &Values) -> Result<ClusterState, String> {
-    match values.text("initial-cluster-state").as_str() {
+    match values.text(table::INITIAL_CLUSTER_STATE).as_str() {
         "new" => Ok(ClusterState::New),
         "existing" => Ok(ClusterState::Existing),
         other => Err(format!("unexpected clusterState {}", quote(other))),
     }
 }
 
+fn discovery(values: &Values) -> Option<Discovery> {
+    let domain = values.text(table::DISCOVERY_SRV);
+    if !domain.is_empty() {
+        return Some(Discovery::Srv { domain, name: values.text(table::DISCOVERY_SRV_NAME) });
+    }
+    let token = values.text(table::DISCOVERY_TOKEN);
+    if token.is_empty() {
+        return None;
+    }
+    let file = |flag| security::file(values, flag);
+    let span = |flag| values.duration(flag).at_least_zero();
+    // The name may hold the password.
+    let (user, password) =
+        match (values.text(table::DISCOVERY_USER), values.text(table::DISCOVERY_PASSWORD)) {
+            (user, password) if password.is_empty() => match user.split_once(':') {
+                Some((user, password)) => (user.to_owned(), password.to_owned()),
+                None => (user, password),
+            },
+            both => both,
+        };
+    Some(Discovery::Service(Box::new(DiscoveryService {
+        token,
+        endpoints: values.words(table::DISCOVERY_ENDPOINTS),
+        dial_timeout: span(table::DISCOVERY_DIAL_TIMEOUT),
+        request_timeout: span(table::DISCOVERY_REQUEST_TIMEOUT),
+        keepalive_time: span(table::DISCOVERY_KEEPALIVE_TIME),
+        keepalive_timeout: span(table::DISCOVERY_KEEPALIVE_TIMEOUT),
+        insecure_transport: values.truth(table::DISCOVERY_INSECURE_TRANSPORT),
+        insecure_skip_verify: values.truth(table::DISCOVERY_INSECURE_SKIP_TLS_VERIFY),
+        cert_file: file(table::DISCOVERY_CERT),
+        key_file: file(table::DISCOVERY_KEY),
+        ca_file: file(table::DISCOVERY_CACERT),
+        user,
+        password: Secret(password),
+    })))
+}
+
 fn raft(values: &Values, notes: &mut Vec<Note>) -> Raft {
-    let mut snapshot_count = values.unsigned("snapshot-count");
+    let mut snapshot_count = values.unsigned(table::SNAPSHOT_COUNT);
     if snapshot_count == 0 {
         snapshot_count = 10_000;
         notes.push(
@@ -271,23 +312,23 @@ fn raft(values: &Values, notes: &mut Vec<Note>) -> Raft {
                 .with("updated-snapshot-count", snapshot_count.to_string()),
         );
     }
-    let catchup = values.unsigned("snapshot-catchup-entries");
+    let catchup = values.unsigned(table::SNAPSHOT_CATCHUP_ENTRIES);
     Raft {
-        heartbeat: Duration::from_millis(values.unsigned("heartbeat-interval")),
-        election: Duration::from_millis(values.unsigned("election-timeout")),
-        initial_election_tick_advance: values.truth("initial-election-tick-advance"),
-        pre_vote: values.truth("pre-vote"),
+        heartbeat: Duration::from_millis(values.unsigned(table::HEARTBEAT_INTERVAL)),
+        election: Duration::from_millis(values.unsigned(table::ELECTION_TIMEOUT)),
+        initial_election_tick_advance: values.truth(table::INITIAL_ELECTION_TICK_ADVANCE),
+        pre_vote: values.truth(table::PRE_VOTE),
         snapshot_count,
         snapshot_catchup_entries: if catchup == 0 { 5000 } else { catchup },
-        strict_reconfig_check: values.truth("strict-reconfig-check"),
-        learners_max: usize::try_from(values.signed("max-learners")).unwrap_or(0),
+        strict_reconfig_check: values.truth(table::STRICT_RECONFIG_CHECK),
+        learners_max: usize::try_from(values.signed(table::MAX_LEARNERS)).unwrap_or(0),
     }
 }
 
 fn limits(values: &Values, notes: &mut Vec<Note>) -> Limits {
     const REQUEST_BYTES_RECOMMENDED: usize = 10 << 20;
     let usual = Limits::default();
-    let request_bytes_max = values.size("max-request-bytes");
+    let request_bytes_max = values.size(table::MAX_REQUEST_BYTES);
     if request_bytes_max > REQUEST_BYTES_RECOMMENDED {
         notes.push(
             Note::warn("exceeded recommended request limit")
@@ -295,20 +336,20 @@ fn limits(values: &Values, notes: &mut Vec<Note>) -> Limits {
                 .with("recommended-request-bytes", REQUEST_BYTES_RECOMMENDED.to_string()),
         );
     }
-    let quota_bytes = match values.signed("quota-backend-bytes") {
+    let quota_bytes = match values.signed(table::QUOTA_BACKEND_BYTES) {
         0 => Some(QUOTA_BYTES_DEFAULT),
         bytes => u64::try_from(bytes).ok(),
     };
-    let election = Duration::from_millis(values.unsigned("election-timeout"));
+    let election = Duration::from_millis(values.unsigned(table::ELECTION_TIMEOUT));
     Limits {
         request_bytes_max,
-        txn_ops_max: values.size("max-txn-ops"),
-        concurrent_streams_max: u32::try_from(values.unsigned("max-concurrent-streams"))
+        txn_ops_max: values.size(table::MAX_TXN_OPS),
+        concurrent_streams_max: u32::try_from(values.unsigned(table::MAX_CONCURRENT_STREAMS))
             .unwrap_or(u32::MAX),
         quota_bytes,
         // Five seconds for the disk and the network, and two elections.
         request_timeout: Duration::from_secs(5) + 2 * election,
-        compaction_batch: match usize::try_from(values.signed("compaction-batch-limit")) {
+        compaction_batch: match usize::try_from(values.signed(table::COMPACTION_BATCH_LIMIT)) {
             Ok(0) | Err(_) => usual.compaction_batch,
             Ok(limit) => limit,
         },
@@ -318,22 +359,22 @@ fn limits(values: &Values, notes: &mut Vec<Note>) -> Limits {
 
 fn storage(values: &Values) -> Storage {
     Storage {
-        wals_max: Some(values.size("max-wals")).filter(|count| *count > 0),
-        unsafe_no_fsync: values.truth("unsafe-no-fsync"),
+        wals_max: Some(values.size(table::MAX_WALS)).filter(|count| *count > 0),
+        unsafe_no_fsync: values.truth(table::UNSAFE_NO_FSYNC),
     }
 }
 
 fn keepalive(values: &Values) -> Keepalive {
     Keepalive {
-        min_time: values.duration("grpc-keepalive-min-time").at_least_zero(),
-        interval: values.duration("grpc-keepalive-interval").positive(),
-        timeout: values.duration("grpc-keepalive-timeout").positive(),
+        min_time: values.duration(table::GRPC_KEEPALIVE_MIN_TIME).at_least_zero(),
+        interval: values.duration(table::GRPC_KEEPALIVE_INTERVAL).positive(),
+        timeout: values.duration(table::GRPC_KEEPALIVE_TIMEOUT).positive(),
     }
 }
 
 fn auto_compaction(values: &Values) -> Result<AutoCompaction, String> {
-    let typed = values.text("auto-compaction-retention");
-    let revisions = values.text("auto-compaction-mode") == "revision";
+    let typed = values.text(table::AUTO_COMPACTION_RETENTION);
+    let revisions = values.text(table::AUTO_COMPACTION_MODE) == "revision";
     // A bare number counts hours or revisions; all else is a duration, even where it counts revisions.
     let nanos = match typed.parse::<i64>() {
         Ok(count) if count >= 0 && revisions => count,
@@ -353,7 +394,7 @@ fn auto_compaction(values: &Values) -> Result<AutoCompaction, String> {
 
 fn auth(values: &Values, notes: &mut Vec<Note>) -> Auth {
     const COST_DEFAULT: u32 = 10;
-    let given = values.unsigned("bcrypt-cost");
+    let given = values.unsigned(table::BCRYPT_COST);
     let bcrypt_cost = u32::try_from(given).ok().filter(|cost| (4..=31).contains(cost));
     if bcrypt_cost.is_none() {
         notes.push(
@@ -364,13 +405,13 @@ fn auth(values: &Values, notes: &mut Vec<Note>) -> Auth {
                 .with("given-cost", given.to_string()),
         );
     }
-    let ttl = match values.unsigned("auth-token-ttl") {
+    let ttl = match values.unsigned(table::AUTH_TOKEN_TTL) {
         0 => 300,
         seconds => seconds,
     };
     Auth {
         // Read again, and refused there if malformed, by `Config::check_start`.
-        tokens: Tokens::read(&values.text("auth-token")).unwrap_or(Tokens::None),
+        tokens: Tokens::read(&values.text(table::AUTH_TOKEN)).unwrap_or(Tokens::None),
         bcrypt_cost: bcrypt_cost.unwrap_or(COST_DEFAULT),
         token_ttl: Duration::from_secs(ttl),
     }
@@ -378,21 +419,21 @@ fn auth(values: &Values, notes: &mut Vec<Note>) -> Auth {
 
 fn http(values: &Values) -> Http {
     Http {
-        gateway: values.truth("enable-grpc-gateway"),
-        origins: values.words_or_all("cors"),
-        hosts: values.words_or_all("host-whitelist"),
-        metrics_extensive: values.text("metrics") == "extensive",
+        gateway: values.truth(table::ENABLE_GRPC_GATEWAY),
+        origins: values.words_or_all(table::CORS),
+        hosts: values.words_or_all(table::HOST_WHITELIST),
+        metrics_extensive: values.text(table::METRICS) == "extensive",
     }
 }
 
 fn timers(values: &Values) -> Timers {
     Timers {
-        corrupt_check: values.duration("corrupt-check-time").positive(),
-        compact_hash_check: values.duration("compact-hash-check-time").at_least_zero(),
+        corrupt_check: values.duration(table::CORRUPT_CHECK_TIME).positive(),
+        compact_hash_check: values.duration(table::COMPACT_HASH_CHECK_TIME).at_least_zero(),
         watch_progress: values
-            .duration_or("watch-progress-notify-interval", Duration::from_secs(600)),
-        downgrade_check: values.duration_or("downgrade-check-time", Duration::from_secs(5)),
-        warn_apply: values.duration("warning-apply-duration").positive(),
-        warn_unary: values.duration("warning-unary-request-duration").positive(),
+            .duration_or(table::WATCH_PROGRESS_NOTIFY_INTERVAL, Duration::from_secs(600)),
+        downgrade_check: values.duration_or(table::DOWNGRADE_CHECK_TIME, Duration::from_secs(5)),
+        warn_apply: values.duration(table::WARNING_APPLY_DURATION).positive(),
+        warn_unary: values.duration(table::WARNING_UNARY_REQUEST_DURATION).positive(),
     }
 }

@@ -3,9 +3,10 @@
 //! The order matters, since of two faults the first one is reported.
 
 use crate::build::{Addresses, Origin, cluster_state};
-use crate::flag::Does;
+use crate::config::TlsVersion;
+use crate::flag::{Does, Text};
 use crate::note::Note;
-use crate::table;
+use crate::table::{self, unbuilt};
 use crate::url::{Url, join};
 use crate::values::Values;
 use go::quote;
@@ -22,7 +23,7 @@ pub(crate) fn check(
 ) -> Result<(), String> {
     if origin == Origin::File {
         cluster_state(values)?;
-    } else if values.text("discovery-fallback") == "proxy" {
+    } else if values.text(table::DISCOVERY_FALLBACK) == "proxy" {
         return Err("v2 proxy is deprecated, and --discovery-fallback can't be configured as \
                     \"proxy\""
             .into());
@@ -33,25 +34,25 @@ pub(crate) fn check(
     if addresses.advertise_client_missing {
         return Err(ADVERTISE_MISSING.into());
     }
-    match values.text("auto-compaction-mode").as_str() {
+    match values.text(table::AUTO_COMPACTION_MODE).as_str() {
         "periodic" | "revision" => {}
         "" => return Err("undefined auto-compaction-mode".into()),
         other => return Err(format!("unknown auto-compaction-mode {}", quote(other))),
     }
-    let sampling = values.signed("distributed-tracing-sampling-rate");
-    if values.truth("enable-distributed-tracing") && sampling > 1_000_000 {
+    let sampling = values.signed(table::DISTRIBUTED_TRACING_SAMPLING_RATE);
+    if values.truth(table::ENABLE_DISTRIBUTED_TRACING) && sampling > 1_000_000 {
         return Err(
             "distributed tracing configurition is not valid: (tracing sampling rate must be \
                     less than 1000000)"
                 .into(),
         );
     }
-    values.gates("feature-gates").check()?;
-    let hash_check = values.duration("compact-hash-check-time");
+    values.gates(table::FEATURE_GATES).check()?;
+    let hash_check = values.duration(table::COMPACT_HASH_CHECK_TIME);
     if hash_check.positive().is_none() {
         return Err(format!("--compact-hash-check-time must be >0 (set to {hash_check})"));
     }
-    if values.text("name") == "default" {
+    if values.text(table::NAME) == "default" {
         notes.push(Note::warn(DEFAULT_NAME).with("name", "default"));
     }
     check_tls_versions(values)
@@ -91,11 +92,11 @@ fn check_urls(addresses: &Addresses, notes: &mut Vec<Note>) -> Result<(), String
 }
 
 fn check_discovery(values: &Values) -> Result<(), String> {
-    let token = !values.text("discovery-token").is_empty();
-    let endpoints = values.words("discovery-endpoints");
+    let token = !values.text(table::DISCOVERY_TOKEN).is_empty();
+    let endpoints = values.words(table::DISCOVERY_ENDPOINTS);
     let has_endpoints = endpoints.iter().any(|endpoint| !endpoint.is_empty());
-    let srv = !values.text("discovery-srv").is_empty();
-    let cluster = values.is_said("initial-cluster");
+    let srv = !values.text(table::DISCOVERY_SRV).is_empty();
+    let cluster = values.is_said(&table::INITIAL_CLUSTER);
     if [cluster, token || has_endpoints, srv].into_iter().filter(|said| *said).count() > 1 {
         return Err("multiple discovery or bootstrap flags are set. Choose one of \
                     \"initial-cluster\", \"discovery-endpoints\" or \"discovery-srv\""
@@ -111,8 +112,8 @@ fn check_discovery(values: &Values) -> Result<(), String> {
 }
 
 fn check_times(values: &Values) -> Result<(), String> {
-    let heartbeat = values.unsigned("heartbeat-interval");
-    let election = values.unsigned("election-timeout");
+    let heartbeat = values.unsigned(table::HEARTBEAT_INTERVAL);
+    let election = values.unsigned(table::ELECTION_TIMEOUT);
     if heartbeat == 0 {
         return Err("--heartbeat-interval must be >0 (set to 0ms)".into());
     }
@@ -134,22 +135,27 @@ fn check_times(values: &Values) -> Result<(), String> {
     Ok(())
 }
 
-fn check_tls_versions(values: &Values) -> Result<(), String> {
-    let version = |flag: &str| match values.text(flag).as_str() {
+/// A version of TLS; nothing leaves the choice open.
+pub(crate) fn tls_version(typed: &str) -> Result<Option<TlsVersion>, String> {
+    match typed {
         "" => Ok(None),
-        "TLS1.2" => Ok(Some(2)),
-        "TLS1.3" => Ok(Some(3)),
+        "TLS1.2" => Ok(Some(TlsVersion::V12)),
+        "TLS1.3" => Ok(Some(TlsVersion::V13)),
         other => {
             Err(format!("unexpected TLS version {} (must be one of: TLS1.2, TLS1.3)", quote(other)))
         }
-    };
-    let (min, max) = (version("tls-min-version")?, version("tls-max-version")?);
+    }
+}
+
+fn check_tls_versions(values: &Values) -> Result<(), String> {
+    let version = |flag: Text| tls_version(&values.text(flag));
+    let (min, max) = (version(table::TLS_MIN_VERSION)?, version(table::TLS_MAX_VERSION)?);
     if max.is_some() && min > max {
-        let (min, max) = (values.text("tls-min-version"), values.text("tls-max-version"));
+        let (min, max) = (values.text(table::TLS_MIN_VERSION), values.text(table::TLS_MAX_VERSION));
         return Err(format!("min version ({min}) is greater than max version ({max})"));
     }
-    let suites = values.words("cipher-suites").iter().any(|suite| !suite.is_empty());
-    if suites && min == Some(3) {
+    let suites = values.words(table::CIPHER_SUITES).iter().any(|suite| !suite.is_empty());
+    if suites && min == Some(TlsVersion::V13) {
         return Err("cipher suites cannot be configured when only TLS1.3 is enabled".into());
     }
     Ok(())
@@ -160,13 +166,11 @@ pub(crate) fn refuse_what_is_not_built(
     values: &Values,
     addresses: &Addresses,
 ) -> Result<(), String> {
-    if let Some((name, url)) = addresses.all().find(|(_, url)| url.scheme().is_secure()) {
-        return Err(format!(
-            "--{name} {} cannot be served: TLS is not built yet",
-            quote(&url.to_string())
-        ));
+    let secure = addresses.all().find(|(_, url)| url.scheme().is_secure());
+    if let (Some((name, url)), Does::Refused(why)) = (secure, unbuilt::TLS) {
+        return Err(format!("--{name} {} cannot be served: {why}", quote(url.to_string())));
     }
-    for flag in table::all().filter(|flag| values.differs(flag)) {
+    for flag in table::all_settings().filter(|flag| values.differs(flag)) {
         if let Does::Refused(why) = flag.does {
             return Err(format!("--{} cannot be set: {why}", flag.name));
         }

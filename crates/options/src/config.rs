@@ -2,12 +2,14 @@
 //!
 //! Made only by `parse`; past this point nobody reads a flag, a variable or a file.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use types::Limits;
 
 use crate::auth::Tokens;
+use crate::environment::HIDDEN;
 use crate::gates::Gates;
 use crate::log::LogOptions;
 use crate::url::Url;
@@ -41,6 +43,8 @@ pub struct Config {
     pub keepalive: Keepalive,
     /// What history is compacted without being asked.
     pub auto_compaction: AutoCompaction,
+    /// Certificates, and whose are asked for.
+    pub tls: Tls,
     /// How passwords and logins are kept.
     pub auth: Auth,
     /// What is served over HTTP, and to whom.
@@ -77,6 +81,65 @@ pub struct Bootstrap {
     pub state: ClusterState,
     /// Sets clusters apart that begin alike.
     pub token: String,
+    /// Who knows the other members, if not the initial cluster.
+    pub discovery: Option<Discovery>,
+    /// Leave all other members behind and go on alone with this data.
+    pub force_new: bool,
+}
+
+/// Who knows the members of a cluster to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Discovery {
+    /// DNS, by SRV records.
+    Srv {
+        /// The domain.
+        domain: String,
+        /// A suffix of the service's name (`--discovery-srv-name`).
+        name: String,
+    },
+    /// A cluster that runs already.
+    Service(Box<DiscoveryService>),
+}
+
+/// A cluster that knows the members of another (`--discovery-token` and what begins like it).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveryService {
+    /// The new cluster's name there.
+    pub token: String,
+    /// Where it is.
+    pub endpoints: Vec<String>,
+    /// How long connecting may take.
+    pub dial_timeout: Duration,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// How often it is pinged.
+    pub keepalive_time: Duration,
+    /// How long it may take to answer a ping.
+    pub keepalive_timeout: Duration,
+    /// Speak without TLS.
+    pub insecure_transport: bool,
+    /// Do not check its certificate.
+    pub insecure_skip_verify: bool,
+    /// Our certificate.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+    /// Whom we trust.
+    pub ca_file: Option<PathBuf>,
+    /// Who we are: the name.
+    pub user: String,
+    /// Who we are: the proof.
+    pub password: Secret,
+}
+
+/// A text that no log shows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(HIDDEN)
+    }
 }
 
 /// Begin a cluster or join one.
@@ -167,6 +230,71 @@ pub struct Auth {
     pub bcrypt_cost: u32,
     /// How long an unused login is remembered.
     pub token_ttl: Duration,
+}
+
+/// Certificates, and whose are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// To clients.
+    pub client: TlsSide,
+    /// Between members.
+    pub peer: TlsSide,
+    /// The oldest version to speak; `None` for the oldest there is.
+    pub min_version: Option<TlsVersion>,
+    /// The newest version to speak; `None` for the newest there is.
+    pub max_version: Option<TlsVersion>,
+    /// Cipher suites to offer for TLS 1.2, by Go's names; empty for the usual ones.
+    pub cipher_suites: Vec<&'static str>,
+    /// How many years certificates are good for that this server makes itself.
+    pub self_signed_years: u64,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// 1.2.
+    V12,
+    /// 1.3.
+    V13,
+}
+
+/// What one kind of listener shows and asks for. Files are named, not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsSide {
+    /// The certificate to show.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+    /// The certificate to show when dialling, if it is another one.
+    pub client_cert_file: Option<PathBuf>,
+    /// Its key.
+    pub client_key_file: Option<PathBuf>,
+    /// The authority that signs the others' certificates.
+    pub trusted_ca_file: Option<PathBuf>,
+    /// The certificates that were revoked.
+    pub crl_file: Option<PathBuf>,
+    /// Ask for a certificate, and refuse who has none.
+    pub client_cert_auth: bool,
+    /// Make a certificate if none is given.
+    pub auto: bool,
+    /// Common names that certificates may carry; empty for all.
+    pub allowed_cns: Vec<String>,
+    /// Host names that certificates may carry; empty for all.
+    pub allowed_hostnames: Vec<String>,
+    /// Do not compare addresses with certificates.
+    pub skip_client_san_verification: bool,
+}
+
+impl TlsSide {
+    /// Whether a certificate or its key is named.
+    pub fn has_files(&self) -> bool {
+        self.cert_file.is_some() || self.key_file.is_some()
+    }
+
+    /// Whether the certificate is made by this server: asked for, and no files are given.
+    pub fn is_self_signed(&self) -> bool {
+        self.auto && !self.has_files()
+    }
 }
 
 /// What is served over HTTP, and to whom.

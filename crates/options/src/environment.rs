@@ -40,7 +40,7 @@ pub fn hear(environment: &[(String, String)], values: &mut Values) -> Result<Hea
     }
     for flag in flags.into_iter().filter(|flag| flag.name != "version") {
         let variable = flag.variable();
-        if values.is_said(flag.name) {
+        if values.is_said(flag) {
             on_line.push(variable);
             continue;
         }
@@ -124,7 +124,7 @@ mod tests {
         let mut values = Values::default();
         let environment = variables(&[("ETCD_NOSUCH", "1"), ("ETCD_NAME", "m1"), ("HOME", "/")]);
         let heard = hear(&environment, &mut values).ok().expect("nothing is shadowed");
-        assert_eq!(values.text("name"), "m1");
+        assert_eq!(values.text(table::NAME), "m1");
         let texts: Vec<_> = heard.notes.iter().map(|note| note.message.as_str()).collect();
         assert_eq!(
             texts,

@@ -1,17 +1,20 @@
 //! The configuration file: YAML (and so JSON), keys named like flags.
 //!
-//! When there is one, flags and variables are not looked at. Unknown keys are ignored, as in etcd.
-//! Where a value has the wrong type the error is the one Go's decoder gives.
+//! When there is one, flags and variables are not looked at. Keys are the same in upper and lower case, as
+//! Go's JSON decoder takes them. A key that is unknown is dropped, as in etcd, but said: who writes
+//! `data_dir` shall not find out by an empty store. Where a value has the wrong type the error is the one
+//! Go's decoder gives.
 
-use serde::Deserialize;
-use serde::de::{MapAccess, Visitor};
-use serde_json::Value as Json;
+use std::collections::BTreeMap;
+
+use go::GoDuration;
 
 use crate::flag::{Flag, Kind, Value};
 use crate::gates::Gates;
+use crate::note::Note;
 use crate::table;
 use crate::values::Values;
-use go::GoDuration;
+use crate::yaml::{self, Node};
 
 /// Why a file was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,248 +25,248 @@ pub enum FileFault {
     Urls(String),
 }
 
-/// The mapping at the top; of two equal keys the later one counts.
-struct Top(Vec<(String, Json)>);
-
-impl<'de> Deserialize<'de> for Top {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Top, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Top;
-
-            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                out.write_str("a mapping")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Top, A::Error> {
-                let mut pairs: Vec<(String, Json)> = Vec::new();
-                while let Some((key, value)) = map.next_entry::<String, Json>()? {
-                    pairs.retain(|(known, _)| *known != key);
-                    pairs.push((key, value));
-                }
-                // Go looks at the keys in alphabetical order and reports the first fault.
-                pairs.sort_by(|left, right| left.0.cmp(&right.0));
-                Ok(Top(pairs))
-            }
-
-            fn visit_unit<E>(self) -> Result<Top, E> {
-                Ok(Top(Vec::new()))
-            }
-        }
-        deserializer.deserialize_map(Pairs)
-    }
+/// What a file says.
+#[derive(Debug, Default)]
+pub struct FileRead {
+    /// The settings.
+    pub values: Values,
+    /// The keys that mean nothing.
+    pub notes: Vec<Note>,
+    /// The first malformed list of URLs, which is reported after everything else.
+    urls_fault: Option<String>,
 }
 
 /// Reads the whole file.
-pub fn read(text: &str) -> Result<Values, FileFault> {
-    let top = match serde_yaml_ng::from_str::<Top>(text) {
-        Ok(Top(pairs)) => pairs,
-        Err(_) if text.trim().is_empty() => Vec::new(),
-        Err(fault) => return Err(FileFault::Refused(not_a_mapping(text, &fault))),
-    };
-    let mut values = Values::default();
-    let mut urls_fault = None;
-    for (key, json) in &top {
-        if json.is_null() {
-            continue;
+pub fn read(bytes: &[u8]) -> Result<FileRead, FileFault> {
+    let top = yaml::read(bytes)
+        .map_err(|why| FileFault::Refused(format!("error converting YAML to JSON: {why}")))?;
+    let mut read = FileRead::default();
+    match &top {
+        Node::Null => {}
+        Node::Block(block) => read.take(block, "")?,
+        other => {
+            let text =
+                format!("cannot unmarshal {} into Go value of type embed.configYAML", other.kind());
+            return Err(FileFault::Refused(format!("{DECODING}{text}")));
         }
-        match key.as_str() {
-            "client-transport-security" => security(key, json, "", &mut values)?,
-            "peer-transport-security" => security(key, json, "peer-", &mut values)?,
-            "discovery-config" => discovery(json, &mut values),
-            "socket-options" => block(json, SOCKET_OPTIONS, &mut values)?,
-            _ => match table::find(key) {
-                Some(flag) if has_key(flag) => match read_value(flag, key, json) {
-                    Ok(value) => values.say(flag, value),
-                    Err(FileFault::Urls(why)) => urls_fault = urls_fault.or(Some((flag, why))),
+    }
+    match read.urls_fault.take() {
+        Some(fault) => Err(FileFault::Urls(fault)),
+        None => Ok(read),
+    }
+}
+
+const DECODING: &str = "error unmarshaling JSON: while decoding JSON: json: ";
+
+impl FileRead {
+    /// Takes a block; `above` is the path to it, and empty at the top.
+    fn take(&mut self, block: &BTreeMap<String, Node>, above: &str) -> Result<(), FileFault> {
+        for (key, node) in block {
+            let path = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
+            match (Place::find(&path), node) {
+                (Place::Nowhere, _) => {
+                    let note = Note::warn("unknown key in the configuration file is ignored");
+                    self.notes.push(note.with("key", path));
+                }
+                (_, Node::Null) => {}
+                (Place::Block(_), Node::Block(block)) => self.take(block, &path)?,
+                (Place::Block(block), node) => {
+                    let (outer, name, kind) = block;
+                    return Err(wrong_type(node, &format!("{outer}.{name}"), kind));
+                }
+                (Place::Setting { flag, name }, node) => match value(flag, &name, node) {
+                    Ok(value) => self.values.say(flag, value),
+                    Err(FileFault::Urls(why)) => {
+                        let text = format!("unexpected error setting up {}: {why}", flag.name);
+                        self.urls_fault.get_or_insert(text);
+                    }
                     Err(refused) => return Err(refused),
                 },
-                _ => {}
-            },
+            }
         }
-    }
-    match urls_fault {
-        Some((flag, why)) => {
-            Err(FileFault::Urls(format!("unexpected error setting up {}: {why}", flag.name)))
-        }
-        None => Ok(values),
+        Ok(())
     }
 }
 
-/// Flags that have no key of their own: they stand in a block, or cannot be said in a file.
-fn has_key(flag: &Flag) -> bool {
-    let elsewhere = [
-        "config-file",
-        "version",
-        "raft-read-timeout",
-        "raft-write-timeout",
-        "client-crl-file",
-        "peer-crl-file",
-        "discovery-token",
-        "discovery-endpoints",
-    ];
-    let in_block = |(_, name): &(&str, &str)| {
-        let own = flag.name.strip_prefix("peer-").unwrap_or(flag.name);
-        *name == flag.name || *name == own
-    };
-    !elsewhere.contains(&flag.name)
-        && !SECURITY.iter().any(in_block)
-        && !SOCKET_OPTIONS.iter().any(in_block)
+/// Where a path leads.
+enum Place {
+    /// To a setting; its errors name a field of etcd's.
+    Setting {
+        flag: &'static Flag,
+        name: String,
+    },
+    /// To a block: who holds it, its path and its type, for errors.
+    Block((&'static str, &'static str, &'static str)),
+    Nowhere,
 }
 
-/// Keys of the two security blocks and the client flags they stand for.
-const SECURITY: &[(&str, &str)] = &[
-    ("cert-file", "cert-file"),
-    ("key-file", "key-file"),
-    ("client-cert-file", "client-cert-file"),
-    ("client-key-file", "client-key-file"),
-    ("client-cert-auth", "client-cert-auth"),
-    ("trusted-ca-file", "trusted-ca-file"),
-    ("auto-tls", "auto-tls"),
-    ("allowed-cn", "cert-allowed-cn"),
-    ("allowed-hostname", "cert-allowed-hostname"),
-    ("skip-client-san-verification", "skip-client-san-verification"),
+impl Place {
+    fn find(path: &str) -> Place {
+        let inside = INSIDE.iter().find(|(known, ..)| is_same_key(known, path));
+        if let Some((known, holder, flag)) = inside {
+            let outer = if known.starts_with("client-") || known.starts_with("peer-") {
+                LATE
+            } else {
+                EARLY
+            };
+            return Place::Setting { flag, name: format!("{holder}.{outer}.{known}") };
+        }
+        if let Some(block) = BLOCKS.iter().find(|(_, known, _)| is_same_key(known, path)) {
+            return Place::Block(*block);
+        }
+        let has_key = |flag: &&Flag| {
+            !NOT_IN_FILES.contains(&flag.name)
+                && !INSIDE.iter().any(|(.., in_block)| in_block.name == flag.name)
+        };
+        match table::all().filter(has_key).find(|flag| is_same_key(flag.name, path)) {
+            Some(flag) => {
+                // In etcd these hold their text first and are read later, by other rules.
+                let late = matches!(flag.kind, Kind::Urls | Kind::Origins | Kind::Gates)
+                    || flag.name == table::HOST_WHITELIST.name;
+                let outer = if late { LATE } else { EARLY };
+                Place::Setting { flag, name: format!("configYAML.{outer}.{}", flag.name) }
+            }
+            None => Place::Nowhere,
+        }
+    }
+}
+
+const EARLY: &str = "Config";
+const LATE: &str = "configJSON";
+
+/// Go takes keys in upper and lower case alike, and two letters of other alphabets that look like ours.
+fn is_same_key(known: &str, typed: &str) -> bool {
+    let folded = typed.chars().map(|letter| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        letter => letter.to_ascii_lowercase(),
+    });
+    known.chars().eq(folded)
+}
+
+/// Flags that cannot be said in a file.
+const NOT_IN_FILES: [&str; 6] = [
+    "config-file",
+    "version",
+    "raft-read-timeout",
+    "raft-write-timeout",
+    "client-crl-file",
+    "peer-crl-file",
 ];
 
-const SOCKET_OPTIONS: &[(&str, &str)] =
-    &[("reuse-port", "socket-reuse-port"), ("reuse-address", "socket-reuse-address")];
+/// Blocks: the struct that holds them in etcd, their path, and their type.
+const BLOCKS: [(&str, &str, &str); 7] = [
+    ("configYAML.configJSON", "client-transport-security", "embed.securityConfig"),
+    ("configYAML.configJSON", "peer-transport-security", "embed.securityConfig"),
+    ("configYAML.Config", "socket-options", "transport.SocketOpts"),
+    ("configYAML.Config", "discovery-config", "v3discovery.DiscoveryConfig"),
+    ("DiscoveryConfig.Config", "discovery-config.client", "clientv3.ConfigSpec"),
+    ("ConfigSpec.Config", "discovery-config.client.secure", "clientv3.SecureConfig"),
+    ("ConfigSpec.Config", "discovery-config.client.auth", "clientv3.AuthConfig"),
+];
 
-fn security(key: &str, json: &Json, prefix: &str, values: &mut Values) -> Result<(), FileFault> {
-    let Some(object) = json.as_object() else {
-        return Err(wrong_type("configJSON", key, json, "embed.securityConfig"));
+/// What stands in blocks: its path, the struct that holds it in etcd, and the flag it stands for.
+#[rustfmt::skip] // One setting a line.
+const INSIDE: &[(&str, &str, &Flag)] = &[
+    ("client-transport-security.cert-file", "securityConfig", &table::CERT_FILE.0),
+    ("client-transport-security.key-file", "securityConfig", &table::KEY_FILE.0),
+    ("client-transport-security.client-cert-file", "securityConfig", &table::CLIENT_CERT_FILE.0),
+    ("client-transport-security.client-key-file", "securityConfig", &table::CLIENT_KEY_FILE.0),
+    ("client-transport-security.client-cert-auth", "securityConfig", &table::CLIENT_CERT_AUTH.0),
+    ("client-transport-security.trusted-ca-file", "securityConfig", &table::TRUSTED_CA_FILE.0),
+    ("client-transport-security.auto-tls", "securityConfig", &table::AUTO_TLS.0),
+    ("client-transport-security.allowed-cn", "securityConfig", &table::CLIENT_CERT_ALLOWED_CN.0),
+    ("client-transport-security.allowed-hostname", "securityConfig", &table::CLIENT_CERT_ALLOWED_HOSTNAME.0),
+    ("client-transport-security.skip-client-san-verification", "securityConfig", &table::CLIENT_SKIP_CLIENT_SAN_VERIFICATION.0),
+    ("peer-transport-security.cert-file", "securityConfig", &table::PEER_CERT_FILE.0),
+    ("peer-transport-security.key-file", "securityConfig", &table::PEER_KEY_FILE.0),
+    ("peer-transport-security.client-cert-file", "securityConfig", &table::PEER_CLIENT_CERT_FILE.0),
+    ("peer-transport-security.client-key-file", "securityConfig", &table::PEER_CLIENT_KEY_FILE.0),
+    ("peer-transport-security.client-cert-auth", "securityConfig", &table::PEER_CLIENT_CERT_AUTH.0),
+    ("peer-transport-security.trusted-ca-file", "securityConfig", &table::PEER_TRUSTED_CA_FILE.0),
+    ("peer-transport-security.auto-tls", "securityConfig", &table::PEER_AUTO_TLS.0),
+    ("peer-transport-security.allowed-cn", "securityConfig", &table::PEER_CERT_ALLOWED_CN.0),
+    ("peer-transport-security.allowed-hostname", "securityConfig", &table::PEER_CERT_ALLOWED_HOSTNAME.0),
+    ("peer-transport-security.skip-client-san-verification", "securityConfig", &table::PEER_SKIP_CLIENT_SAN_VERIFICATION.0),
+    ("socket-options.reuse-port", "SocketOpts", &table::SOCKET_REUSE_PORT.0),
+    ("socket-options.reuse-address", "SocketOpts", &table::SOCKET_REUSE_ADDRESS.0),
+    ("discovery-config.token", "DiscoveryConfig", &table::DISCOVERY_TOKEN.0),
+    ("discovery-config.client.endpoints", "ConfigSpec", &table::DISCOVERY_ENDPOINTS.0),
+    ("discovery-config.client.dial-timeout", "ConfigSpec", &table::DISCOVERY_DIAL_TIMEOUT.0),
+    ("discovery-config.client.request-timeout", "ConfigSpec", &table::DISCOVERY_REQUEST_TIMEOUT.0),
+    ("discovery-config.client.keepalive-time", "ConfigSpec", &table::DISCOVERY_KEEPALIVE_TIME.0),
+    ("discovery-config.client.keepalive-timeout", "ConfigSpec", &table::DISCOVERY_KEEPALIVE_TIMEOUT.0),
+    ("discovery-config.client.secure.cert", "SecureConfig", &table::DISCOVERY_CERT.0),
+    ("discovery-config.client.secure.key", "SecureConfig", &table::DISCOVERY_KEY.0),
+    ("discovery-config.client.secure.cacert", "SecureConfig", &table::DISCOVERY_CACERT.0),
+    ("discovery-config.client.secure.insecure-transport", "SecureConfig", &table::DISCOVERY_INSECURE_TRANSPORT.0),
+    ("discovery-config.client.secure.insecure-skip-tls-verify", "SecureConfig", &table::DISCOVERY_INSECURE_SKIP_TLS_VERIFY.0),
+    ("discovery-config.client.auth.username", "AuthConfig", &table::DISCOVERY_USER.0),
+    ("discovery-config.client.auth.password", "AuthConfig", &table::DISCOVERY_PASSWORD.0),
+];
+
+fn value(flag: &Flag, name: &str, node: &Node) -> Result<Value, FileFault> {
+    let wrong = |wanted: &str| wrong_type(node, name, wanted);
+    let text = || match node {
+        Node::Text(text) => Ok(text.as_str()),
+        _ => Err(wrong("string")),
     };
-    for (key, json) in object {
-        let Some((_, name)) = SECURITY.iter().find(|(known, _)| known == key) else { continue };
-        // The client's block has two settings that no client flag has; its nearest relative refuses.
-        let client_only =
-            || table::find(&format!("client-{name}")).or_else(|| table::find("cert-file"));
-        let own = table::find(&format!("{prefix}{name}"));
-        let flag = own.or_else(client_only).expect("cert-file is in the table");
-        values.say(flag, read_value(flag, key, json)?);
-    }
-    Ok(())
-}
-
-/// What matters of the block is whether it asks for discovery at all.
-fn discovery(json: &Json, values: &mut Values) {
-    let mut say = |name: &str, value: Value| {
-        values.say(table::find(name).expect("discovery flags are in the table"), value);
+    let number = |wanted: &str| match node {
+        Node::Number(number) => Ok(number.as_str()),
+        _ => Err(wrong(wanted)),
     };
-    if let Some(token) = json.get("token").and_then(Json::as_str) {
-        say("discovery-token", Value::Text(token.to_owned()));
-    }
-    if let Some(endpoints) = json.pointer("/client/endpoints").and_then(Json::as_array) {
-        let words = endpoints.iter().filter_map(Json::as_str).map(str::to_owned).collect();
-        say("discovery-endpoints", Value::Words(words));
-    }
-}
-
-fn block(json: &Json, keys: &[(&str, &str)], values: &mut Values) -> Result<(), FileFault> {
-    for (key, name) in keys {
-        if let Some(json) = json.get(key) {
-            let flag = table::find(name).expect("blocks name known flags");
-            values.say(flag, read_value(flag, key, json)?);
-        }
-    }
-    Ok(())
-}
-
-fn read_value(flag: &Flag, key: &str, json: &Json) -> Result<Value, FileFault> {
-    let wrong = |wanted: &str| wrong_type("Config", key, json, wanted);
-    // In etcd these hold their text first and are read later, by other rules.
-    let late = |wanted: &str| wrong_type("configJSON", key, json, wanted);
     match flag.kind {
-        Kind::Bool | Kind::Ignored => {
-            yaml_truth(json).map(Value::Bool).ok_or_else(|| wrong("bool"))
+        Kind::Bool | Kind::Ignored => match node {
+            Node::Truth(truth) => Ok(Value::Bool(*truth)),
+            _ => Err(wrong("bool")),
+        },
+        Kind::Text | Kind::Choice(_) | Kind::Phase(_) => Ok(Value::Text(text()?.to_owned())),
+        Kind::Unsigned(wanted) => {
+            number(wanted)?.parse().map(Value::Unsigned).map_err(|_| wrong(wanted))
         }
-        Kind::Text | Kind::Choice(_) | Kind::Phase(_) => {
-            json.as_str().map(|text| Value::Text(text.to_owned())).ok_or_else(|| wrong("string"))
+        Kind::Unsigned32 => {
+            let read: Result<u32, _> = number("uint32")?.parse();
+            read.map(|value| Value::Unsigned(value.into())).map_err(|_| wrong("uint32"))
         }
-        Kind::Unsigned(wanted) => json.as_u64().map(Value::Unsigned).ok_or_else(|| wrong(wanted)),
-        Kind::Unsigned32 => json
-            .as_u64()
-            .filter(|value| u32::try_from(*value).is_ok())
-            .map(Value::Unsigned)
-            .ok_or_else(|| wrong("uint32")),
-        Kind::Signed(wanted) => json.as_i64().map(Value::Signed).ok_or_else(|| wrong(wanted)),
-        Kind::Duration => json
-            .as_i64()
-            .map(|nanos| Value::Duration(GoDuration(nanos)))
-            .ok_or_else(|| wrong("time.Duration")),
-        Kind::Urls | Kind::Origins => {
-            let text = json.as_str().ok_or_else(|| late("string"))?;
-            flag.kind.read(text).map_err(FileFault::Urls)
+        Kind::Signed(wanted) => {
+            number(wanted)?.parse().map(Value::Signed).map_err(|_| wrong(wanted))
         }
-        Kind::Words if flag.name == "host-whitelist" => {
-            let text = json.as_str().ok_or_else(|| late("string"))?;
-            flag.kind.read(text).map_err(FileFault::Refused)
+        Kind::Duration => {
+            let wanted = "time.Duration";
+            let nanos = number(wanted)?.parse().map_err(|_| wrong(wanted))?;
+            Ok(Value::Duration(GoDuration(nanos)))
         }
-        Kind::Words => json
-            .as_array()
-            .and_then(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect())
-            .map(Value::Words)
-            .ok_or_else(|| wrong("[]string")),
+        Kind::Urls | Kind::Origins => flag.kind.read(text()?).map_err(FileFault::Urls),
+        Kind::Words if flag.name == table::HOST_WHITELIST.name => {
+            flag.kind.read(text()?).map_err(FileFault::Refused)
+        }
+        Kind::Words => match node {
+            Node::List(items) => {
+                let words = items.iter().map(|item| match item {
+                    Node::Text(word) => Ok(word.clone()),
+                    Node::Null => Ok(String::new()),
+                    other => Err(wrong_type(other, name, "string")),
+                });
+                words.collect::<Result<_, _>>().map(Value::Words)
+            }
+            _ => Err(wrong("[]string")),
+        },
         Kind::Gates => {
-            let text = json.as_str().ok_or_else(|| late("string"))?;
             let mut gates = Gates::default();
-            gates.say(text).map_err(FileFault::Refused)?;
+            gates.say(text()?).map_err(FileFault::Refused)?;
             Ok(Value::Gates(gates))
         }
     }
 }
 
-/// Truth, also in the words of YAML 1.1, which etcd's files are written in.
-fn yaml_truth(json: &Json) -> Option<bool> {
-    match json {
-        Json::Bool(value) => Some(*value),
-        Json::String(text) => match text.to_ascii_lowercase().as_str() {
-            "y" | "yes" | "on" => Some(true),
-            "n" | "no" | "off" => Some(false),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// What Go calls a JSON value.
-pub fn json_kind(json: &Json) -> &'static str {
-    match json {
-        Json::Null => "null",
-        Json::Bool(_) => "bool",
-        Json::Number(_) => "number",
-        Json::String(_) => "string",
-        Json::Array(_) => "array",
-        Json::Object(_) => "object",
-    }
-}
-
-fn wrong_type(holder: &str, key: &str, json: &Json, wanted: &str) -> FileFault {
+fn wrong_type(node: &Node, name: &str, wanted: &str) -> FileFault {
     let numeric = wanted.contains("int") || wanted == "time.Duration";
-    let found = match json {
-        Json::Number(number) if numeric => format!("number {number}"),
-        _ => json_kind(json).to_owned(),
+    let found = match node {
+        Node::Number(number) if numeric => format!("number {number}"),
+        node => node.kind().to_owned(),
     };
-    FileFault::Refused(format!(
-        "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go struct \
-         field configYAML.{holder}.{key} of type {wanted}"
-    ))
-}
-
-/// The text of a file that is no YAML, or YAML but no mapping.
-fn not_a_mapping(text: &str, fault: &serde_yaml_ng::Error) -> String {
-    if let Ok(json) = serde_yaml_ng::from_str::<Json>(text) {
-        let found = json_kind(&json);
-        return format!(
-            "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go \
-             value of type embed.configYAML"
-        );
-    }
-    let whole = fault.to_string();
-    let (what, _) = whole.split_once(" at line ").unwrap_or((&whole, ""));
-    // Go leaves out the number of the first line.
-    let line = fault.location().map(|at| at.line()).filter(|line| *line > 1);
-    let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-    format!("error converting YAML to JSON: yaml: {line}{what}")
+    let text = format!("cannot unmarshal {found} into Go struct field {name} of type {wanted}");
+    FileFault::Refused(format!("{DECODING}{text}"))
 }
 
 #[cfg(test)]
@@ -272,9 +275,9 @@ mod tests {
 
     #[track_caller]
     fn refused(text: &str, error: &str) {
-        match read(text) {
+        match read(text.as_bytes()) {
             Err(FileFault::Refused(found) | FileFault::Urls(found)) => assert_eq!(found, error),
-            Ok(values) => panic!("taken: {values:?}"),
+            Ok(read) => panic!("taken: {:?}", read.values),
         }
     }
 
@@ -282,30 +285,47 @@ mod tests {
     fn keys_are_named_like_flags_and_unknown_ones_are_ignored() {
         let text = "name: m1\nheartbeat-interval: 50\nnosuch: 1\nlog-outputs: [stdout]\n\
                     grpc-keepalive-interval: 5000000\nname: m2\npre-vote: no\n";
-        let values = read(text).expect("well formed");
-        assert_eq!(values.text("name"), "m2");
-        assert_eq!(values.unsigned("heartbeat-interval"), 50);
-        assert_eq!(values.words("log-outputs"), ["stdout"]);
-        assert_eq!(values.duration("grpc-keepalive-interval"), GoDuration(5_000_000));
-        assert!(!values.truth("pre-vote"));
-        assert!(read("").is_ok());
-        assert!(read("# only a comment\n").is_ok());
+        let values = read(text.as_bytes()).expect("well formed").values;
+        assert_eq!(values.text(table::NAME), "m2");
+        assert_eq!(values.unsigned(table::HEARTBEAT_INTERVAL), 50);
+        assert_eq!(values.words(table::LOG_OUTPUTS), ["stdout"]);
+        assert_eq!(values.duration(table::GRPC_KEEPALIVE_INTERVAL), GoDuration(5_000_000));
+        assert!(!values.truth(table::PRE_VOTE));
+        assert!(read(b"").is_ok());
+        assert!(read(b"# only a comment\n").is_ok());
     }
 
     #[test]
     fn blocks_stand_for_their_flags() {
         let text = "peer-transport-security: {cert-file: a, allowed-cn: [x]}\n\
-                    client-transport-security: {auto-tls: true, allowed-hostname: [y]}\n\
+                    client-transport-security: {auto-tls: true, allowed-hostname: [z]}\n\
                     socket-options: {reuse-port: true}\ncert-file: ignored\n\
                     discovery-config: {token: t, client: {endpoints: [e]}}\n";
-        let values = read(text).expect("well formed");
-        assert_eq!(values.text("peer-cert-file"), "a");
-        assert_eq!(values.words("peer-cert-allowed-cn"), ["x"]);
-        assert!(values.truth("auto-tls"));
-        assert_eq!(values.words("client-cert-allowed-hostname"), ["y"]);
-        assert!(values.truth("socket-reuse-port"));
-        assert!(!values.is_said("cert-file"));
-        assert_eq!(values.words("discovery-endpoints"), ["e"]);
+        let values = read(text.as_bytes()).expect("well formed").values;
+        assert_eq!(values.text(table::PEER_CERT_FILE), "a");
+        assert_eq!(values.words(table::PEER_CERT_ALLOWED_CN), ["x"]);
+        assert!(values.truth(table::AUTO_TLS));
+        assert_eq!(values.words(table::CLIENT_CERT_ALLOWED_HOSTNAME), ["z"]);
+        assert!(values.truth(table::SOCKET_REUSE_PORT));
+        assert!(!values.is_said(&table::CERT_FILE));
+        assert_eq!(values.words(table::DISCOVERY_ENDPOINTS), ["e"]);
+    }
+
+    #[test]
+    fn keys_are_the_same_in_upper_and_lower_case_and_a_dropped_one_is_said() {
+        let text = "Data-Dir: /x\nPeer-Transport-Security: {CERT-FILE: a, cert_file: b}\n\
+                    data_dir: /y\nclient-crl-file: z\ndi\u{17f}covery-config: {client: {Secure: {x: 1}}}\n";
+        let read = read(text.as_bytes()).expect("well formed");
+        assert_eq!(read.values.text(table::DATA_DIR), "/x");
+        assert_eq!(read.values.text(table::PEER_CERT_FILE), "a");
+        let dropped: Vec<&str> = read.notes.iter().map(|note| note.fields[0].1.as_str()).collect();
+        let expected = [
+            "Peer-Transport-Security.cert_file",
+            "client-crl-file",
+            "data_dir",
+            "di\u{17f}covery-config.client.Secure.x",
+        ];
+        assert_eq!(dropped, expected);
     }
 
     #[test]
@@ -329,8 +349,34 @@ mod tests {
                 "number",
                 "configJSON.client-transport-security of type embed.securityConfig",
             ),
+            ("log-outputs: [5]", "number", "Config.log-outputs of type string"),
         ] {
             refused(text, &format!("{field} {found} {into}.{place}"));
+        }
+        let inside = "into Go struct field";
+        for (text, found, place) in [
+            (
+                "client-transport-security: {auto-tls: \"yes\"}",
+                "string",
+                "securityConfig.configJSON.client-transport-security.auto-tls of type bool",
+            ),
+            (
+                "Peer-Transport-Security: {Allowed-Cn: a}",
+                "string",
+                "securityConfig.configJSON.peer-transport-security.allowed-cn of type []string",
+            ),
+            (
+                "socket-options: {reuse-port: 5}",
+                "number",
+                "SocketOpts.Config.socket-options.reuse-port of type bool",
+            ),
+            (
+                "discovery-config: {client: {endpoints: 5}}",
+                "number",
+                "ConfigSpec.Config.discovery-config.client.endpoints of type []string",
+            ),
+        ] {
+            refused(text, &format!("{field} {found} {inside} {place}"));
         }
         refused("[1,2]", &format!("{field} array into Go value of type embed.configYAML"));
         refused("abc", &format!("{field} string into Go value of type embed.configYAML"));

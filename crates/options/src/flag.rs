@@ -1,5 +1,7 @@
 //! What a flag is: its name, what it takes, what we do with it. The flags themselves are in `table`.
 
+use std::ops::Deref;
+
 use crate::gates::Gates;
 use crate::url::Url;
 use go::number::{NumberFault, decimal_u32, signed, truth, unsigned};
@@ -20,6 +22,50 @@ pub struct Flag {
     pub does: Does,
     /// One sentence.
     pub help: &'static str,
+}
+
+/// A flag whose values are of one type: asking for it is asking for that type.
+macro_rules! typed {
+    ($($(#[$doc:meta])* $name:ident, [$kind:pat];)*) => {
+        $($(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name(pub Flag);
+
+        impl $name {
+            /// Where the flag's kind is of another type, this does not compile.
+            pub const fn of(flag: Flag) -> $name {
+                assert!(matches!(flag.kind, $kind));
+                $name(flag)
+            }
+        }
+
+        impl Deref for $name {
+            type Target = Flag;
+
+            fn deref(&self) -> &Flag {
+                &self.0
+            }
+        })*
+    };
+}
+
+typed! {
+    /// Holds a truth value.
+    Truth, [Kind::Bool | Kind::Ignored];
+    /// Holds a text.
+    Text, [Kind::Text | Kind::Choice(_) | Kind::Phase(_)];
+    /// Holds an unsigned number.
+    Count, [Kind::Unsigned(_) | Kind::Unsigned32];
+    /// Holds a signed number.
+    Signed, [Kind::Signed(_)];
+    /// Holds a length of time.
+    Span, [Kind::Duration];
+    /// Holds URLs.
+    Urls, [Kind::Urls];
+    /// Holds words.
+    Words, [Kind::Words | Kind::Origins];
+    /// Holds feature gates.
+    GatesFlag, [Kind::Gates];
 }
 
 /// What a flag takes.

@@ -21,17 +21,19 @@ mod help;
 mod log;
 mod note;
 mod parse;
+mod security;
 mod table;
 mod url;
 mod values;
 pub mod version;
+mod yaml;
 
 pub use auth::{INVALID as INVALID_AUTH, Tokens};
 pub use bootstrap::Resolve;
 pub use check::ADVERTISE_MISSING;
 pub use config::{
-    Auth, AutoCompaction, Bootstrap, ClusterState, Config, Http, Keepalive, Listen, Raft, Storage,
-    Timers,
+    Auth, AutoCompaction, Bootstrap, ClusterState, Config, Discovery, DiscoveryService, Http,
+    Keepalive, Listen, Raft, Secret, Storage, Timers, Tls, TlsSide, TlsVersion,
 };
 pub use environment::without_secrets;
 pub use flag::{Does, Flag, Kind};

@@ -159,6 +159,18 @@ impl Rotation {
     }
 }
 
+/// What Go calls a JSON value.
+fn json_kind(json: &Json) -> &'static str {
+    match json {
+        Json::Null => "null",
+        Json::Bool(_) => "bool",
+        Json::Number(_) => "number",
+        Json::String(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
+    }
+}
+
 fn malformed(typed: &str) -> String {
     let why = match typed.trim_start().chars().next() {
         None => "unexpected end of JSON input".to_owned(),
@@ -169,7 +181,7 @@ fn malformed(typed: &str) -> String {
 }
 
 fn wrong_type(key: &str, value: &Json, wanted: &str) -> String {
-    let found = crate::file::json_kind(value);
+    let found = json_kind(value);
     format!(
         "invalid log rotation config: json: cannot unmarshal {found} into Go struct field \
          logRotationConfig.Logger.{key} of type {wanted}"

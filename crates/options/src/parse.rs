@@ -94,14 +94,14 @@ pub fn parse(start: &Start<'_>) -> Parsed {
 /// The error is an outcome too, only an early one.
 fn decide(start: &Start<'_>, notes: &mut Vec<Note>) -> Result<Outcome, Outcome> {
     let mut values = command_line(start.args)?;
-    let mut file = values.text("config-file");
+    let mut file = values.text(table::CONFIG_FILE);
     if file.is_empty() {
         let named = start.environment.iter().find(|(name, _)| name == "ETCD_CONFIG_FILE");
         file = named.map(|(_, path)| path.clone()).unwrap_or_default();
     }
     let origin = if file.is_empty() { Origin::CommandLine } else { Origin::File };
     match origin {
-        Origin::File => values = from_file(start, &file)?,
+        Origin::File => values = from_file(start, &file, notes)?,
         Origin::CommandLine => from_environment(start, &mut values, notes)?,
     }
     notes.extend(values.settle_former_names().map_err(|error| refused(None, error))?);
@@ -164,7 +164,7 @@ fn command_line(args: &[String]) -> Result<Values, Outcome> {
     if let Some(word) = line.rest.first() {
         return Err(refused(None, format!("\"{word}\" is not a valid flag")));
     }
-    if values.truth("version") {
+    if values.truth(table::VERSION) {
         return Err(Outcome::Print(version::text()));
     }
     Ok(values)
@@ -188,16 +188,17 @@ fn from_environment(
     }
 }
 
-fn from_file(start: &Start<'_>, path: &str) -> Result<Values, Outcome> {
+fn from_file(start: &Start<'_>, path: &str, notes: &mut Vec<Note>) -> Result<Values, Outcome> {
     let bytes = (start.read_file)(Path::new(path)).map_err(|fault| {
         // A directory can be opened, only not read.
         let is_folder = fault.kind() == io::ErrorKind::IsADirectory;
         let tried = if is_folder { "read" } else { "open" };
         refused(None, format!("{tried} {path}: {}", io_text(&fault)))
     })?;
-    let text = String::from_utf8_lossy(&bytes);
-    file::read(&text).map_err(|fault| match fault {
+    let read = file::read(&bytes).map_err(|fault| match fault {
         FileFault::Refused(error) => refused(None, error),
         FileFault::Urls(error) => Outcome::Stop { text: format!("{error}\n"), code: 1 },
-    })
+    })?;
+    notes.extend(read.notes);
+    Ok(read.values)
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::flag::{Does, Flag, Value};
+use crate::flag::{Count, Does, Flag, GatesFlag, Signed, Span, Text, Truth, Urls, Value, Words};
 use crate::gates::Gates;
 use crate::note::Note;
 use crate::table;
 use crate::url::Url;
-use go::{GoDuration, quote};
+use go::GoDuration;
 
 /// Values by flag; what nobody mentioned holds its default.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +29,8 @@ impl Values {
     }
 
     /// Whether anybody mentioned the flag.
-    pub fn is_said(&self, name: &str) -> bool {
-        self.said.contains_key(name)
+    pub fn is_said(&self, flag: &Flag) -> bool {
+        self.said.contains_key(flag.name)
     }
 
     /// Whether anybody asked for something else than the default.
@@ -38,9 +38,8 @@ impl Values {
         self.said.get(flag.name).is_some_and(|value| *value != flag.default_value())
     }
 
-    fn value(&self, name: &str) -> Value {
-        let default = || table::find(name).expect("build names known flags").default_value();
-        self.said.get(name).cloned().unwrap_or_else(default)
+    fn value(&self, flag: &Flag) -> Value {
+        self.said.get(flag.name).cloned().unwrap_or_else(|| flag.default_value())
     }
 
     /// Moves what former names said to the flags and gates that took over.
@@ -52,7 +51,8 @@ impl Values {
             let Some(value) = self.said.get(flag.name).cloned() else { continue };
             match flag.does {
                 Does::RenamedTo(successor) => {
-                    if self.is_said(successor) {
+                    let heir = table::find(successor).expect("a test holds it");
+                    if self.is_said(heir) {
                         return Err(format!(
                             "cannot set --{} and --{successor} at the same time, please use \
                              --{successor} only",
@@ -60,7 +60,7 @@ impl Values {
                         ));
                     }
                     self.said.remove(flag.name);
-                    self.said.insert(table::find(successor).expect("a test holds it").name, value);
+                    self.said.insert(heir.name, value);
                     notes.push(deprecated(flag.name, &format!("--{successor}")));
                 }
                 Does::IsGate(gate) => {
@@ -75,7 +75,7 @@ impl Values {
 
     fn settle_gate(&mut self, former: &str, gate: &str, value: &Value) -> Result<(), String> {
         let on = *value == Value::Bool(true);
-        let mut gates = self.gates("feature-gates");
+        let mut gates = self.gates(table::FEATURE_GATES);
         if let Some(said) = gates.said(gate) {
             return Err(format!(
                 "cannot specify both flags: --{former}={on} and --feature-gates={gate}={said} at \
@@ -89,89 +89,89 @@ impl Values {
     }
 
     /// The value of a truth flag.
-    pub fn truth(&self, name: &str) -> bool {
-        match self.value(name) {
+    pub fn truth(&self, flag: Truth) -> bool {
+        match self.value(&flag) {
             Value::Bool(value) => value,
-            other => mismatch(name, &other),
+            other => mismatch(&flag, &other),
         }
     }
 
     /// The value of a text, choice or phase flag.
-    pub fn text(&self, name: &str) -> String {
-        match self.value(name) {
+    pub fn text(&self, flag: Text) -> String {
+        match self.value(&flag) {
             Value::Text(value) => value,
-            other => mismatch(name, &other),
+            other => mismatch(&flag, &other),
         }
     }
 
     /// The value of an unsigned flag.
-    pub fn unsigned(&self, name: &str) -> u64 {
-        match self.value(name) {
+    pub fn unsigned(&self, flag: Count) -> u64 {
+        match self.value(&flag) {
             Value::Unsigned(value) => value,
-            other => mismatch(name, &other),
+            other => mismatch(&flag, &other),
         }
     }
 
     /// The value of an unsigned flag as a size; what no memory can hold is as good as no bound.
-    pub fn size(&self, name: &str) -> usize {
-        usize::try_from(self.unsigned(name)).unwrap_or(usize::MAX)
+    pub fn size(&self, flag: Count) -> usize {
+        usize::try_from(self.unsigned(flag)).unwrap_or(usize::MAX)
     }
 
     /// The value of a signed flag.
-    pub fn signed(&self, name: &str) -> i64 {
-        match self.value(name) {
+    pub fn signed(&self, flag: Signed) -> i64 {
+        match self.value(&flag) {
             Value::Signed(value) => value,
-            other => mismatch(name, &other),
+            other => mismatch(&flag, &other),
         }
     }
 
     /// The value of a duration flag.
-    pub fn duration(&self, name: &str) -> GoDuration {
-        match self.value(name) {
+    pub fn duration(&self, flag: Span) -> GoDuration {
+        match self.value(&flag) {
             Value::Duration(value) => value,
-            other => mismatch(name, &other),
+            other => mismatch(&flag, &other),
         }
     }
 
     /// The value of a duration flag, of which zero and below mean `otherwise`.
-    pub fn duration_or(&self, name: &str, otherwise: Duration) -> Duration {
-        self.duration(name).positive().unwrap_or(otherwise)
+    pub fn duration_or(&self, flag: Span, otherwise: Duration) -> Duration {
+        self.duration(flag).positive().unwrap_or(otherwise)
     }
 
     /// The value of a URL flag.
-    pub fn urls(&self, name: &str) -> Vec<Url> {
-        match self.value(name) {
+    pub fn urls(&self, flag: Urls) -> Vec<Url> {
+        match self.value(&flag) {
             Value::Urls(value) => value,
-            other => mismatch(name, &other),
+            other => mismatch(&flag, &other),
         }
     }
 
     /// The value of a flag that lists words.
-    pub fn words(&self, name: &str) -> Vec<String> {
-        match self.value(name) {
+    pub fn words(&self, flag: Words) -> Vec<String> {
+        match self.value(&flag) {
             Value::Words(value) => value,
-            other => mismatch(name, &other),
+            other => mismatch(&flag, &other),
         }
     }
 
     /// The value of a flag that lists words of which `*` or nothing means all; then it is empty.
-    pub fn words_or_all(&self, name: &str) -> Vec<String> {
-        let words = self.words(name);
+    pub fn words_or_all(&self, flag: Words) -> Vec<String> {
+        let words = self.words(flag);
         let all = words.iter().any(|word| word == "*" || word.is_empty());
         if all { Vec::new() } else { words }
     }
 
     /// The value of the gates flag.
-    pub fn gates(&self, name: &str) -> Gates {
-        match self.value(name) {
+    pub fn gates(&self, flag: GatesFlag) -> Gates {
+        match self.value(&flag) {
             Value::Gates(value) => value,
-            other => mismatch(name, &other),
+            other => mismatch(&flag, &other),
         }
     }
 }
 
-fn mismatch(name: &str, value: &Value) -> ! {
-    unreachable!("{} is not read as the kind the table gives it: {value:?}", quote(name))
+fn mismatch(flag: &Flag, value: &Value) -> ! {
+    unreachable!("--{} was read as its kind, which is not that of {value:?}", flag.name)
 }
 
 fn deprecated(name: &str, successor: &str) -> Note {
@@ -200,8 +200,8 @@ mod tests {
             ("experimental-initial-corrupt-check", "true"),
         ]);
         assert_eq!(values.settle_former_names().expect("no clash").len(), 2);
-        assert_eq!(values.duration("corrupt-check-time"), GoDuration::from_millis(5000));
-        assert!(values.gates("feature-gates").is_on("InitialCorruptCheck"));
+        assert_eq!(values.duration(table::CORRUPT_CHECK_TIME), GoDuration::from_millis(5000));
+        assert!(values.gates(table::FEATURE_GATES).is_on("InitialCorruptCheck"));
     }
 
     #[test]

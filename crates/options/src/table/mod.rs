@@ -3,12 +3,27 @@
 //! The parser, the environment, the configuration file, the help and `docs/flags.md` all read this
 //! table; nothing about a flag is said anywhere else, except what `build` does with its value.
 
+/// A group of flags: a constant each, typed by what it holds, and all of them as a list.
+macro_rules! flags {
+    ($(#[$doc:meta])* $group:ident: $($name:ident: $type:ident = $($part:expr),+;)*) => {
+        $(pub(crate) const $name: $type = $type::of(super::flag($($part),+));)*
+        $(#[$doc])* pub(super) const $group: &[Flag] = &[$($name.0),*];
+    };
+}
+
 mod clustering;
 mod former;
 mod member;
 mod monitoring;
 mod security;
 mod tuning;
+pub(crate) mod unbuilt;
+
+pub(crate) use clustering::*;
+pub(crate) use member::*;
+pub(crate) use monitoring::*;
+pub(crate) use security::*;
+pub(crate) use tuning::*;
 
 use crate::flag::{Does, Flag, Kind};
 
@@ -29,6 +44,11 @@ pub const GROUPS: &[(&str, &[Flag])] = &[
 /// All flags.
 pub fn all() -> impl Iterator<Item = &'static Flag> {
     GROUPS.iter().flat_map(|(_, flags)| flags.iter())
+}
+
+/// All flags, and what only a file can say.
+pub fn all_settings() -> impl Iterator<Item = &'static Flag> {
+    all().chain(security::IN_FILES_ONLY)
 }
 
 /// The flag of the given name.

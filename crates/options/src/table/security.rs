@@ -1,45 +1,51 @@
 //! Flags about who may connect and log in.
 
-use super::flag;
-use crate::flag::Does::{Its, Nothing, Refused};
-use crate::flag::Flag;
-use crate::flag::Kind::{Bool, Origins, Text, Unsigned, Words};
+use super::unbuilt;
+use crate::flag::Does::Its;
+use crate::flag::{Count, Flag, Kind, Text, Truth, Words};
 
-/// Security.
-#[rustfmt::skip] // One flag a line.
-pub(super) const SECURITY: &[Flag] = &[
-    flag("cert-file", Text, "", "all", Refused("TLS is not built yet"), "Certificate to show to clients."),
-    flag("key-file", Text, "", "all", Refused("TLS is not built yet"), "Key of that certificate."),
-    flag("client-cert-auth", Bool, "false", "all", Refused("TLS is not built yet"), "Asks clients for a certificate."),
-    flag("client-cert-file", Text, "", "3.5+", Refused("TLS is not built yet"), "Certificate this server shows when it dials as a client."),
-    flag("client-key-file", Text, "", "3.5+", Refused("TLS is not built yet"), "Key of that certificate."),
-    flag("client-crl-file", Text, "", "all", Refused("TLS is not built yet"), "Certificates of clients that were revoked."),
-    flag("client-cert-allowed-hostname", Words, "", "all", Refused("TLS is not built yet"), "Host names that clients' certificates may carry."),
-    flag("trusted-ca-file", Text, "", "all", Refused("TLS is not built yet"), "Authority that signs clients' certificates."),
-    flag("auto-tls", Bool, "false", "all", Refused("TLS is not built yet"), "Makes a certificate for clients to see."),
-    flag("peer-cert-file", Text, "", "all", Refused("TLS is not built yet"), "Certificate to show to members."),
-    flag("peer-key-file", Text, "", "all", Refused("TLS is not built yet"), "Key of that certificate."),
-    flag("peer-client-cert-auth", Bool, "false", "all", Refused("TLS is not built yet"), "Asks members for a certificate."),
-    flag("peer-client-cert-file", Text, "", "3.5+", Refused("TLS is not built yet"), "Certificate to show when dialling members."),
-    flag("peer-client-key-file", Text, "", "3.5+", Refused("TLS is not built yet"), "Key of that certificate."),
-    flag("peer-trusted-ca-file", Text, "", "all", Refused("TLS is not built yet"), "Authority that signs members' certificates."),
-    flag("peer-cert-allowed-cn", Words, "", "all", Refused("TLS is not built yet"), "Common names that members' certificates may carry."),
-    flag("peer-cert-allowed-hostname", Words, "", "all", Refused("TLS is not built yet"), "Host names that members' certificates may carry."),
-    flag("peer-auto-tls", Bool, "false", "all", Refused("TLS is not built yet"), "Makes a certificate for members to see."),
-    flag("self-signed-cert-validity", Unsigned("uint"), "1", "3.5+", Nothing("Checked, but without effect as long as TLS is not built."), "Years that certificates made by this server are good for."),
-    flag("peer-crl-file", Text, "", "all", Refused("TLS is not built yet"), "Certificates of members that were revoked."),
-    flag("peer-skip-client-san-verification", Bool, "false", "3.6+", Refused("TLS is not built yet"), "Does not compare members' addresses with their certificates."),
-    flag("cipher-suites", Words, "", "all", Nothing("Checked, but without effect as long as TLS is not built."), "Cipher suites to offer."),
-    flag("cors", Origins, "*", "all", Its, "Origins that browsers may call from; * means all."),
-    flag("host-whitelist", Words, "*", "all", Its, "Host names that HTTP clients may call this server by; * means all."),
-    flag("tls-min-version", Text, "TLS1.2", "all", Nothing("Checked, but without effect as long as TLS is not built."), "Oldest TLS version: TLS1.2 or TLS1.3."),
-    flag("tls-max-version", Text, "", "all", Nothing("Checked, but without effect as long as TLS is not built."), "Newest TLS version; empty means the newest there is."),
-];
+flags! {
+    /// Security.
+    SECURITY:
+    CERT_FILE: Text = "cert-file", Kind::Text, "", "all", unbuilt::TLS, "Certificate to show to clients.";
+    KEY_FILE: Text = "key-file", Kind::Text, "", "all", unbuilt::TLS, "Key of that certificate.";
+    CLIENT_CERT_AUTH: Truth = "client-cert-auth", Kind::Bool, "false", "all", unbuilt::TLS, "Asks clients for a certificate.";
+    CLIENT_CERT_FILE: Text = "client-cert-file", Kind::Text, "", "3.5+", unbuilt::TLS, "Certificate this server shows when it dials as a client.";
+    CLIENT_KEY_FILE: Text = "client-key-file", Kind::Text, "", "3.5+", unbuilt::TLS, "Key of that certificate.";
+    CLIENT_CRL_FILE: Text = "client-crl-file", Kind::Text, "", "all", unbuilt::TLS, "Certificates of clients that were revoked.";
+    CLIENT_CERT_ALLOWED_HOSTNAME: Words = "client-cert-allowed-hostname", Kind::Words, "", "all", unbuilt::TLS, "Host names that clients' certificates may carry.";
+    TRUSTED_CA_FILE: Text = "trusted-ca-file", Kind::Text, "", "all", unbuilt::TLS, "Authority that signs clients' certificates.";
+    AUTO_TLS: Truth = "auto-tls", Kind::Bool, "false", "all", unbuilt::TLS, "Makes a certificate for clients to see.";
+    PEER_CERT_FILE: Text = "peer-cert-file", Kind::Text, "", "all", unbuilt::TLS, "Certificate to show to members.";
+    PEER_KEY_FILE: Text = "peer-key-file", Kind::Text, "", "all", unbuilt::TLS, "Key of that certificate.";
+    PEER_CLIENT_CERT_AUTH: Truth = "peer-client-cert-auth", Kind::Bool, "false", "all", unbuilt::TLS, "Asks members for a certificate.";
+    PEER_CLIENT_CERT_FILE: Text = "peer-client-cert-file", Kind::Text, "", "3.5+", unbuilt::TLS, "Certificate to show when dialling members.";
+    PEER_CLIENT_KEY_FILE: Text = "peer-client-key-file", Kind::Text, "", "3.5+", unbuilt::TLS, "Key of that certificate.";
+    PEER_TRUSTED_CA_FILE: Text = "peer-trusted-ca-file", Kind::Text, "", "all", unbuilt::TLS, "Authority that signs members' certificates.";
+    PEER_CERT_ALLOWED_CN: Words = "peer-cert-allowed-cn", Kind::Words, "", "all", unbuilt::TLS, "Common names that members' certificates may carry.";
+    PEER_CERT_ALLOWED_HOSTNAME: Words = "peer-cert-allowed-hostname", Kind::Words, "", "all", unbuilt::TLS, "Host names that members' certificates may carry.";
+    PEER_AUTO_TLS: Truth = "peer-auto-tls", Kind::Bool, "false", "all", unbuilt::TLS, "Makes a certificate for members to see.";
+    SELF_SIGNED_CERT_VALIDITY: Count = "self-signed-cert-validity", Kind::Unsigned("uint"), "1", "3.5+", unbuilt::TLS_ASIDE, "Years that certificates made by this server are good for.";
+    PEER_CRL_FILE: Text = "peer-crl-file", Kind::Text, "", "all", unbuilt::TLS, "Certificates of members that were revoked.";
+    PEER_SKIP_CLIENT_SAN_VERIFICATION: Truth = "peer-skip-client-san-verification", Kind::Bool, "false", "3.6+", unbuilt::TLS, "Does not compare members' addresses with their certificates.";
+    CIPHER_SUITES: Words = "cipher-suites", Kind::Words, "", "all", unbuilt::TLS_ASIDE, "Cipher suites to offer.";
+    CORS: Words = "cors", Kind::Origins, "*", "all", Its, "Origins that browsers may call from; * means all.";
+    HOST_WHITELIST: Words = "host-whitelist", Kind::Words, "*", "all", Its, "Host names that HTTP clients may call this server by; * means all.";
+    TLS_MIN_VERSION: Text = "tls-min-version", Kind::Text, "TLS1.2", "all", unbuilt::TLS_ASIDE, "Oldest TLS version: TLS1.2 or TLS1.3.";
+    TLS_MAX_VERSION: Text = "tls-max-version", Kind::Text, "", "all", unbuilt::TLS_ASIDE, "Newest TLS version; empty means the newest there is.";
+}
 
-/// Auth.
-#[rustfmt::skip] // One flag a line.
-pub(super) const AUTH: &[Flag] = &[
-    flag("auth-token", Text, "simple", "all", Its, "How logins are remembered: simple, or jwt,sign-method=...,priv-key=...,pub-key=...,ttl=...; empty: nobody can log in."),
-    flag("bcrypt-cost", Unsigned("uint"), "10", "all", Its, "What hashing a password costs: 4 to 31."),
-    flag("auth-token-ttl", Unsigned("uint"), "300", "all", Its, "Seconds an unused login is remembered; 0 means the default."),
-];
+flags! {
+    /// Auth.
+    AUTH:
+    AUTH_TOKEN: Text = "auth-token", Kind::Text, "simple", "all", Its, "How logins are remembered: simple, or jwt,sign-method=...,priv-key=...,pub-key=...,ttl=...; empty: nobody can log in.";
+    BCRYPT_COST: Count = "bcrypt-cost", Kind::Unsigned("uint"), "10", "all", Its, "What hashing a password costs: 4 to 31.";
+    AUTH_TOKEN_TTL: Count = "auth-token-ttl", Kind::Unsigned("uint"), "300", "all", Its, "Seconds an unused login is remembered; 0 means the default.";
+}
+
+flags! {
+    /// Settings of the client's block in a configuration file that no flag has.
+    IN_FILES_ONLY:
+    CLIENT_CERT_ALLOWED_CN: Words = "client-cert-allowed-cn", Kind::Words, "", "3.6+", unbuilt::TLS, "Common names that clients' certificates may carry.";
+    CLIENT_SKIP_CLIENT_SAN_VERIFICATION: Truth = "client-skip-client-san-verification", Kind::Bool, "false", "3.6+", unbuilt::TLS, "Does not compare clients' addresses with their certificates.";
+}
