@@ -2,7 +2,6 @@
 //!
 //! Every member computes the same from the same entries (`reference/apply-semantics.md`), so nothing
 //! here depends on a clock, on chance, on local settings or on whether somebody waits for the answer.
-//! (The time handed in only starts a lease's life on this member; it decides nothing that is stored.)
 //!
 //! Guarantee: the applied index and what the entry changed are one batch of the store. When etcd 3.5.0
 //! saved them apart, a crash in between skipped an entry on one member for ever.
@@ -10,9 +9,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use auth::{TokenChange, Users};
+use auth::Users;
 use bytes::Bytes;
-use lease::Lessor;
+use lease::Leases;
 use mvcc::{CompactionHashes, Hasher, IndexView, Mvcc, ReadError, RowFault};
 use planted::planted;
 use prost::Message as _;
@@ -22,6 +21,7 @@ use types::{ConfState, Entry, EntryKind, LeaseId, MemberId, Refusal, Revision};
 
 use crate::alarms::Alarms;
 use crate::answer::Answer;
+use crate::fact::Fact;
 use crate::membership::Membership;
 use crate::request::Asked;
 use crate::source::{Flushed, Written};
@@ -81,33 +81,8 @@ pub struct Applied {
     pub result: Result<Answer, Refusal>,
     /// What watchers must see; `None` when no revision was made.
     pub changes: Option<mvcc::Changes>,
-    /// What else follows.
-    pub consequence: Consequence,
-}
-
-/// What an entry leads to outside the keyspace.
-#[derive(Debug, Default)]
-pub enum Consequence {
-    /// Nothing.
-    #[default]
-    None,
-    /// The first entry of a leader's term.
-    TermStarted,
-    /// The configuration changed, or (`None`) a change was refused: raft waits to hear of it.
-    Configuration(Option<Box<raftpb::ConfChange>>),
-    /// History below this revision is gone.
-    Compacted {
-        /// The compact revision.
-        revision: i64,
-    },
-    /// The write was applied, but the store is above its quota: raise the alarm.
-    QuotaExceeded,
-    /// Alarms changed.
-    Alarms,
-    /// Users or roles may have changed, or somebody logged in: what that means for tokens.
-    Users(TokenChange),
-    /// Members or the cluster's version changed.
-    Membership,
+    /// What else is true now, in the order in which it became so.
+    pub facts: Vec<Fact>,
 }
 
 /// What the hash of a compaction needs: rows up to its revision, from the log as it was.
@@ -146,7 +121,7 @@ pub struct Applier {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) mvcc: Mvcc,
-    pub(crate) leases: Lessor,
+    pub(crate) leases: Leases,
     pub(crate) alarms: Alarms,
     pub(crate) membership: Membership,
     pub(crate) users: Arc<Users>,
@@ -166,7 +141,7 @@ pub(crate) struct Outcome {
     pub(crate) refusal: Option<Refusal>,
     pub(crate) changes: Option<mvcc::Changes>,
     pub(crate) state: Vec<StateChange>,
-    pub(crate) consequence: Consequence,
+    pub(crate) facts: Vec<Fact>,
 }
 
 impl Outcome {
@@ -180,17 +155,17 @@ impl Applier {
     ///
     /// # Errors
     /// [`Fault`]: the store failed and the member must stop.
-    pub fn apply(&mut self, entry: &Entry, now_ms: u64) -> Result<Applied, Fault> {
+    pub fn apply(&mut self, entry: &Entry) -> Result<Applied, Fault> {
         assert!(entry.index == self.applied.0 + 1, "entries are applied in order, each once");
         let (request, operation, outcome) = match entry.kind {
             EntryKind::Normal if entry.data.is_empty() => {
-                let started = Consequence::TermStarted;
-                (0, "unknown", Ok(Outcome { consequence: started, ..Outcome::default() }))
+                let facts = vec![Fact::TermStarted];
+                (0, "unknown", Ok(Outcome { facts, ..Outcome::default() }))
             }
             EntryKind::Normal => {
                 let asked =
                     Asked::decode(&entry.data).map_err(|what| Fault::unknown(entry, what))?;
-                (asked.id, asked.request.name(), self.decide(asked, now_ms))
+                (asked.id, asked.request.name(), self.decide(asked))
             }
             EntryKind::ConfChange => {
                 let change = conf_change(entry)?;
@@ -207,15 +182,15 @@ impl Applier {
                 let answer = outcome.answer.take().unwrap_or(Answer::Done { revision });
                 (outcome.refusal.take().map_or(Ok(answer), Err), outcome)
             }
-            Err(Stopped::Refused(refusal, consequence)) => {
-                (Err(refusal), Outcome { consequence, ..Outcome::default() })
+            Err(Stopped::Refused(refusal, facts)) => {
+                (Err(refusal), Outcome { facts, ..Outcome::default() })
             }
             Err(Stopped::Fault(fault)) => return Err(fault.into()),
         };
         let mut changes = outcome.changes.take().filter(|changes| !changes.rows.is_empty());
         self.write(entry, changes.as_mut(), outcome.state)?;
-        let consequence = outcome.consequence;
-        Ok(Applied { index: entry.index, request, operation, result, changes, consequence })
+        let facts = outcome.facts;
+        Ok(Applied { index: entry.index, request, operation, result, changes, facts })
     }
 
     fn write(
@@ -322,14 +297,14 @@ impl Applier {
         &self.alarms
     }
 
-    /// The lessor, for what is not replicated: keep-alives, expiry, questions.
-    pub fn leases(&mut self) -> &mut Lessor {
-        &mut self.leases
+    /// The leases and what hangs on them.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
     }
 
-    /// The store, for its upkeep.
-    pub fn store(&mut self) -> &mut Store {
-        &mut self.store
+    /// How leases are treated.
+    pub fn lease_options(&self) -> &lease::Options {
+        &self.config.leases
     }
 
     /// The store, for its figures.
@@ -365,14 +340,14 @@ pub(crate) type Decided = Result<Outcome, Stopped>;
 /// Why a request was not carried out.
 pub(crate) enum Stopped {
     /// The client is told why; nothing was changed, but others may have to hear of it.
-    Refused(Refusal, Consequence),
+    Refused(Refusal, Vec<Fact>),
     /// The store failed.
     Fault(RowFault),
 }
 
 impl From<Refusal> for Stopped {
     fn from(refusal: Refusal) -> Stopped {
-        Stopped::Refused(refusal, Consequence::None)
+        Stopped::Refused(refusal, Vec::new())
     }
 }
 

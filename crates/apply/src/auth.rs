@@ -14,8 +14,9 @@ use proto::etcdserverpb::request_op::Request as Operation;
 use types::{LeaseId, Refusal};
 
 use crate::answer::{Answer, AuthAnswer};
-use crate::applier::{Applier, Consequence, Decided, Outcome};
+use crate::applier::{Applier, Decided, Outcome};
 use crate::compat::Compat;
+use crate::fact::Fact;
 use crate::request::{Asked, AuthRequest, Request};
 
 impl Applier {
@@ -97,7 +98,7 @@ impl Applier {
         Ok(Outcome {
             answer: Some(Answer::Auth { revision, answer }),
             state: changed.rows,
-            consequence: Consequence::Users(changed.tokens),
+            facts: vec![Fact::Users(changed.tokens)],
             ..Outcome::default()
         })
     }

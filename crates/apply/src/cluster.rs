@@ -9,18 +9,24 @@ use store::{Bucket, StateChange};
 use types::{LeaseId, Refusal};
 
 use crate::answer::Answer;
-use crate::applier::{Applier, Consequence, Decided, Outcome, Stopped};
+use crate::applier::{Applier, Decided, Outcome, Stopped};
 use crate::compat::Compat;
+use crate::fact::{Change, Fact};
 
 impl Applier {
-    pub(crate) fn lease_grant(&mut self, request: &pb::LeaseGrantRequest, now_ms: u64) -> Decided {
-        let lease = self.leases.grant(request.id, request.ttl, now_ms)?;
+    pub(crate) fn lease_grant(&mut self, request: &pb::LeaseGrantRequest) -> Decided {
+        let lease = self.leases.grant(request.id, request.ttl)?;
         let answer = Answer::LeaseGrant {
             revision: self.mvcc.current_revision(),
             id: lease.id,
             ttl: lease.ttl_seconds,
         };
-        Ok(Outcome { answer: Some(answer), state: vec![lease_row(&lease)], ..Outcome::default() })
+        Ok(Outcome {
+            answer: Some(answer),
+            state: vec![lease_row(&lease)],
+            facts: vec![Fact::LeaseGranted(lease)],
+            ..Outcome::default()
+        })
     }
 
     /// Guarantee (lease, revoke): all keys of the lease are deleted in one revision, and the lease's own
@@ -40,14 +46,14 @@ impl Applier {
             state.clear();
         }
         let answer = Some(Answer::Done { revision });
-        Ok(Outcome { answer, changes: Some(changes), state, ..Outcome::default() })
+        let facts = vec![Fact::LeaseRevoked(id)];
+        Ok(Outcome { answer, changes: Some(changes), state, facts, ..Outcome::default() })
     }
 
     pub(crate) fn lease_checkpoint(
         &mut self,
         request: &pb::LeaseCheckpointRequest,
         compat: Compat,
-        now_ms: u64,
     ) -> Decided {
         let stored = compat.checkpoints_stored || self.config.persist_checkpoints;
         let mut outcome = Outcome::default();
@@ -56,11 +62,9 @@ impl Applier {
                 id: checkpoint.id,
                 remaining_seconds: checkpoint.remaining_ttl,
             };
-            if let Some(lease) = self.leases.checkpoint(noted, now_ms)
-                && stored
-            {
-                outcome.state.push(lease_row(&lease));
-            }
+            let Some(lease) = self.leases.checkpoint(noted) else { continue };
+            outcome.state.extend(stored.then(|| lease_row(&lease)));
+            outcome.facts.push(Fact::LeaseCheckpointed(lease));
         }
         Ok(outcome)
     }
@@ -80,11 +84,11 @@ impl Applier {
             }
             Err(_) => return Err(Refusal::invalid("etcdserver: unknown alarm action").into()),
         };
-        let consequence = if state.is_some() { Consequence::Alarms } else { Consequence::None };
+        let facts = state.iter().map(|_| Fact::Alarms).collect();
         Ok(Outcome {
             answer: Some(Answer::Alarm { revision: self.mvcc.current_revision(), alarms }),
             state: state.into_iter().collect(),
-            consequence,
+            facts,
             ..Outcome::default()
         })
     }
@@ -94,7 +98,7 @@ impl Applier {
             .parse()
             .map_err(|_| Refusal::invalid("etcdserver: the cluster's version is none"))?;
         let state = self.membership.set_version(agreed);
-        Ok(Outcome { state, consequence: Consequence::Membership, ..Outcome::default() })
+        Ok(Outcome { state, facts: vec![Fact::Membership], ..Outcome::default() })
     }
 
     pub(crate) fn member_attributes(
@@ -107,7 +111,7 @@ impl Applier {
             attributes.name,
             attributes.client_urls,
         );
-        Ok(Outcome { state, consequence: Consequence::Membership, ..Outcome::default() })
+        Ok(Outcome { state, facts: vec![Fact::Membership], ..Outcome::default() })
     }
 
     pub(crate) fn downgrade(&mut self, request: &membershippb::DowngradeInfoSetRequest) -> Decided {
@@ -122,10 +126,12 @@ impl Applier {
             Ok(state) => Ok(Outcome {
                 answer: Some(Answer::Members { members: self.membership.to_wire(), changed }),
                 state,
-                consequence: Consequence::Configuration(Some(Box::new(change))),
+                facts: vec![Fact::Configuration(Change::Made(Box::new(change)))],
                 ..Outcome::default()
             }),
-            Err(refusal) => Err(Stopped::Refused(refusal, Consequence::Configuration(None))),
+            Err(refusal) => {
+                Err(Stopped::Refused(refusal, vec![Fact::Configuration(Change::Refused)]))
+            }
         }
     }
 }

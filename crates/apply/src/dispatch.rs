@@ -13,18 +13,18 @@ impl Applier {
         Compat::of(self.membership.version())
     }
 
-    pub(crate) fn decide(&mut self, asked: Asked, now_ms: u64) -> Decided {
+    pub(crate) fn decide(&mut self, asked: Asked) -> Decided {
         let compat = self.compat();
         let gates = Gates::of(&asked.request);
         self.pass_alarms(gates)?;
         let told = self.pass_permission(&asked, compat)?;
-        let mut outcome = self.carry_out(asked.request, compat, now_ms)?;
+        let mut outcome = self.carry_out(asked.request, compat)?;
         outcome.refusal = told.or(outcome.refusal);
         self.hold_against_quota(gates, &mut outcome);
         Ok(outcome)
     }
 
-    fn carry_out(&mut self, request: Request, compat: Compat, now_ms: u64) -> Decided {
+    fn carry_out(&mut self, request: Request, compat: Compat) -> Decided {
         match request {
             Request::ClusterVersionSet(set) => self.cluster_version(&set.ver),
             Request::ClusterMemberAttrSet(set) => self.member_attributes(set),
@@ -34,11 +34,9 @@ impl Applier {
             Request::DeleteRange(delete) => self.delete_range(&delete),
             Request::Txn(txn) => self.txn(&txn, compat),
             Request::Compaction(compaction) => self.compaction(compaction.revision),
-            Request::LeaseGrant(grant) => self.lease_grant(&grant, now_ms),
+            Request::LeaseGrant(grant) => self.lease_grant(&grant),
             Request::LeaseRevoke(revoke) => self.lease_revoke(revoke.id),
-            Request::LeaseCheckpoint(checkpoint) => {
-                self.lease_checkpoint(&checkpoint, compat, now_ms)
-            }
+            Request::LeaseCheckpoint(checkpoint) => self.lease_checkpoint(&checkpoint, compat),
             Request::Alarm(alarm) => self.alarm(&alarm),
             Request::Auth(request) => self.auth(&request),
             Request::DowngradeVersionTest(_) | Request::V2Sync => Ok(Outcome::default()),

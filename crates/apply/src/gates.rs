@@ -7,8 +7,9 @@
 use types::Refusal;
 
 use crate::alarms::{CORRUPT, NOSPACE};
-use crate::applier::{Applier, Consequence, Outcome};
+use crate::applier::{Applier, Outcome};
 use crate::check;
+use crate::fact::Fact;
 use crate::request::Request;
 
 /// Which gates a request meets.
@@ -63,7 +64,7 @@ impl Applier {
         let Some(quota) = self.config.quota_bytes.filter(|_| 0 < gates.cost) else { return };
         if quota <= self.store.sizes().file_bytes + gates.cost && outcome.refusal.is_none() {
             outcome.refusal = Some(Refusal::NoSpace);
-            outcome.consequence = Consequence::QuotaExceeded;
+            outcome.facts.push(Fact::QuotaExceeded);
         }
     }
 }

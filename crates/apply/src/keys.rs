@@ -4,8 +4,9 @@ use planted::planted;
 use proto::etcdserverpb as pb;
 
 use crate::answer::{Answer, DeleteAnswer, PutAnswer};
-use crate::applier::{Applier, Consequence, Decided, HashJob, Outcome};
+use crate::applier::{Applier, Decided, HashJob, Outcome};
 use crate::compat::Compat;
+use crate::fact::Fact;
 use crate::{txn, wire};
 
 impl Applier {
@@ -69,10 +70,6 @@ impl Applier {
         if planted!("compaction not written down") {
             state.clear();
         }
-        Ok(Outcome {
-            state,
-            consequence: Consequence::Compacted { revision },
-            ..Outcome::default()
-        })
+        Ok(Outcome { state, facts: vec![Fact::Compacted { revision }], ..Outcome::default() })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use auth::{BadRow, Users};
-use lease::{Lease, Lessor};
+use lease::{Lease, Leases};
 use mvcc::{CompactionHashes, ImageReader, Mvcc, Restore, RestoreError};
 use prost::Message as _;
 use proto::leasepb;
@@ -54,7 +54,7 @@ impl Applier {
         restored: &Restored,
     ) -> Result<Applier, RecoverError> {
         let mvcc = keyspace(&store, restored.checkpoint.as_ref())?;
-        let leases = lessor(&config, &store, &mvcc)?;
+        let leases = leases(&config, &store, &mvcc)?;
         let membership = Membership::restore(config.learners_max, store.state())?;
         let alarms = Alarms::restore(store.state());
         let users = Arc::new(Users::restore(store.state())?);
@@ -119,21 +119,21 @@ fn meta_revision(store: &Store, key: &'static str) -> Result<i64, RecoverError> 
     }
 }
 
-fn lessor(config: &Config, store: &Store, mvcc: &Mvcc) -> Result<Lessor, RecoverError> {
-    let mut leases = Vec::new();
+fn leases(config: &Config, store: &Store, mvcc: &Mvcc) -> Result<Leases, RecoverError> {
+    let mut found = Vec::new();
     for (key, value) in store.state().iter(Bucket::Lease) {
         let stored = leasepb::Lease::decode(&value[..])
             .map_err(|_| RecoverError::Lease { key: format!("{key:02x?}") })?;
-        leases.push(Lease {
+        found.push(Lease {
             id: stored.id,
             ttl_seconds: stored.ttl,
             remaining_seconds: stored.remaining_ttl,
         });
     }
-    let mut lessor = Lessor::new(config.leases.clone(), leases);
+    let mut leases = Leases::new(config.leases.ttl_seconds_min, found);
     for (key, lease) in mvcc.view().attachments() {
         // A key may still name a lease that is gone: `ignore_lease` kept it. It hangs on nothing.
-        let _ = lessor.attach(lease, &key);
+        let _ = leases.attach(lease, &key);
     }
-    Ok(lessor)
+    Ok(leases)
 }

@@ -2,7 +2,7 @@
 //! compactions leave behind. Each call does a little, so an entry never waits long.
 
 use mvcc::HashTriple;
-use store::{Batch, CheckpointWriter};
+use store::{Batch, CheckpointDone, CheckpointWriter, Cleaning, SyncHandle, Synced, WriteOut};
 
 use crate::applier::{Applier, Fault, HashJob};
 
@@ -43,14 +43,76 @@ impl Applier {
         self.pruning
     }
 
+    /// The store's own upkeep.
+    pub fn upkeep(&mut self) -> Upkeep<'_> {
+        Upkeep { applier: self }
+    }
+}
+
+/// What may be done to the store besides applying entries. Nothing here can append to it or change what it holds.
+pub struct Upkeep<'a> {
+    applier: &'a mut Applier,
+}
+
+impl Upkeep<'_> {
     /// Begins an index checkpoint of everything applied so far. The image and the writer may go to
-    /// another thread; what comes of them goes to [`store::Store::finish_checkpoint`].
+    /// another thread; what comes of them goes to [`Upkeep::finish_checkpoint`].
     ///
     /// # Errors
     /// [`Fault`] when the store cannot begin one.
     pub fn begin_checkpoint(&mut self) -> Result<(mvcc::ImageWriter, CheckpointWriter), Fault> {
-        let image = self.mvcc.view().image();
-        let writer = self.store.begin_checkpoint(image.revision())?;
+        let image = self.applier.mvcc.view().image();
+        let writer = self.applier.store.begin_checkpoint(image.revision())?;
         Ok((image, writer))
+    }
+
+    /// A checkpoint is in place.
+    pub fn finish_checkpoint(&mut self, done: CheckpointDone) {
+        self.applier.store.finish_checkpoint(done);
+    }
+
+    /// Begins to clean what is worth it; nothing most of the time.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store cannot begin.
+    pub fn begin_clean(&mut self) -> Result<Option<Cleaning>, Fault> {
+        Ok(self.applier.store.begin_clean()?)
+    }
+
+    /// Begins to clean whatever holds garbage.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store cannot begin.
+    pub fn begin_clean_all(&mut self) -> Result<Option<Cleaning>, Fault> {
+        Ok(self.applier.store.begin_clean_all()?)
+    }
+
+    /// A round of cleaning has come to its end.
+    pub fn finish_clean(&mut self, cleaning: Cleaning) {
+        self.applier.store.finish_clean(cleaning);
+    }
+
+    /// A round of cleaning has failed.
+    pub fn abandon_clean(&mut self, cleaning: Cleaning) {
+        self.applier.store.abandon_clean(cleaning);
+    }
+
+    /// Something of the store's log that is worth writing out before its sync.
+    pub fn write_out(&mut self) -> Option<WriteOut> {
+        self.applier.store.write_out()
+    }
+
+    /// Flushes, and returns what makes everything applied so far durable. Its answer goes to
+    /// [`Upkeep::synced`].
+    ///
+    /// # Errors
+    /// [`Fault`] when the store cannot be written.
+    pub fn sync_handle(&mut self) -> Result<SyncHandle, Fault> {
+        Ok(self.applier.store.sync_handle()?)
+    }
+
+    /// A sync has run.
+    pub fn synced(&mut self, done: Synced) {
+        self.applier.store.synced(done);
     }
 }

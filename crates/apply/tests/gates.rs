@@ -2,7 +2,7 @@
 
 mod support;
 
-use holdfast_apply::{Answer, Config, Consequence};
+use holdfast_apply::{Answer, Config, Fact};
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::request_op::Request as Op;
 use store::Bucket;
@@ -125,7 +125,7 @@ fn above_the_quota_a_write_stands_and_only_its_answer_tells() {
     let request = pb::InternalRaftRequest { put: Some(put("a")), ..none() };
     let applied = log.request(request);
     assert_eq!(applied.result, Err(Refusal::NoSpace));
-    assert!(matches!(applied.consequence, Consequence::QuotaExceeded));
+    assert_eq!(applied.facts, [Fact::QuotaExceeded]);
     assert_eq!(log.applier.revision(), 2);
     let deleted = pb::DeleteRangeRequest { key: "a".into(), ..Default::default() };
     let request = pb::InternalRaftRequest { delete_range: Some(deleted), ..none() };

@@ -2,7 +2,7 @@
 
 mod support;
 
-use holdfast_apply::{Answer, AuthAnswer, Consequence};
+use holdfast_apply::{Answer, AuthAnswer, Fact};
 use proto::authpb::{Permission, UserAddOptions};
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::request_op::Request;
@@ -134,13 +134,10 @@ fn a_login_makes_a_token_of_its_letters_and_the_index_before_it() {
     };
     assert_eq!(token, text);
     let user = "u".to_owned();
-    let Consequence::Users(change) = applied.consequence else { panic!("no token") };
-    assert_eq!(change, auth::TokenChange::Assign { token, user });
+    assert_eq!(applied.facts, [Fact::Users(auth::TokenChange::Assign { token, user })]);
     // One without letters could be guessed.
-    let Consequence::Users(change) = log.request(login("u", "")).consequence else {
-        panic!("no token");
-    };
-    assert_eq!(change, auth::TokenChange::None);
+    let facts = log.request(login("u", "")).facts;
+    assert_eq!(facts, [Fact::Users(auth::TokenChange::None)]);
     assert_eq!(log.request(login("ghost", "abc")).result, Err(Refusal::AuthFailed));
 }
 

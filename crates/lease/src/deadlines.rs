@@ -94,37 +94,3 @@ impl Deadlines {
         self.checkpoints.first().filter(|(at, _)| *at <= now_ms).map(|(_, id)| *id)
     }
 }
-
-/// Moves deadlines back where more than `per_second` would fall into one second. `ends` are in
-/// ascending order before and after, and none becomes earlier.
-pub(crate) fn spread(ends_ms: &mut [u64], per_second: usize) {
-    for i in per_second..ends_ms.len() {
-        ends_ms[i] = ends_ms[i].max(ends_ms[i - per_second] + 1000);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn deadlines_that_fall_together_are_spread_and_none_becomes_earlier() {
-        let before: Vec<u64> = (0..5000).map(|i| 60_000 + i / 100).collect();
-        let mut after = before.clone();
-        spread(&mut after, 750);
-        assert!(after.is_sorted());
-        assert!(before.iter().zip(&after).all(|(b, a)| b <= a));
-        for window in after.windows(751) {
-            assert!(window[0] + 1000 <= window[750]);
-        }
-        assert_eq!(after[..750], before[..750]);
-    }
-
-    #[test]
-    fn deadlines_far_enough_apart_stay_where_they_are() {
-        let mut ends: Vec<u64> = (0..5000).map(|i| i * 2).collect();
-        let before = ends.clone();
-        spread(&mut ends, 750);
-        assert_eq!(ends, before);
-    }
-}

@@ -1,169 +1,220 @@
-//! The lessor's timing half: what only the primary does.
+//! When leases end: the book of the one member that leads.
+//!
+//! A [`Primary`] is made with the first entry of a term that this member leads and dropped when the term is lost.
+//! Nobody else can answer a keep-alive or let a lease expire, and what it proposes is good for its term only: of a
+//! deposed leader whose clock ran on, nothing is left to act.
+
+use std::collections::BTreeSet;
 
 use planted::planted;
 use types::LeaseId;
 
-use crate::deadlines::{Deadlines, spread};
-use crate::lessor::{Checkpoint, Effect, KeepAlive, Lease, Lessor, TimeToLive};
+use crate::deadlines::Deadlines;
+use crate::leases::Leases;
+use crate::promotion::Promotion;
+use crate::words::{Checkpoint, Effect, KeepAlive, Lease, Options, TimeToLive, milliseconds};
 
-impl Lessor {
-    /// Whether this member decides when leases end.
-    pub fn is_primary(&self) -> bool {
-        self.deadlines.is_some()
+/// What the leader of a term knows of when leases end.
+#[derive(Debug)]
+pub struct Primary {
+    term: u64,
+    options: Options,
+    deadlines: Deadlines,
+    /// From when on leases run that nothing was heard of since: the promotion, and an election on top.
+    base_ms: u64,
+    promotion: Option<Promotion>,
+    /// Leases of which a checkpoint was proposed and not applied yet: it may be applied after a renewal, which then
+    /// has to clear it.
+    checkpointing: BTreeSet<LeaseId>,
+}
+
+impl Primary {
+    /// This member became leader. Every lease gets what was left of it at its last checkpoint (or all of it) and
+    /// `extend_ms`, the election timeout, because keep-alives could not arrive while there was no leader. More than
+    /// 1,000 leases that would end together are spread out. Call [`Primary::step`] until it is through.
+    pub fn new(options: Options, term: u64, extend_ms: u64, now_ms: u64) -> Primary {
+        let base_ms = now_ms.saturating_add(extend_ms);
+        Primary {
+            term,
+            options,
+            deadlines: Deadlines::default(),
+            base_ms,
+            promotion: Some(Promotion::new(base_ms)),
+            checkpointing: BTreeSet::new(),
+        }
     }
 
-    /// This member became leader. Every lease gets what was left of it at its last checkpoint (or
-    /// all of it) and `extend_ms`, the election timeout, because keep-alives could not arrive while
-    /// there was no leader. More than 1,000 leases that would end together are spread out.
-    pub fn promote(&mut self, extend_ms: u64, now_ms: u64) {
-        let base_ms = now_ms + extend_ms;
-        let mut order: Vec<(u64, LeaseId)> = self
-            .iter()
-            .map(|lease| (base_ms.saturating_add(milliseconds(lease.left_seconds())), lease.id))
-            .collect();
-        order.sort_unstable();
-        let mut ends_ms: Vec<u64> = order.iter().map(|(ends_at_ms, _)| *ends_at_ms).collect();
-        if self.options.revokes_per_second_max <= ends_ms.len() {
-            // Three quarters of the rate at which revokes are proposed, which leaves room for those
-            // of leases granted since.
-            spread(&mut ends_ms, (self.options.revokes_per_second_max * 3 / 4).max(1));
-        }
-        let mut deadlines = Deadlines::default();
-        for ((_, id), ends_at_ms) in order.iter().zip(ends_ms) {
-            deadlines.set(*id, ends_at_ms);
-        }
-        self.deadlines = Some(deadlines);
-        for (_, id) in order {
-            let lease = self.leases[&id].lease;
-            self.plan_checkpoint(id, lease.left_seconds(), now_ms);
-        }
+    /// The term it leads in.
+    pub fn term(&self) -> u64 {
+        self.term
     }
 
-    /// This member is no longer leader: nothing expires here any more.
-    pub fn demote(&mut self) {
-        self.deadlines = None;
+    /// Gives `budget` leases their first deadlines; says whether others have none yet. Until then they do not
+    /// expire, and can be kept alive like any other.
+    pub fn step(&mut self, leases: &Leases, budget: usize, now_ms: u64) -> bool {
+        let Some(promotion) = &mut self.promotion else { return false };
+        let step = promotion.step(leases, self.options.revokes_per_second_max, budget);
+        if !step.more {
+            self.promotion = None;
+        }
+        for (id, ends_at_ms) in step.ends {
+            let Some(lease) = leases.lease(id) else { continue };
+            if self.deadlines.of(id).is_none() {
+                self.deadlines.set(id, ends_at_ms);
+                self.plan_checkpoint(id, lease.left_seconds(), now_ms);
+            }
+        }
+        step.more
+    }
+
+    /// A lease was granted: its time starts.
+    pub fn granted(&mut self, lease: &Lease, now_ms: u64) {
+        self.deadlines.set(lease.id, now_ms.saturating_add(milliseconds(lease.ttl_seconds)));
+        self.plan_checkpoint(lease.id, lease.ttl_seconds, now_ms);
+    }
+
+    /// A lease is gone.
+    pub fn revoked(&mut self, id: LeaseId) {
+        self.deadlines.forget(id);
+        self.checkpointing.remove(&id);
+    }
+
+    /// A checkpoint of a lease was applied.
+    pub fn checkpointed(&mut self, lease: &Lease, now_ms: u64) {
+        self.checkpointing.remove(&lease.id);
+        self.plan_checkpoint(lease.id, lease.left_seconds(), now_ms);
     }
 
     /// Starts a lease's time over.
-    pub fn keep_alive(&mut self, id: LeaseId, now_ms: u64) -> KeepAlive {
-        let Some(deadlines) = &mut self.deadlines else {
-            return KeepAlive::NotPrimary;
-        };
-        let Some(held) = self.leases.get(&id) else {
+    pub fn keep_alive(&mut self, leases: &Leases, id: LeaseId, now_ms: u64) -> KeepAlive {
+        let Some(lease) = leases.lease(id) else {
             return KeepAlive::NotFound;
         };
-        let (lease, proposed) = (held.lease, held.checkpoint_proposed);
-        let ends_at_ms = deadlines.of(id).expect("the primary has a deadline for each lease");
-        if ends_at_ms <= now_ms {
+        if self.end_of(&lease) <= now_ms {
             // Its revoke may be in the log already: renewing now would promise what cannot be kept.
             return KeepAlive::Expired;
         }
         // What a promotion added on top is over with it: the client is there, and when it dies its
         // keys must go after the time it asked for.
         if !planted!("keep-alive without effect") {
-            deadlines.set(id, now_ms.saturating_add(milliseconds(lease.ttl_seconds)));
+            let ends_at_ms = now_ms.saturating_add(milliseconds(lease.ttl_seconds));
+            self.deadlines.set(id, ends_at_ms);
         }
         self.plan_checkpoint(id, lease.ttl_seconds, now_ms);
-        self.renewed += 1;
+        let proposed = self.checkpointing.contains(&id);
         let is_stale = self.options.checkpoints && (0 < lease.remaining_seconds || proposed);
         let clear = is_stale.then_some(Checkpoint { id, remaining_seconds: 0 });
         KeepAlive::Renewed { ttl_seconds: lease.ttl_seconds, clear }
     }
 
-    /// What is left of a lease; `None` if there is none. Only the primary knows (a follower
-    /// forwards): elsewhere the whole time to live is reported.
-    pub fn time_to_live(&self, id: LeaseId, now_ms: u64) -> Option<TimeToLive> {
-        let lease = self.lease(id)?;
+    /// What is left of a lease; `None` if there is none.
+    pub fn time_to_live(&self, leases: &Leases, id: LeaseId, now_ms: u64) -> Option<TimeToLive> {
+        let lease = leases.lease(id)?;
         let granted_seconds = lease.ttl_seconds;
-        let Some(deadlines) = &self.deadlines else {
-            return Some(TimeToLive { remaining_seconds: granted_seconds, granted_seconds });
-        };
-        let ends_at_ms = deadlines.of(id).expect("the primary has a deadline for each lease");
-        let left_ms = i128::from(ends_at_ms) - i128::from(now_ms);
+        let left_ms = i128::from(self.end_of(&lease)) - i128::from(now_ms);
         let remaining_seconds = i64::try_from(left_ms / 1000).unwrap_or(granted_seconds);
         Some(TimeToLive { remaining_seconds, granted_seconds })
     }
 
-    /// All leases, the one that ends first before the others; by id where no deadlines are known.
-    pub fn by_remaining_time(&self) -> Vec<LeaseId> {
-        let mut ids: Vec<LeaseId> = self.leases.keys().copied().collect();
-        if let Some(deadlines) = &self.deadlines {
-            ids.sort_by_cached_key(|id| deadlines.of(*id));
-        }
-        ids
+    /// All leases, the one that ends first before the others.
+    pub fn by_remaining_time(&self, leases: &Leases) -> Vec<LeaseId> {
+        let mut ends: Vec<(u64, LeaseId)> =
+            leases.iter().map(|lease| (self.end_of(&lease), lease.id)).collect();
+        ends.sort_unstable();
+        ends.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Lets time pass and returns what is due; every 100 to 500 ms is fine.
-    pub fn tick(&mut self, now_ms: u64) -> Vec<Effect> {
+    pub fn tick(&mut self, leases: &Leases, now_ms: u64) -> Vec<Effect> {
         let per_second = self.options.revokes_per_second_max;
-        let retry_ms = self.options.revoke_retry_ms;
-        let Some(deadlines) = &mut self.deadlines else {
-            return Vec::new();
-        };
-        let due = deadlines.due_revokes(now_ms, per_second, retry_ms);
-        self.expired += due.len() as u64;
+        let due = self.deadlines.due_revokes(now_ms, per_second, self.options.revoke_retry_ms);
         let mut effects: Vec<Effect> =
             due.into_iter().map(|lease| Effect::ProposeRevoke { lease }).collect();
-        let checkpoints = self.due_checkpoints(now_ms);
+        let checkpoints = self.due_checkpoints(leases, now_ms);
         if !checkpoints.is_empty() {
             effects.push(Effect::ProposeCheckpoints(checkpoints));
         }
         effects
     }
 
-    /// A lease was granted: its time starts, if this member is to watch it.
-    pub(crate) fn start(&mut self, lease: Lease, now_ms: u64) {
-        if let Some(deadlines) = &mut self.deadlines {
-            deadlines.set(lease.id, now_ms.saturating_add(milliseconds(lease.ttl_seconds)));
-            self.plan_checkpoint(lease.id, lease.ttl_seconds, now_ms);
-        }
+    fn end_of(&self, lease: &Lease) -> u64 {
+        self.deadlines.of(lease.id).unwrap_or_else(|| Promotion::end_of(self.base_ms, lease))
     }
 
     /// Sets when to checkpoint a lease of which `left_seconds` are left: only long ones are worth
     /// an entry in everybody's log.
-    pub(crate) fn plan_checkpoint(&mut self, id: LeaseId, left_seconds: i64, now_ms: u64) {
+    fn plan_checkpoint(&mut self, id: LeaseId, left_seconds: i64, now_ms: u64) {
         let interval_ms = self.options.checkpoint_interval_ms;
         let is_long = self.options.checkpoints && interval_ms < milliseconds(left_seconds);
-        if let Some(deadlines) = &mut self.deadlines {
-            deadlines.set_checkpoint(id, is_long.then_some(now_ms + interval_ms));
-        }
+        self.deadlines.set_checkpoint(id, is_long.then_some(now_ms.saturating_add(interval_ms)));
     }
 
-    fn due_checkpoints(&mut self, now_ms: u64) -> Vec<Checkpoint> {
+    fn due_checkpoints(&mut self, leases: &Leases, now_ms: u64) -> Vec<Checkpoint> {
         let mut due = Vec::new();
         while due.len() < self.options.checkpoints_per_batch_max {
-            let Some(deadlines) = &self.deadlines else {
+            let Some(id) = self.deadlines.due_checkpoint(now_ms) else {
                 break;
             };
-            let Some(id) = deadlines.due_checkpoint(now_ms) else {
-                break;
-            };
-            let ends_at_ms = deadlines.of(id).expect("an alarm belongs to a lease");
+            let ends_at_ms = self.deadlines.of(id).expect("an alarm belongs to a lease");
             let left_ms = ends_at_ms.saturating_sub(now_ms);
             let remaining_seconds = i64::try_from(left_ms.div_ceil(1000)).unwrap_or(i64::MAX);
             // Planned again at once, should the proposal be lost. Its application plans it anew.
             self.plan_checkpoint(id, remaining_seconds, now_ms);
-            let ttl_seconds = self.leases[&id].lease.ttl_seconds;
-            if 0 < left_ms && remaining_seconds < ttl_seconds {
+            let granted = leases.lease(id).map_or(0, |lease| lease.ttl_seconds);
+            if 0 < left_ms && remaining_seconds < granted {
                 due.push(Checkpoint { id, remaining_seconds });
-                if let Some(held) = self.leases.get_mut(&id) {
-                    held.checkpoint_proposed = true;
-                }
+                self.checkpointing.insert(id);
             }
         }
         due
     }
 }
 
-/// A time to live may come from a store written by others: any number is possible.
-fn milliseconds(seconds: i64) -> u64 {
-    u64::try_from(seconds).unwrap_or(0).saturating_mul(1000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lessor::Options;
+
+    /// Both halves, as a member that leads holds them.
+    struct Lessor {
+        leases: Leases,
+        primary: Primary,
+    }
+
+    impl Lessor {
+        fn new(options: Options, leases: impl IntoIterator<Item = Lease>) -> Lessor {
+            let leases = Leases::new(options.ttl_seconds_min, leases);
+            Lessor { leases, primary: Primary::new(options, 1, 0, 0) }
+        }
+
+        fn promote(&mut self, extend_ms: u64, now_ms: u64) {
+            let term = self.primary.term() + 1;
+            self.primary = Primary::new(self.primary.options.clone(), term, extend_ms, now_ms);
+            while self.primary.step(&self.leases, 100, now_ms) {}
+        }
+
+        fn revoke(&mut self, id: LeaseId) {
+            self.leases.revoke(id).expect("it is there");
+            self.primary.revoked(id);
+        }
+
+        fn checkpoint(&mut self, checkpoint: Checkpoint, now_ms: u64) -> Option<Lease> {
+            let lease = self.leases.checkpoint(checkpoint)?;
+            self.primary.checkpointed(&lease, now_ms);
+            Some(lease)
+        }
+
+        fn keep_alive(&mut self, id: LeaseId, now_ms: u64) -> KeepAlive {
+            self.primary.keep_alive(&self.leases, id, now_ms)
+        }
+
+        fn time_to_live(&self, id: LeaseId, now_ms: u64) -> Option<TimeToLive> {
+            self.primary.time_to_live(&self.leases, id, now_ms)
+        }
+
+        fn tick(&mut self, now_ms: u64) -> Vec<Effect> {
+            self.primary.tick(&self.leases, now_ms)
+        }
+    }
 
     fn primary(options: Options) -> Lessor {
         let mut lessor = Lessor::new(options, []);
@@ -172,7 +223,8 @@ mod tests {
     }
 
     fn granted(lessor: &mut Lessor, id: LeaseId, ttl_seconds: i64, now_ms: u64) {
-        lessor.grant(id, ttl_seconds, now_ms).expect("a new id and a sound time to live");
+        let lease = lessor.leases.grant(id, ttl_seconds).expect("a new id and a sound time");
+        lessor.primary.granted(&lease, now_ms);
     }
 
     const fn revoke(lease: LeaseId) -> Effect {
@@ -189,7 +241,7 @@ mod tests {
             Options { checkpoints: true, checkpoint_interval_ms: 1000, ..Options::new(1) };
         let mut lessor = Lessor::new(options, []);
         lessor.promote(0, 0);
-        lessor.grant(7, 10, 0).expect("a new lease");
+        granted(&mut lessor, 7, 10, 0);
         let proposed = Checkpoint { id: 7, remaining_seconds: 9 };
         assert_eq!(lessor.tick(1000), [Effect::ProposeCheckpoints(vec![proposed])]);
         // It will be applied after this renewal, whose lease must not end by it.
@@ -213,7 +265,7 @@ mod tests {
         assert_eq!(lessor.keep_alive(7, 10_000), KeepAlive::Expired);
         let left = TimeToLive { remaining_seconds: -2, granted_seconds: 10 };
         assert_eq!(lessor.time_to_live(7, 12_500), Some(left));
-        lessor.revoke(7).expect("it is there until the revoke");
+        lessor.revoke(7);
         assert_eq!(lessor.keep_alive(7, 12_500), KeepAlive::NotFound);
         assert_eq!(lessor.time_to_live(7, 12_500), None);
         assert_eq!(lessor.tick(99_999), []);
@@ -229,25 +281,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_primary_lets_leases_expire() {
-        let mut lessor = Lessor::new(Options::new(2), []);
-        granted(&mut lessor, 7, 10, 0);
-        assert_eq!(lessor.keep_alive(7, 1), KeepAlive::NotPrimary);
-        assert_eq!(lessor.tick(1 << 40), []);
-        lessor.promote(1000, 1 << 40);
-        assert_eq!(lessor.tick((1 << 40) + 10_999), []);
-        lessor.demote();
-        assert_eq!(lessor.tick(1 << 41), []);
-    }
-
-    #[test]
     fn a_new_primary_starts_each_lease_over_plus_an_election() {
         let mut lessor = Lessor::new(Options::new(2), []);
         granted(&mut lessor, 7, 10, 0);
         granted(&mut lessor, 8, 600, 0);
         lessor.checkpoint(Checkpoint { id: 8, remaining_seconds: 5 }, 0);
         lessor.promote(1000, 100_000);
-        assert_eq!(lessor.by_remaining_time(), [8, 7]);
+        assert_eq!(lessor.primary.by_remaining_time(&lessor.leases), [8, 7]);
         assert_eq!(lessor.tick(105_999), []);
         assert_eq!(lessor.tick(106_000), [revoke(8)]);
         assert_eq!(lessor.tick(110_999), [revoke(8)]);
@@ -266,7 +306,7 @@ mod tests {
                 let Effect::ProposeRevoke { lease } = effect else {
                     panic!("nothing else is due");
                 };
-                lessor.revoke(lease).expect("proposed once");
+                lessor.revoke(lease);
                 proposed.push(now_ms);
             }
         }
@@ -306,7 +346,7 @@ mod tests {
         granted(&mut lessor, 8, 300, 0);
         let first = Effect::ProposeCheckpoints(vec![checkpoint(7, 700)]);
         assert_eq!(lessor.tick(300_000), [revoke(8), first]);
-        lessor.revoke(8).expect("it is there");
+        lessor.revoke(8);
         let again = Effect::ProposeCheckpoints(vec![checkpoint(7, 400)]);
         assert_eq!(lessor.tick(600_000), [again]);
         assert_eq!(lessor.checkpoint(checkpoint(9, 1), 0), None);
@@ -333,9 +373,8 @@ mod tests {
         let leases = (1..=10_000).map(|id| Lease { id, ttl_seconds: 60, remaining_seconds: 0 });
         let mut lessor = Lessor::new(Options::new(2), leases);
         lessor.promote(1000, 0);
-        let mut ends: Vec<u64> = (1..=10_000)
-            .map(|id| lessor.deadlines.as_ref().expect("promoted").of(id).expect("known"))
-            .collect();
+        let mut ends: Vec<u64> =
+            (1..=10_000).map(|id| lessor.primary.deadlines.of(id).expect("known")).collect();
         ends.sort_unstable();
         assert_eq!(ends[0], 61_000);
         assert!(ends.windows(751).all(|window| window[0] + 1000 <= window[750]));
@@ -370,5 +409,32 @@ mod tests {
         assert_eq!(lessor.time_to_live(3, u64::MAX / 4), Some(left));
         lessor.tick(u64::MAX / 2);
         lessor.keep_alive(1, u64::MAX / 2);
+    }
+
+    #[test]
+    fn leases_that_were_not_looked_at_yet_are_kept_alive_and_end_like_any_other() {
+        let lease = |id| Lease { id, ttl_seconds: 60, remaining_seconds: 0 };
+        let mut leases = Leases::new(2, (1..=1000).map(lease));
+        let mut primary = Primary::new(Options::new(2), 5, 1000, 0);
+        assert!(primary.step(&leases, 10, 0), "ten of a thousand");
+        // One is kept alive, one is granted, one goes, and time passes, all before their turn.
+        assert_eq!(primary.keep_alive(&leases, 500, 50_000), renewed(60));
+        let late = leases.grant(2000, 60).expect("a new lease");
+        primary.granted(&late, 50_000);
+        leases.revoke(600).expect("it is there");
+        primary.revoked(600);
+        let left = primary.time_to_live(&leases, 700, 50_000).expect("it is there");
+        assert_eq!(left.remaining_seconds, 11);
+        assert_eq!(primary.tick(&leases, 60_999), []);
+        assert_eq!(primary.keep_alive(&leases, 701, 61_000), KeepAlive::Expired);
+        let mut steps = 0;
+        while primary.step(&leases, 10, 61_000) {
+            steps += 1;
+        }
+        assert!(150 < steps, "{steps} steps");
+        let ends = |id| primary.deadlines.of(id);
+        let of = [1, 500, 600, 2000].map(ends);
+        assert_eq!(of, [Some(61_000), Some(110_000), None, Some(110_000)]);
+        assert_eq!(leases.iter().filter(|lease| ends(lease.id).is_none()).count(), 0);
     }
 }

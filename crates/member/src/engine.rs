@@ -1,19 +1,19 @@
 //! The half of a member that applies: entries in, answers, events and housekeeping out.
 //!
 //! It owns the replicated state (through [`Applier`]), the watch hub, and what follows from applied
-//! entries: a leader's lessor begins to count, an exceeded quota raises an alarm, a compaction is
+//! entries: a leader begins to count the time of leases, an exceeded quota raises an alarm, a compaction is
 //! hashed and pruned. A machine: slow things are effects whose results come back as calls.
 //!
 //! Guarantee (visible before answered): the view that holds a change is published before anybody is
 //! told that the change is made.
 //!
-//! Not here: which entry comes next (see `front`), threads and sockets (see `server`).
+//! Not here: which entry comes next (see `front`), threads (see `node`), sockets (see `server`).
 
 use std::sync::Arc;
 
-use apply::{Applied, Applier, Consequence, Fault, HashJob, ReadView};
+use apply::{Applied, Applier, Asker, Change, Fact, Fault, HashJob, ReadView, Upkeep};
 use auth::{Principal, TokenChange, Why};
-use lease::{Checkpoint, KeepAlive, TimeToLive};
+use lease::{Checkpoint, KeepAlive, Primary, TimeToLive};
 use mvcc::HashTriple;
 use proto::etcdserverpb as pb;
 use proto::membershippb;
@@ -22,7 +22,7 @@ use store::{SyncHandle, Synced};
 use types::{ConfState, Entry, LeaseId, MemberId, Refusal, Version};
 use watch::{Changes, Event, Hub, Previous};
 
-use consensus::{Role, Standing};
+use consensus::{Role, Scope, Standing};
 
 /// Habits of the applying half.
 #[derive(Clone, Debug)]
@@ -63,8 +63,15 @@ pub enum Effect {
     ReadHistory(watch::HistoryRequest),
     /// Compute a compaction's hash on another thread; the result is due in [`Engine::hashed`].
     Hash(HashJob),
-    /// Propose this once its header has an id; nobody waits for the answer.
-    Propose(Box<pb::InternalRaftRequest>),
+    /// Propose this; nobody waits for the answer.
+    Propose {
+        /// What.
+        request: Box<pb::InternalRaftRequest>,
+        /// On whose behalf: the member's own.
+        asker: Asker,
+        /// Who may take it. What is decided as a leader dies with the term.
+        scope: Scope,
+    },
     /// Tell the front.
     Applied {
         /// The last entry applied.
@@ -110,15 +117,29 @@ pub struct Engine {
     hub: Hub,
     options: Options,
     standing: Standing,
-    /// The term whose first entry this member applied as its leader.
-    promoted: u64,
+    /// There from the first entry of a term in which this member leads until it has lost that term.
+    primary: Option<Primary>,
 }
+
+/// What a group of entries leads to, by when others hear of it.
+#[derive(Default)]
+struct Group {
+    /// Before anybody sees the group's state.
+    tokens: Vec<Effect>,
+    /// With its last entry.
+    changes: Vec<Option<ConfChange>>,
+    /// In between, in order.
+    told: Vec<Effect>,
+}
+
+/// Leases that get their first deadlines from a new leader in one go: a few milliseconds.
+const LEASES_PER_STEP: usize = 10_000;
 
 impl Engine {
     /// An engine over an applied state.
     pub fn new(applier: Applier, limits: watch::Limits, options: Options) -> Engine {
         let hub = Hub::new(limits, applier.revision(), applier.compact_revision());
-        Engine { applier, hub, options, standing: Standing::default(), promoted: 0 }
+        Engine { applier, hub, options, standing: Standing::default(), primary: None }
     }
 
     /// Applies committed entries, in order, as one group.
@@ -127,21 +148,18 @@ impl Engine {
     /// [`Fault`]: the store failed, the member must stop, and none of the effects of this group may be
     /// acted on.
     pub fn apply(&mut self, entries: &[Entry], now_ms: u64) -> Result<Vec<Effect>, Fault> {
-        let mut told = Vec::with_capacity(entries.len() + 2);
-        let mut tokens = Vec::new();
-        let mut changes = Vec::new();
+        let mut group = Group::default();
+        group.told.reserve(entries.len() + 2);
         let mut index = 0;
         for entry in entries {
-            let mut applied = self.applier.apply(entry, now_ms)?;
+            let applied = self.applier.apply(entry)?;
             index = applied.index;
-            if let Consequence::Users(change) = &mut applied.consequence {
-                tokens.push(Effect::Tokens(std::mem::take(change)));
-            }
-            self.after(applied, entry.term, now_ms, &mut changes, &mut told)?;
+            self.after(applied, entry.term, now_ms, &mut group)?;
         }
         self.applier.flush()?;
+        let Group { tokens, changes, mut told } = group;
         let mut effects = Vec::with_capacity(tokens.len() + told.len() + 2);
-        effects.append(&mut tokens);
+        effects.extend(tokens);
         effects.push(Effect::Publish(Box::new(self.applier.view())));
         effects.append(&mut told);
         effects.push(Effect::Applied { index, changes });
@@ -153,10 +171,10 @@ impl Engine {
         applied: Applied,
         term: u64,
         now_ms: u64,
-        changes: &mut Vec<Option<ConfChange>>,
-        effects: &mut Vec<Effect>,
+        group: &mut Group,
     ) -> Result<(), Fault> {
-        let Applied { index, request, operation, result, changes: made, consequence } = applied;
+        let effects = &mut group.told;
+        let Applied { index, request, operation, result, changes: made, facts } = applied;
         if request != 0 && self.options.committed_before < index {
             effects.push(Effect::Reply { id: request, operation, result });
         }
@@ -168,19 +186,35 @@ impl Engine {
             };
             self.hub_step(input, effects);
         }
-        match consequence {
-            Consequence::None | Consequence::Users(_) => {}
-            Consequence::TermStarted => self.term_started(term, now_ms, effects),
-            Consequence::Configuration(change) => {
-                changes.push(change.map(|change| *change));
-                effects.push(Effect::Cluster);
+        for fact in facts {
+            match fact {
+                Fact::TermStarted => self.term_started(term, now_ms, effects),
+                Fact::Configuration(change) => {
+                    group.changes.push(match change {
+                        Change::Made(change) => Some(*change),
+                        Change::Refused => None,
+                    });
+                    effects.push(Effect::Cluster);
+                }
+                Fact::Compacted { revision } => {
+                    self.hub_step(watch::Input::Compacted { revision }, effects);
+                    effects.extend(self.applier.take_hash_job().map(Effect::Hash));
+                }
+                Fact::Users(change) => group.tokens.push(Effect::Tokens(change)),
+                Fact::QuotaExceeded => effects.extend(self.raise_no_space()),
+                Fact::LeaseGranted(lease) => {
+                    self.primary.iter_mut().for_each(|primary| primary.granted(&lease, now_ms));
+                }
+                Fact::LeaseRevoked(lease) => {
+                    self.primary.iter_mut().for_each(|primary| primary.revoked(lease));
+                }
+                Fact::LeaseCheckpointed(lease) => {
+                    self.primary
+                        .iter_mut()
+                        .for_each(|primary| primary.checkpointed(&lease, now_ms));
+                }
+                Fact::Alarms | Fact::Membership => effects.push(Effect::Cluster),
             }
-            Consequence::Compacted { revision } => {
-                self.hub_step(watch::Input::Compacted { revision }, effects);
-                effects.extend(self.applier.take_hash_job().map(Effect::Hash));
-            }
-            Consequence::QuotaExceeded => effects.extend(self.raise_no_space()),
-            Consequence::Alarms | Consequence::Membership => effects.push(Effect::Cluster),
         }
         Ok(())
     }
@@ -218,16 +252,17 @@ impl Engine {
         }
     }
 
-    /// The first entry of a term reached this member. If it leads, its lessor begins to count, and the
-    /// cluster's version is proposed when nobody has done so.
+    /// The first entry of a term reached this member. If it leads, leases begin to run, and the cluster's version is
+    /// proposed when nobody has done so.
     fn term_started(&mut self, term: u64, now_ms: u64, effects: &mut Vec<Effect>) {
         // An empty entry may come twice in a term: raft puts one in place of a change it does not take.
         let leads = self.standing.role == Role::Leader && self.standing.term == term;
-        if !leads || self.promoted == term {
+        if !leads || self.primary.as_ref().is_some_and(|primary| primary.term() == term) {
             return;
         }
-        self.promoted = term;
-        self.applier.leases().promote(self.options.election_ms, now_ms);
+        let options = self.applier.lease_options().clone();
+        self.primary = Some(Primary::new(options, term, self.options.election_ms, now_ms));
+        self.look_at_leases(now_ms);
         let lone = self.applier.conf_state().voters == [self.options.member];
         if lone && self.applier.membership().version() != Some(self.options.cluster_version) {
             let set = membershippb::ClusterVersionSetRequest {
@@ -235,8 +270,14 @@ impl Engine {
             };
             let request =
                 pb::InternalRaftRequest { cluster_version_set: Some(set), ..Default::default() };
-            effects.push(self.propose(Why::Membership, request));
+            effects.push(self.propose(Why::Membership, request, Scope::LeaderOf(term)));
         }
+    }
+
+    /// Gives some leases their first deadlines; says whether others wait for theirs.
+    fn look_at_leases(&mut self, now_ms: u64) -> bool {
+        let Some(primary) = &mut self.primary else { return false };
+        primary.step(self.applier.leases(), LEASES_PER_STEP, now_ms)
     }
 
     fn raise_no_space(&self) -> Option<Effect> {
@@ -250,28 +291,25 @@ impl Engine {
             alarm: apply::NOSPACE,
         };
         let request = pb::InternalRaftRequest { alarm: Some(alarm), ..Default::default() };
-        Some(self.propose(Why::Alarm, request))
+        Some(self.propose(Why::Alarm, request, Scope::Anyone))
     }
 
     /// Proposes something of the member's own accord: nobody may refuse it for want of a name.
-    fn propose(&self, why: Why, request: pb::InternalRaftRequest) -> Effect {
+    fn propose(&self, why: Why, request: pb::InternalRaftRequest, scope: Scope) -> Effect {
         let by = Principal::Internal(why);
         let caller = by.proposed_by(self.applier.users());
-        let header = pb::RequestHeader {
-            id: 0,
-            username: caller.name.to_owned(),
-            auth_revision: caller.revision,
-        };
-        Effect::Propose(Box::new(pb::InternalRaftRequest { header: Some(header), ..request }))
+        let asker = Asker { user: caller.name.to_owned(), auth_revision: caller.revision };
+        Effect::Propose { request: Box::new(request), asker, scope }
     }
 
     /// Term, leader or role changed.
+    ///
+    /// Guarantee (leases end once): with its term a leader loses its book of deadlines, so a deposed one neither
+    /// ends a lease nor says that it was renewed.
     pub fn stands(&mut self, standing: Standing) {
-        let led = self.standing.role == Role::Leader;
         self.standing = standing;
-        if led && standing.role != Role::Leader {
-            self.applier.leases().demote();
-        }
+        let leads_in = |term| standing.role == Role::Leader && standing.term == term;
+        self.primary.take_if(|primary| !leads_in(primary.term()));
     }
 
     /// Something happened to a watch stream.
@@ -284,7 +322,11 @@ impl Engine {
     /// Time passed. Any clock that only moves forward, in milliseconds; every 100 ms or so is fine.
     pub fn ticked(&mut self, now_ms: u64) -> Vec<Effect> {
         let mut effects = self.watch(watch::Input::Ticked { now_ms });
-        for due in self.applier.leases().tick(now_ms) {
+        self.look_at_leases(now_ms);
+        let Some(primary) = &mut self.primary else { return effects };
+        let scope = Scope::LeaderOf(primary.term());
+        let due = primary.tick(self.applier.leases(), now_ms);
+        for due in due {
             let request = match due {
                 lease::Effect::ProposeRevoke { lease } => pb::InternalRaftRequest {
                     lease_revoke: Some(pb::LeaseRevokeRequest { id: lease }),
@@ -292,36 +334,50 @@ impl Engine {
                 },
                 lease::Effect::ProposeCheckpoints(checkpoints) => checkpoint_request(checkpoints),
             };
-            effects.push(self.propose(Why::Leases, request));
+            effects.push(self.propose(Why::Leases, request, scope));
         }
         effects
     }
 
-    /// Starts a lease's time over, if this member counts it.
+    /// Starts a lease's time over, if this member counts it in `led_in`: the term in which its caller knows it to
+    /// lead.
     ///
     /// Guarantee (leases never end early): when the answer has a checkpoint to clear, the client is told
     /// only after that was applied ([`checkpoint_request`]), and by what this says then. Otherwise a crash
     /// in between would leave the old checkpoint, and the next leader would let the lease end by it.
-    pub fn keep_alive(&mut self, lease: LeaseId, now_ms: u64) -> KeepAlive {
-        self.applier.leases().keep_alive(lease, now_ms)
+    pub fn keep_alive(&mut self, lease: LeaseId, led_in: u64, now_ms: u64) -> KeepAlive {
+        match &mut self.primary {
+            Some(primary) if primary.term() == led_in => {
+                primary.keep_alive(self.applier.leases(), lease, now_ms)
+            }
+            Some(_) | None => KeepAlive::NotPrimary,
+        }
     }
 
-    /// What is left of a lease, and its keys if asked for; `None` if there is none.
+    /// What is left of a lease, and its keys if asked for; `None` if there is none. Only the leader knows: elsewhere
+    /// the whole time to live is told.
     pub fn time_to_live(
-        &mut self,
+        &self,
         lease: LeaseId,
         keys: bool,
         now_ms: u64,
     ) -> Option<(TimeToLive, Vec<bytes::Bytes>)> {
-        let left = self.applier.leases().time_to_live(lease, now_ms)?;
-        let keys =
-            if keys { self.applier.leases().keys(lease).cloned().collect() } else { Vec::new() };
+        let leases = self.applier.leases();
+        let left = match &self.primary {
+            Some(primary) => primary.time_to_live(leases, lease, now_ms)?,
+            None => TimeToLive::whole(&leases.lease(lease)?),
+        };
+        let keys = if keys { leases.keys(lease).cloned().collect() } else { Vec::new() };
         Some((left, keys))
     }
 
-    /// All leases, soonest end first.
-    pub fn leases(&mut self) -> Vec<LeaseId> {
-        self.applier.leases().by_remaining_time()
+    /// All leases, soonest end first; by id where no deadlines are known.
+    pub fn leases(&self) -> Vec<LeaseId> {
+        let leases = self.applier.leases();
+        match &self.primary {
+            Some(primary) => primary.by_remaining_time(leases),
+            None => leases.iter().map(|lease| lease.id).collect(),
+        }
     }
 
     /// A compaction's hash is known, or could not be computed.
@@ -336,13 +392,13 @@ impl Engine {
     pub fn begin_sync(&mut self) -> Result<Syncing, Fault> {
         let (index, term) = self.applier.applied();
         let stored = Stored { index, term, conf_state: self.applier.conf_state() };
-        let handle = self.applier.store().sync_handle().map_err(Fault::from)?;
+        let handle = self.applier.upkeep().sync_handle()?;
         Ok(Syncing { handle, stored })
     }
 
     /// A sync has run.
     pub fn synced(&mut self, done: Synced) {
-        self.applier.store().synced(done);
+        self.applier.upkeep().synced(done);
     }
 
     /// Forgets a little of what compactions left behind; says whether there is more to do right now.
@@ -355,9 +411,17 @@ impl Engine {
         &self.applier
     }
 
-    /// The applied state, for the store's upkeep.
-    pub fn applier_mut(&mut self) -> &mut Applier {
-        &mut self.applier
+    /// The store's own upkeep.
+    pub fn upkeep(&mut self) -> Upkeep<'_> {
+        self.applier.upkeep()
+    }
+
+    /// Makes everything applied so far visible to views taken from now on.
+    ///
+    /// # Errors
+    /// [`Fault`]: the store failed and the member must stop.
+    pub fn flush(&mut self) -> Result<(), Fault> {
+        self.applier.flush()
     }
 
     /// Figures of the watch hub.

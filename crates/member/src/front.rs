@@ -10,11 +10,12 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use consensus::{Consensus, Message, NotProposed, Persist, Role, Scope, Standing};
 use planted::planted;
 use proto::raftpb::ConfChange;
 use types::{Code, ConfState, Entry, EntryKind, Refusal};
+
+use crate::proposal::Proposal;
 
 /// Bounds and habits of the log-facing half.
 #[derive(Clone, Debug)]
@@ -37,17 +38,6 @@ pub struct Options {
 
 /// Bytes of waiting proposals that are proposed as one group; one always fits.
 const RETRY_BYTES_MAX: usize = 1 << 20;
-
-/// A request on its way into the log.
-#[derive(Clone, Debug)]
-pub struct Proposal {
-    /// By which its proposer is told what came of it.
-    pub id: u64,
-    /// What `data` holds.
-    pub kind: EntryKind,
-    /// The entry's payload.
-    pub data: Bytes,
-}
 
 /// Everything that can happen to the front.
 #[derive(Debug)]
@@ -241,12 +231,30 @@ impl Front {
             effects.extend(proposals.into_iter().map(refuse));
             return;
         }
+        let is_anyones = |proposal: &Proposal| proposal.scope == Scope::Anyone;
+        let anyones = if proposals.iter().all(is_anyones) {
+            proposals
+        } else {
+            let (anyones, ours) = proposals.into_iter().partition(is_anyones);
+            self.propose_as_leader(ours, effects);
+            anyones
+        };
         if !self.waiting.is_empty() || self.standing.leader == 0 {
-            self.wait_for_leader(proposals, effects);
+            self.wait_for_leader(anyones, effects);
             return;
         }
-        let late = self.try_propose(proposals, effects);
+        let late = self.try_propose(anyones, effects);
         self.wait_for_leader(late, effects);
+    }
+
+    /// Proposes what was decided as the leader of a term: now, or never. It waits for nobody and is forwarded to
+    /// nobody, or a deposed leader would end leases that the present one keeps alive.
+    fn propose_as_leader(&mut self, proposals: Vec<Proposal>, effects: &mut Vec<Effect>) {
+        for Proposal { id, scope, kind, data } in proposals {
+            if self.consensus.propose([(kind, data)], scope).is_err() {
+                effects.push(Effect::Refuse { id, refusal: Refusal::LeaderChanged });
+            }
+        }
     }
 
     /// Proposes in groups with at most one configuration change each, their last. Returns what must wait.

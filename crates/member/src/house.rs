@@ -78,7 +78,7 @@ impl House {
         // Defragment waits for the pruning of the last compaction: what is not forgotten yet cannot be
         // cleaned.
         let all = self.defragmenting && !engine.applier().is_pruning();
-        let store = engine.applier_mut().store();
+        let mut store = engine.upkeep();
         let begun = if all { store.begin_clean_all()? } else { store.begin_clean()? };
         match begun {
             Some(cleaning) => {
@@ -105,11 +105,11 @@ impl House {
     ) -> Result<Vec<Chore>, Fault> {
         self.cleaning = false;
         if !succeeded {
-            engine.applier_mut().store().abandon_clean(cleaning);
+            engine.upkeep().abandon_clean(cleaning);
             return Ok(Vec::new());
         }
-        engine.applier_mut().store().finish_clean(cleaning);
-        engine.applier_mut().flush()?;
+        engine.upkeep().finish_clean(cleaning);
+        engine.flush()?;
         let mut chores = vec![Chore::Publish(Box::new(engine.applier().view()))];
         chores.extend(self.clean(engine)?);
         Ok(chores)
@@ -126,7 +126,7 @@ impl House {
         if revision < self.checkpoint_revision + i64::try_from(keys / 2).unwrap_or(i64::MAX) {
             return Ok(None);
         }
-        let (image, writer) = engine.applier_mut().begin_checkpoint()?;
+        let (image, writer) = engine.upkeep().begin_checkpoint()?;
         self.checkpointing = true;
         self.checkpoint_revision = revision;
         Ok(Some(Chore::Checkpoint(Box::new(CheckpointJob::new(image, writer)))))
@@ -139,7 +139,7 @@ impl House {
         done: Result<CheckpointDone, StoreError>,
     ) -> Result<(), StoreError> {
         self.checkpointing = false;
-        engine.applier_mut().store().finish_checkpoint(done?);
+        engine.upkeep().finish_checkpoint(done?);
         Ok(())
     }
 
@@ -149,14 +149,14 @@ impl House {
     /// [`Fault`]; everything acknowledged is in the raft log all the same.
     pub fn leave(&mut self, engine: &mut Engine) -> Result<Stored, Fault> {
         if !self.checkpointing {
-            let (image, writer) = engine.applier_mut().begin_checkpoint()?;
+            let (image, writer) = engine.upkeep().begin_checkpoint()?;
             let mut job = CheckpointJob::new(image, writer);
             let done = loop {
                 if let Some(done) = job.step()? {
                     break done;
                 }
             };
-            engine.applier_mut().store().finish_checkpoint(done);
+            engine.upkeep().finish_checkpoint(done);
         }
         let syncing = engine.begin_sync()?;
         let done = syncing.handle.sync()?;

@@ -19,6 +19,7 @@ mod house;
 mod identity;
 mod jobs;
 mod log_writer;
+mod proposal;
 mod recover;
 
 pub use begin::{Begin, InitialMember};
@@ -26,11 +27,10 @@ pub use boot_error::BootError;
 pub use engine::{
     Effect as EngineEffect, Engine, Options as EngineOptions, Stored, Syncing, checkpoint_request,
 };
-pub use front::{
-    Effect as FrontEffect, Front, Input as FrontInput, Options as FrontOptions, Proposal,
-};
+pub use front::{Effect as FrontEffect, Front, Input as FrontInput, Options as FrontOptions};
 pub use house::{CHECKPOINT_REVISIONS_MIN, Chore, House};
 pub use identity::{RequestIds, Run, added_member_id, bootstrap_member_id, cluster_id};
 pub use jobs::{CheckpointJob, HashRead, HistoryRead};
 pub use log_writer::{LogDone, LogWork, LogWriter};
+pub use proposal::Proposal;
 pub use recover::{Notice, RecoverOptions, Recovered, recover};

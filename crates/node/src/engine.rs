@@ -7,16 +7,15 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use apply::{Fault, ReadView};
-use consensus::{Role, Standing};
+use apply::{Asker, Fault, ReadView};
+use consensus::{Role, Scope, Standing};
 use lease::KeepAlive;
 use member::{Chore, Engine, EngineEffect, House, Proposal, RequestIds, Stored};
 use mvcc::HashTriple;
-use prost::Message as _;
 use proto::etcdserverpb as pb;
 use store::{Bucket, CheckpointDone, Cleaning, StoreError, Synced};
 use tokio::sync::{mpsc, oneshot};
-use types::{Entry, EntryKind, LeaseId};
+use types::{Entry, LeaseId};
 
 use crate::door::Applied;
 use crate::front::FrontMessage;
@@ -42,6 +41,7 @@ pub(crate) enum EngineMessage {
     Watch(watch::Input),
     KeepAlive {
         lease: LeaseId,
+        led_in: u64,
         answer: oneshot::Sender<KeepAlive>,
     },
     TimeToLive {
@@ -108,7 +108,7 @@ impl EngineThread {
             self.shared.metrics.server.slow_applies.inc();
         }
         let applied = self.effects(effects);
-        if let Some(piece) = self.engine.applier_mut().store().write_out() {
+        if let Some(piece) = self.engine.upkeep().write_out() {
             let _ = self.sync.send(SyncJob::WriteOut(piece));
         }
         self.shared.metrics.disk.backend_commit.observe_duration(began.elapsed());
@@ -138,8 +138,8 @@ impl EngineThread {
                 }
                 self.watch(input);
             }
-            EngineMessage::KeepAlive { lease, answer } => {
-                let _ = answer.send(self.keep_alive(lease));
+            EngineMessage::KeepAlive { lease, led_in, answer } => {
+                let _ = answer.send(self.keep_alive(lease, led_in));
             }
             EngineMessage::TimeToLive { lease, keys, answer } => {
                 let left = self.engine.time_to_live(lease, keys, self.shared.now_ms());
@@ -168,7 +168,7 @@ impl EngineThread {
                 self.chores(chores);
             }
             EngineMessage::Snapshot { answer } => {
-                self.engine.applier_mut().flush()?;
+                self.engine.flush()?;
                 let applier = self.engine.applier();
                 let _ = answer.send((applier.view(), applier.stored().state().clone()));
             }
@@ -178,8 +178,8 @@ impl EngineThread {
         Ok(())
     }
 
-    pub(crate) fn keep_alive(&mut self, lease: LeaseId) -> KeepAlive {
-        self.engine.keep_alive(lease, self.shared.now_ms())
+    pub(crate) fn keep_alive(&mut self, lease: LeaseId, led_in: u64) -> KeepAlive {
+        self.engine.keep_alive(lease, led_in, self.shared.now_ms())
     }
 
     fn watch(&mut self, input: watch::Input) {
@@ -222,7 +222,9 @@ impl EngineThread {
                     let _ = self.history.send(HistoryJob(request));
                 }
                 EngineEffect::Hash(job) => drop(self.upkeep.send(UpkeepJob::Hash(Box::new(job)))),
-                EngineEffect::Propose(request) => self.propose(*request),
+                EngineEffect::Propose { request, asker, scope } => {
+                    self.propose(*request, asker, scope);
+                }
                 EngineEffect::Applied { index, changes } => applied = Some((index, changes)),
                 EngineEffect::Cluster => self.publish_cluster(),
                 EngineEffect::Tokens(change) => self.shared.tokens(|tokens, now_ms| {
@@ -303,11 +305,9 @@ impl EngineThread {
     }
 
     /// Proposes on the member's own behalf; nobody waits.
-    fn propose(&mut self, mut request: pb::InternalRaftRequest) {
+    fn propose(&mut self, request: pb::InternalRaftRequest, asker: Asker, scope: Scope) {
         let id = self.ids.next_id();
-        request.header.get_or_insert_default().id = id;
-        let data = request.encode_to_vec().into();
-        let proposal = Proposal { id, kind: EntryKind::Normal, data };
+        let proposal = Proposal::of(request, id, scope, asker);
         let _ = self.shared.front.send(FrontMessage::Propose(vec![proposal]));
     }
 

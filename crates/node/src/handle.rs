@@ -7,18 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use apply::{Answer, Member, ReadView, Request};
+use apply::{Answer, Asker, Member, ReadView, Request};
 use auth::{Principal, Users, Why};
-use consensus::{Role, Standing};
+use consensus::{Role, Scope, Standing};
 use lease::{KeepAlive, TimeToLive};
 use member::{Proposal, checkpoint_request};
 use metrics::Metrics;
 use mvcc::CompactionHashes;
-use prost::Message as _;
 use proto::etcdserverpb as pb;
 use proto::raftpb;
 use tokio::sync::{mpsc, oneshot};
-use types::{EntryKind, LeaseId, Limits, MemberId, Refusal};
+use types::{LeaseId, Limits, MemberId, Refusal};
 
 use crate::Config;
 use crate::engine::EngineMessage;
@@ -163,9 +162,18 @@ impl Node {
         request: pb::InternalRaftRequest,
         by: &Principal,
     ) -> impl Future<Output = Result<Answer, Refusal>> + use<'a> {
+        self.propose_scoped(request, by, Scope::Anyone)
+    }
+
+    fn propose_scoped<'a>(
+        &'a self,
+        request: pb::InternalRaftRequest,
+        by: &Principal,
+        scope: Scope,
+    ) -> impl Future<Output = Result<Answer, Refusal>> + use<'a> {
         // The request is large and most of it empty. Encoded here, it is no part of what waits.
         let lane = Lane::here(&self.shared);
-        let encoded = self.encoded(&lane, request, by);
+        let encoded = self.encoded(&lane, request, by, scope);
         async move {
             let (proposal, kind) = encoded?;
             let began = Instant::now();
@@ -178,22 +186,20 @@ impl Node {
     fn encoded(
         &self,
         lane: &Lane,
-        mut request: pb::InternalRaftRequest,
+        request: pb::InternalRaftRequest,
         by: &Principal,
+        scope: Scope,
     ) -> Result<(Proposal, &'static str), Refusal> {
-        let id = lane.next_id();
-        request.header = Some(self.users(|users| {
+        let kind = Request::name_in_message(&request);
+        let asker = self.users(|users| {
             let caller = by.proposed_by(users);
-            let username = caller.name.to_owned();
-            pb::RequestHeader { id, username, auth_revision: caller.revision }
-        }));
-        let bytes = request.encoded_len();
-        if self.shared.config.limits.request_bytes_max < bytes {
+            Asker { user: caller.name.to_owned(), auth_revision: caller.revision }
+        });
+        let proposal = Proposal::of(request, lane.next_id(), scope, asker);
+        if self.shared.config.limits.request_bytes_max < proposal.data.len() {
             return Err(Refusal::RequestTooLarge);
         }
-        let kind = Request::name_in_message(&request);
-        let data = request.encode_to_vec().into();
-        Ok((Proposal { id, kind: EntryKind::Normal, data }, kind))
+        Ok((proposal, kind))
     }
 
     /// Proposes a configuration change and waits until it is applied. Its id is set here.
@@ -202,10 +208,8 @@ impl Node {
     /// As [`Node::propose`].
     pub async fn propose_change(&self, change: raftpb::ConfChange) -> Result<Answer, Refusal> {
         let lane = Lane::here(&self.shared);
-        let id = lane.next_id();
-        let change = raftpb::ConfChange { id: Some(id), ..change };
-        let data = change.encode_to_vec().into();
-        self.decide(&lane, Proposal { id, kind: EntryKind::ConfChange, data }).await
+        let proposal = Proposal::of_change(change, lane.next_id());
+        self.decide(&lane, proposal).await
     }
 
     async fn decide(
@@ -244,20 +248,23 @@ impl Node {
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<KeepAliveAnswer, Refusal> {
         Lane::not_alone();
         loop {
-            let kept = self.renew(lease).await?;
+            let led_in = self.standing().term;
+            let kept = self.renew(lease, led_in).await?;
             let KeepAlive::Renewed { clear: Some(checkpoint), .. } = kept else { return Ok(kept) };
-            self.propose(checkpoint_request(vec![checkpoint]), &Principal::Internal(Why::Leases))
-                .await?;
+            let cleared = checkpoint_request(vec![checkpoint]);
+            let by = Principal::Internal(Why::Leases);
+            self.propose_scoped(cleared, &by, Scope::LeaderOf(led_in)).await?;
         }
     }
 
-    async fn renew(&self, lease: LeaseId) -> Result<KeepAliveAnswer, Refusal> {
+    async fn renew(&self, lease: LeaseId, led_in: u64) -> Result<KeepAliveAnswer, Refusal> {
         let here = self.shared.engine_here.get().and_then(std::sync::Weak::upgrade);
         // On this thread if the engine is idle, which saves waking its own.
-        let now = here.as_ref().and_then(|engine| engine.now()).map(|mut e| e.keep_alive(lease));
+        let now =
+            here.as_ref().and_then(|engine| engine.now()).map(|mut e| e.keep_alive(lease, led_in));
         match now {
             Some(kept) => Ok(kept),
-            None => self.ask(|answer| EngineMessage::KeepAlive { lease, answer }).await,
+            None => self.ask(|answer| EngineMessage::KeepAlive { lease, led_in, answer }).await,
         }
     }
 

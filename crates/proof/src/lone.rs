@@ -8,16 +8,16 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use apply::{Applier, Fault};
+use apply::{Applier, Asker, Fault};
+use consensus::Scope;
 use member::{
     Begin, BootError, CheckpointJob, Chore, Engine, EngineEffect, EngineOptions, Front,
     FrontEffect, FrontInput, FrontOptions, HashRead, House, LogWork, LogWriter, Proposal,
     RecoverOptions, Stored, Syncing, recover,
 };
-use prost::Message as _;
 use proto::etcdserverpb as pb;
 use store::{CleanProgress, Cleaning};
-use types::{Entry, EntryKind, Version};
+use types::{Entry, Version};
 use vfs::MemoryDisk;
 use wal::{Preparation, WriteError};
 
@@ -197,11 +197,18 @@ impl Lone {
 
     /// Proposes requests as one group.
     pub fn propose(&mut self, requests: impl IntoIterator<Item = pb::InternalRaftRequest>) {
-        let proposals = requests.into_iter().map(|mut request| {
+        self.propose_as(requests, &Asker::default(), Scope::Anyone);
+    }
+
+    fn propose_as(
+        &mut self,
+        requests: impl IntoIterator<Item = pb::InternalRaftRequest>,
+        asker: &Asker,
+        scope: Scope,
+    ) {
+        let proposals = requests.into_iter().map(|request| {
             self.ids += 1;
-            request.header.get_or_insert_default().id = self.ids;
-            let data = request.encode_to_vec().into();
-            Proposal { id: self.ids, kind: EntryKind::Normal, data }
+            Proposal::of(request, self.ids, scope, asker.clone())
         });
         let proposals = proposals.collect();
         self.to_front.push_back(FrontInput::Propose(proposals));
@@ -328,7 +335,9 @@ impl Lone {
                     self.to_front.push_back(FrontInput::Applied { index, changes });
                 }
                 EngineEffect::Hash(job) => self.hashing = Some(job.into()),
-                EngineEffect::Propose(request) => self.propose([*request]),
+                EngineEffect::Propose { request, asker, scope } => {
+                    self.propose_as([*request], &asker, scope);
+                }
                 EngineEffect::Publish(_)
                 | EngineEffect::Reply { .. }
                 | EngineEffect::Send { .. }

@@ -1,13 +1,13 @@
 //! Requests on their way: asked, answered, given up.
 
-use apply::Answer as Given;
+use apply::{Answer as Given, Asker};
+use consensus::Scope;
 use history::lease::LeaseEvent;
 use history::{Answer, Operation, Outcome, Request, Violation};
 use lease::KeepAlive;
 use member::{FrontInput, Proposal};
-use prost::Message as _;
 use proto::etcdserverpb as pb;
-use types::{EntryKind, Refusal};
+use types::Refusal;
 
 use crate::client::{Waits, What, proposal};
 use crate::convert::{outcome, range, range_answer};
@@ -222,11 +222,9 @@ impl World {
 }
 
 /// Proposes for a client; returns the request's id.
-fn propose(running: &mut Running, place: usize, mut request: pb::InternalRaftRequest) -> u64 {
+fn propose(running: &mut Running, place: usize, request: pb::InternalRaftRequest) -> u64 {
     let id = running.client_ids[place].next_id();
-    request.header = Some(pb::RequestHeader { id, ..Default::default() });
-    let data = request.encode_to_vec().into();
-    let proposal = Proposal { id, kind: EntryKind::Normal, data };
+    let proposal = Proposal::of(request, id, Scope::Anyone, Asker::default());
     running.to_front.push_back(FrontInput::Propose(vec![proposal]));
     id
 }

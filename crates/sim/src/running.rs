@@ -6,17 +6,16 @@
 
 use std::collections::VecDeque;
 
-use apply::{Answer, ReadView};
-use consensus::{Message, Standing};
+use apply::{Answer, Asker, ReadView};
+use consensus::{Message, Scope, Standing};
 use lease::KeepAlive;
 use member::{
     CheckpointJob, Chore, Engine, EngineEffect, Front, FrontEffect, FrontInput, HashRead,
     HistoryRead, House, LogWork, LogWriter, Proposal, RequestIds, Stored,
 };
-use prost::Message as _;
 use proto::etcdserverpb as pb;
 use store::{CheckpointDone, CleanProgress, Cleaning, StoreError, SyncHandle, Synced};
-use types::{Entry, EntryKind, LeaseId, Refusal};
+use types::{Entry, LeaseId, Refusal};
 use wal::{Preparation, Prepared};
 
 use crate::chance::Chance;
@@ -353,7 +352,8 @@ impl Running {
                 self.engine_effects(effects);
             }
             ToEngine::KeepAlive { client, lease } => {
-                let kept = self.engine.keep_alive(lease, pace.own_ms);
+                let led_in = self.engine.standing().term;
+                let kept = self.engine.keep_alive(lease, led_in, pace.own_ms);
                 self.out.push(Out::Kept { client, kept });
             }
             ToEngine::SyncStore => {
@@ -404,7 +404,9 @@ impl Running {
                 EngineEffect::Hash(job) => {
                     self.jobs.push_back(Job::Hash(Box::new(HashRead::from(job))));
                 }
-                EngineEffect::Propose(request) => self.propose(*request),
+                EngineEffect::Propose { request, asker, scope } => {
+                    self.propose(*request, asker, scope);
+                }
                 EngineEffect::Applied { index, changes } => {
                     self.out.push(Out::Applied(index));
                     self.to_front.push_back(FrontInput::Applied { index, changes });
@@ -419,11 +421,8 @@ impl Running {
         self.out.push(Out::Published);
     }
 
-    fn propose(&mut self, mut request: pb::InternalRaftRequest) {
-        let id = self.ids.next_id();
-        request.header.get_or_insert_default().id = id;
-        let data = request.encode_to_vec().into();
-        let proposal = Proposal { id, kind: EntryKind::Normal, data };
+    fn propose(&mut self, request: pb::InternalRaftRequest, asker: Asker, scope: Scope) {
+        let proposal = Proposal::of(request, self.ids.next_id(), scope, asker);
         self.to_front.push_back(FrontInput::Propose(vec![proposal]));
     }
 

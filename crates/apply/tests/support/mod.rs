@@ -53,7 +53,7 @@ impl Log {
 
     pub fn entry(&mut self, kind: EntryKind, data: Bytes) -> Result<Applied, Fault> {
         let entry = Entry { term: 1, index: self.next, kind, data };
-        let applied = self.applier.apply(&entry, 0)?;
+        let applied = self.applier.apply(&entry)?;
         self.next += 1;
         self.applier.flush().expect("memory takes it");
         Ok(applied)

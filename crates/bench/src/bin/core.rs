@@ -9,14 +9,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use apply::Asker;
 use bytes::Bytes;
+use consensus::Scope;
 use member::{
     Begin, Engine, EngineEffect, EngineOptions, Front, FrontEffect, FrontInput, FrontOptions,
     LogWork, LogWriter, Proposal, RecoverOptions, Recovered,
 };
-use prost::Message;
 use proto::etcdserverpb as pb;
-use types::{EntryKind, KeyRange, Version};
+use types::{KeyRange, Version};
 use vfs::{Disk, MemoryDisk};
 
 /// Keys that are written in turn.
@@ -211,9 +212,8 @@ impl Alone {
                 EngineEffect::Applied { index, changes } => {
                     inputs.push(FrontInput::Applied { index, changes });
                 }
-                EngineEffect::Propose(request) => {
-                    let data = request.encode_to_vec().into();
-                    let proposal = Proposal { id: 0, kind: EntryKind::Normal, data };
+                EngineEffect::Propose { request, asker, scope } => {
+                    let proposal = Proposal::of(*request, 0, scope, asker);
                     inputs.push(FrontInput::Propose(vec![proposal]));
                 }
                 _ => {}
@@ -229,11 +229,8 @@ impl Alone {
             value: Bytes::from_static(&[b'v'; 256]),
             ..Default::default()
         };
-        let header = pb::RequestHeader { id: self.proposed, ..Default::default() };
-        let request =
-            pb::InternalRaftRequest { header: Some(header), put: Some(put), ..Default::default() };
-        let data = request.encode_to_vec().into();
-        Proposal { id: self.proposed, kind: EntryKind::Normal, data }
+        let request = pb::InternalRaftRequest { put: Some(put), ..Default::default() };
+        Proposal::of(request, self.proposed, Scope::Anyone, Asker::default())
     }
 
     fn puts(&mut self, count: usize) {

@@ -104,7 +104,7 @@ fn apply_all(entries: &[Entry]) {
     let disk = MemoryDisk::new();
     let mut applier = open(&disk);
     for entry in entries {
-        match applier.apply(entry, 1000 * entry.index) {
+        match applier.apply(entry) {
             Ok(applied) => assert_eq!(applied.index, entry.index),
             // Here the member ends, and what it applied before must stand.
             Err(Fault::Unknown { .. }) => break,

@@ -1,0 +1,44 @@
+//! Requests on their way into the log: made in one place, so that none leaves without its header.
+
+use apply::Asker;
+use bytes::Bytes;
+use consensus::Scope;
+use prost::Message as _;
+use proto::etcdserverpb as pb;
+use proto::raftpb::ConfChange;
+use types::EntryKind;
+
+/// A request on its way into the log.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// By which its proposer is told what came of it.
+    pub id: u64,
+    /// Who may take it.
+    pub scope: Scope,
+    /// What `data` holds.
+    pub kind: EntryKind,
+    /// The entry's payload.
+    pub data: Bytes,
+}
+
+impl Proposal {
+    /// A request, on behalf of a user.
+    pub fn of(
+        mut request: pb::InternalRaftRequest,
+        id: u64,
+        scope: Scope,
+        asker: Asker,
+    ) -> Proposal {
+        let Asker { user: username, auth_revision } = asker;
+        request.header = Some(pb::RequestHeader { id, username, auth_revision });
+        let data = request.encode_to_vec().into();
+        Proposal { id, scope, kind: EntryKind::Normal, data }
+    }
+
+    /// A configuration change. Its id is set here.
+    pub fn of_change(change: ConfChange, id: u64) -> Proposal {
+        let change = ConfChange { id: Some(id), ..change };
+        let data = change.encode_to_vec().into();
+        Proposal { id, scope: Scope::Anyone, kind: EntryKind::ConfChange, data }
+    }
+}
