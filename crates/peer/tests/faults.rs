@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use holdfast_peer::Asker;
+use holdfast_peer::{Asker, Limits};
 use proto::raftpb::MessageType;
 
 use forwarder::{Forwarder, Mode};
@@ -300,4 +300,42 @@ fn an_asker_gives_up_on_a_member_that_never_answers() {
     let began = Instant::now();
     Asker::block_on(async { assert!(asker.versions(&forwarder.url).await.is_err()) }).unwrap();
     assert!(began.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn unfinished_messages_of_all_connections_are_bounded_together() {
+    let limits = Limits { partial_bytes_max: 1_000_000, ..Limits::default() };
+    let one = odd_member(1, Odd { limits, ..Odd::default() });
+    let whole = request("POST", "/raft", "2", b"");
+    let head = String::from_utf8(whole).unwrap();
+    let head = head.replace("Content-Length: 0", "Content-Length: 900000");
+    let mut first = TcpStream::connect(one.address()).unwrap();
+    first.write_all(head.as_bytes()).unwrap();
+    first.write_all(&vec![0; 800_000]).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let second = raw(one.address(), &[head.as_bytes(), &vec![0; 900_000]].concat());
+    assert!(second.ends_with("error reading raft message\n"), "{second}");
+    drop(first);
+    // Its share is free again.
+    eventually("there is room", || {
+        let third = raw(one.address(), &[head.as_bytes(), &vec![0; 900_000]].concat());
+        third.ends_with("error unmarshalling raft message\n")
+    });
+}
+
+#[test]
+fn large_messages_are_posted_whole() {
+    let (one, two) = (member(1), member(2));
+    one.knows(&two);
+    let mut large = message(MessageType::MsgApp, 1, 2, 1);
+    large.entries = (2..12)
+        .map(|index| proto::raftpb::Entry {
+            index: Some(index),
+            data: Some(Bytes::from(vec![index as u8; 300_000])),
+            ..large.entries[0].clone()
+        })
+        .collect();
+    one.transport.send(vec![large.clone()]);
+    eventually("it arrives", || two.heard.count() == 1);
+    assert!(two.heard.messages.lock().unwrap()[0] == large);
 }

@@ -1,9 +1,12 @@
 //! Real members of Go etcd: ours joins their cluster as a raft member that keeps its log in memory, follows, leads, and
 //! is removed. Skipped by name where no such etcd is (`HOLDFAST_FOREIGN`, `/usr/bin/etcd`).
 
+#[path = "support/encrypted.rs"]
+mod encrypted;
 mod node;
 mod support;
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_peer::{Asker, LeaseRefusal, PromoteRefusal, Version};
 
+use encrypted::Ends;
 use node::Node;
 use support::*;
 
@@ -36,6 +40,16 @@ fn free_url() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
+/// Reports a test as skipped. In CI nothing may be skipped, so there it panics.
+fn skip(name: &str, reason: &str) {
+    println!("SKIPPED {name}: {reason}");
+    if let Some(list) = std::env::var_os("HOLDFAST_SKIPS") {
+        let list = std::fs::OpenOptions::new().create(true).append(true).open(list);
+        writeln!(list.expect("the list"), "{name}: {reason}").expect("it can be written");
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "in CI nothing is skipped: {reason}");
+}
+
 /// Go etcd's server and a client for it, or `None` after the test was reported as skipped.
 fn programs(name: &str, server: &str) -> Option<(PathBuf, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/foreign");
@@ -49,7 +63,7 @@ fn programs(name: &str, server: &str) -> Option<(PathBuf, PathBuf)> {
     match client {
         Some(client) if server.exists() => Some((server, client)),
         _ => {
-            println!("skipped: {name}: no etcd at {}", server.display());
+            skip(name, &format!("no etcd at {}, or no etcdctl", server.display()));
             None
         }
     }
@@ -57,7 +71,10 @@ fn programs(name: &str, server: &str) -> Option<(PathBuf, PathBuf)> {
 
 impl Go {
     fn start((server, etcdctl): &(PathBuf, PathBuf), more: &[&str]) -> Go {
-        let (peer_url, client_url) = (free_url(), free_url());
+        let (mut peer_url, client_url) = (free_url(), free_url());
+        if more.contains(&"--peer-auto-tls") {
+            peer_url = peer_url.replace("http:", "https:");
+        }
         let dir = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let process = Command::new(server)
@@ -102,28 +119,42 @@ impl Go {
 
     /// Id and cluster, by its own peer URL.
     fn members(&self) -> holdfast_peer::RemoteMembers {
-        Asker::block_on(asker().members(&self.peer_url)).unwrap().unwrap()
+        Asker::block_on(self.asker().members(&self.peer_url)).unwrap().unwrap()
     }
 
     fn address(&self) -> std::net::SocketAddr {
         self.peer_url.trim_start_matches("http://").parse().unwrap()
     }
-}
 
-fn asker() -> Asker {
-    Asker::new(None, Duration::from_secs(2), Duration::from_secs(5))
+    fn is_encrypted(&self) -> bool {
+        self.peer_url.starts_with("https:")
+    }
+
+    fn asker(&self) -> Asker {
+        let ends = self.is_encrypted().then(|| Ends::new(self.dir.path()));
+        let connector = ends.map(|ends| ends.dialling);
+        Asker::new(connector, Duration::from_secs(2), Duration::from_secs(5))
+    }
 }
 
 /// Adds a member of ours to the cluster and starts it.
 fn join(go: &Go, version: Version) -> Node {
     let before = go.members();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let scheme = if go.is_encrypted() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr().unwrap());
     let said = go.ctl(&["member", "add", "ours", "--peer-urls", &url]);
     let id = said.split_whitespace().nth(1).unwrap();
     let id = u64::from_str_radix(id, 16).unwrap();
     let theirs = before.members[0].clone();
-    Node::start(id, before.cluster, version, listener, &[(theirs.id, go.peer_url.clone())])
+    Node::start(
+        id,
+        before.cluster,
+        version,
+        listener,
+        &[(theirs.id, go.peer_url.clone())],
+        go.is_encrypted(),
+    )
 }
 
 fn follows_leads_and_is_removed(go: &Go, version: Version) {
@@ -196,6 +227,27 @@ fn ours_follows_leads_and_leaves_a_3_4_cluster() {
 }
 
 #[test]
+fn ours_follows_leads_and_leaves_over_tls() {
+    let name = "ours_follows_leads_and_leaves_over_tls";
+    let Some(programs) = programs(name, "etcd-new") else { return };
+    let go = Go::start(&programs, &["--peer-auto-tls"]);
+    follows_leads_and_is_removed(&go, Version { major: 3, minor: 7, patch: 1 });
+}
+
+#[test]
+fn the_death_of_gos_process_is_noticed_at_once() {
+    let name = "the_death_of_gos_process_is_noticed_at_once";
+    let Some(programs) = programs(name, "etcd-new") else { return };
+    let mut go = Go::start(&programs, &[]);
+    let ours = join(&go, Version { major: 3, minor: 7, patch: 1 });
+    eventually("four streams", || ours.member.streams() == (2, 2));
+    go.process.kill().unwrap();
+    within(Duration::from_millis(500), "host gone", || {
+        ours.member.heard.gone.lock().unwrap().len() == 1
+    });
+}
+
+#[test]
 fn ours_takes_a_snapshot_from_go() {
     let Some(programs) = programs("ours_takes_a_snapshot_from_go", "etcd-new") else { return };
     let go = Go::start(&programs, &["--snapshot-count=10", "--snapshot-catchup-entries=5"]);
@@ -241,7 +293,7 @@ fn what_is_asked_beside_raft_is_answered_by_go() {
     let cluster = go.members();
     let granted = go.ctl(&["lease", "grant", "60"]);
     let lease = i64::from_str_radix(granted.split_whitespace().nth(1).unwrap(), 16).unwrap();
-    let (asker, url) = (asker(), go.peer_url.as_str());
+    let (asker, url) = (go.asker(), go.peer_url.as_str());
     Asker::block_on(async {
         let versions = asker.versions(url).await.unwrap();
         assert!(versions.server.starts_with("3."), "{versions:?}");

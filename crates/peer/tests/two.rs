@@ -202,9 +202,18 @@ fn a_full_inbox_loses_messages_and_not_the_stream() {
     eventually("it is counted", || {
         two.metrics.network.peer_received_failures.with(&["1"]).get() == 1
     });
+    for index in 2..5 {
+        one.send(2, MessageType::MsgHeartbeat, index);
+    }
+    eventually("all are counted", || {
+        two.metrics.network.peer_received_failures.with(&["1"]).get() == 4
+    });
     *two.heard.full.lock().unwrap() = false;
-    one.send(2, MessageType::MsgHeartbeat, 2);
+    one.send(2, MessageType::MsgHeartbeat, 5);
     eventually("the next arrives", || two.heard.count() == 1);
+    let full = "dropped internal Raft message since receiving buffer is full (overloaded network)";
+    assert_eq!(two.heard.said(full), 1);
+    eventually("its end is said", || two.heard.said("receiving buffer has room again") == 1);
     assert_eq!(two.heard.said("lost TCP streaming connection with remote peer"), 0);
 }
 

@@ -23,7 +23,7 @@ pub use ask::{AskError, Asker, RemoteMembers};
 pub use event::{Event, Level, Report};
 pub use net::{LocalFuture, Socket};
 pub use snapshot_out::SnapshotBody;
-pub use sockets::{Connector, KEEPALIVE, Listener};
+pub use sockets::{Connector, KEEPALIVE, Listener, Pipe};
 pub use spool::{DiskSpool, Spool, Spooling};
 pub use traits::{
     HashKv, Inbox, LeaseRefusal, MemberJson, PeerFacts, PromoteRefusal, Raft, Versions,

@@ -25,6 +25,8 @@ pub(super) struct Peer {
     lanes: Mutex<Lanes>,
     /// How often it came to us: it is there, so a dial need not wait for long.
     heard: AtomicU64,
+    /// Messages from it that found no room here, since one did.
+    inbox_dropped: AtomicU64,
     /// What it refused us with, and was said.
     refused: Mutex<Option<String>>,
 }
@@ -115,6 +117,7 @@ impl Peer {
             urls: Mutex::new(Urls::new(urls)),
             activity: Mutex::new(Activity::default()),
             heard: AtomicU64::new(0),
+            inbox_dropped: AtomicU64::new(0),
             refused: Mutex::new(None),
             lanes: Mutex::new(Lanes {
                 msgapp: lane(limits.stream_queue),
@@ -243,6 +246,15 @@ impl Peer {
     /// How often it came to us.
     pub fn heard(&self) -> u64 {
         self.heard.load(Ordering::Acquire)
+    }
+
+    /// A message from it was taken, or dropped. When that changes: 0 at the first that is dropped, and then how many
+    /// were before one was taken again.
+    pub fn inbox(&self, taken: bool) -> Option<u64> {
+        match taken {
+            true => Some(self.inbox_dropped.swap(0, Ordering::AcqRel)).filter(|count| *count > 0),
+            false => Some(self.inbox_dropped.fetch_add(1, Ordering::AcqRel)).filter(|n| *n == 0),
+        }
     }
 
     /// Whether this refusal is new, and so worth a line.

@@ -1,17 +1,22 @@
 //! Messages by POST, one at a time: while no stream is there, and to members that are not peers yet.
 
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use hyper::body::{Body, Frame, SizeHint};
 use proto::raftpb::Message;
 
+use super::LocalBody;
 use super::link::{NoAnswer, Pool, begin};
 use super::peers::Peer;
 use super::reader::refusal;
 use super::shared::Core;
-use super::{LocalBody, whole};
 use crate::rules::Failure;
 use crate::wire::{Segments, encode_message};
 
@@ -49,12 +54,11 @@ async fn post(
     let mut out = Segments::default();
     encode_message(message, &mut out);
     let bytes = out.len();
-    // One buffer: these are few, and a request may have to be made twice.
-    let body = Bytes::from(out.take().concat());
+    let parts = out.take();
     let make = |url: &_| {
         let request = begin(core, Method::POST, url, "/raft");
         let request = request.header(http::header::CONTENT_TYPE, "application/protobuf");
-        let body: LocalBody = whole(body.clone());
+        let body: LocalBody = Box::pin(Parts { left: bytes, parts: parts.clone().into() });
         request.body(body).expect("numbers, and URLs that were checked, make a request")
     };
     let (status, text) = pool.ask(make).await?;
@@ -65,5 +69,33 @@ async fn post(
             Err(NoAnswer::because("the member has been permanently removed from the cluster"))
         }
         _ => Err(NoAnswer::because(refusal(core, peer, status, &text))),
+    }
+}
+
+/// A message in the parts it was encoded to; the values of its entries are not copied here either.
+struct Parts {
+    left: usize,
+    parts: VecDeque<Bytes>,
+}
+
+impl Body for Parts {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let part = self.parts.pop_front();
+        self.left -= part.as_ref().map_or(0, Bytes::len);
+        Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
     }
 }

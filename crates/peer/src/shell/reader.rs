@@ -16,7 +16,8 @@ use super::link::{NoAnswer, PATIENT, SILENCE_MAX, ask, begin, connect, nothing, 
 use super::peers::Peer;
 use super::shared::Core;
 use crate::rules::{
-    CLUSTER_MISMATCH, Failure, INCOMPATIBLE_VERSION, Pace, PeerUrl, REDIAL_MIN, StreamKind, header,
+    CLUSTER_MISMATCH, Failure, INCOMPATIBLE_VERSION, Pace, PeerUrl, REDIAL_MAX, REDIAL_MIN,
+    StreamKind, header,
 };
 use crate::wire::{MessageDecoder, MsgAppDecoder, StreamDamage};
 
@@ -73,6 +74,13 @@ impl Decoder {
         }
     }
 
+    fn waiting_bytes(&self) -> usize {
+        match self {
+            Decoder::MsgApp(decoder) => decoder.waiting_bytes(),
+            Decoder::Message(decoder) => decoder.waiting_bytes(),
+        }
+    }
+
     fn next_message(&mut self) -> Result<Option<(Message, usize)>, StreamDamage> {
         match self {
             Decoder::MsgApp(decoder) => decoder.next_message(),
@@ -99,11 +107,16 @@ pub(super) async fn read_streams(
         };
         let (lost, action) = match open(&core, &peer, kind, &url).await {
             Ok(body) => {
-                pace.succeeded();
                 core.worked(&peer);
                 links.note(kind, Link::Up);
                 core.report.event(said(ESTABLISHED, kind, &core, &peer));
+                let began = Instant::now();
                 let lost = read(&core, &peer, kind, body).await;
+                // A stream that ends at once is as good as none.
+                match began.elapsed() < REDIAL_MAX {
+                    true => pace.failed(),
+                    false => pace.succeeded(),
+                }
                 let event = said(LOST, kind, &core, &peer).with("error", &lost.reason);
                 core.report.event(Event { level: super::event::Level::Warn, ..event });
                 (lost, "read")
@@ -222,6 +235,7 @@ async fn read(core: &Core, peer: &Peer, kind: StreamKind, mut body: Incoming) ->
         StreamKind::MsgApp => Decoder::MsgApp(MsgAppDecoder::new(peer.id, core.identity.member)),
         StreamKind::Message => Decoder::Message(MessageDecoder::default()),
     };
+    let mut unfinished = core.partial();
     loop {
         let frame = match tokio::time::timeout(SILENCE_MAX, body.frame()).await {
             Err(_) => return NoAnswer::because("read: i/o timeout"),
@@ -235,9 +249,7 @@ async fn read(core: &Core, peer: &Peer, kind: StreamKind, mut body: Incoming) ->
             match decoder.next_message() {
                 Ok(Some((message, bytes))) => {
                     peer.counters.received_bytes.add(bytes as u64);
-                    if !core.receive(message) {
-                        peer.counters.received_failures.inc();
-                    }
+                    core.receive(message, Some(peer));
                 }
                 Ok(None) => break,
                 Err(damage) => {
@@ -245,6 +257,9 @@ async fn read(core: &Core, peer: &Peer, kind: StreamKind, mut body: Incoming) ->
                     return NoAnswer::because(damage.to_string());
                 }
             }
+        }
+        if !unfinished.set(decoder.waiting_bytes()) {
+            return NoAnswer::because("too many bytes of unfinished messages");
         }
     }
 }

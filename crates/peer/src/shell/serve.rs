@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -19,7 +18,7 @@ use super::link::{PATIENT, SILENCE_MAX};
 use super::shared::Core;
 use super::snapshot_in::{self, next_piece};
 use super::snapshot_out::OnDrop;
-use super::sockets::Accepting;
+use super::sockets::{Accepting, Pipe};
 use super::timed::{Busy, Timed};
 use super::{LocalBody, probe, whole};
 use crate::rules::{Accepted, Endpoint, Head, Refused, header};
@@ -60,10 +59,10 @@ async fn shake_hands_and_serve(
     from: RemoteAddress,
     tls: Option<Arc<dyn Tls>>,
 ) {
-    let Some(tls) = tls else { return serve(core, stream, &from).await };
+    let Some(tls) = tls else { return serve(core, Box::new(stream), &from).await };
     let shaking = tls.accept(stream, &from, Protocols::Http);
     let refused = match tokio::time::timeout(SILENCE_MAX, shaking).await {
-        Ok(Ok(hands)) => return serve(core, hands.stream, &from).await,
+        Ok(Ok(hands)) => return serve(core, Box::new(hands.stream), &from).await,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "i/o timeout".into(),
     };
@@ -71,9 +70,9 @@ async fn shake_hands_and_serve(
     core.report.event(event.with("error", refused));
 }
 
-async fn serve(core: &Arc<Core>, stream: Box<dyn Stream>, from: &RemoteAddress) {
+async fn serve(core: &Arc<Core>, pipe: Box<dyn Pipe>, from: &RemoteAddress) {
     let busy = Busy::default();
-    let timed = Timed::new(stream, PATIENT, busy.clone());
+    let timed = Timed::new(pipe, PATIENT, busy.clone());
     let service = service_fn(|request| {
         let (core, busy) = (core.clone(), busy.clone());
         async move {
@@ -198,32 +197,23 @@ fn no_content() -> Response<LocalBody> {
 async fn posted(core: &Arc<Core>, mut body: Incoming) -> Answer {
     let unread = || Refused::new(StatusCode::BAD_REQUEST, "error reading raft message");
     let mut pieces = Pieces::default();
-    let held = std::cell::Cell::new(0);
-    let _let_go = OnDrop(|| {
-        core.partial_bytes.fetch_sub(held.get(), Ordering::AcqRel);
-    });
+    let mut unfinished = core.partial();
     while let Some(piece) = next_piece(&mut body).await.map_err(|_| unread())? {
-        held.set(held.get() + piece.len());
-        let all = core.partial_bytes.fetch_add(piece.len(), Ordering::AcqRel) + piece.len();
-        if held.get() as u64 > MESSAGE_BYTES_MAX || all > core.limits.partial_bytes_max {
+        pieces.push(piece);
+        if pieces.len() as u64 > MESSAGE_BYTES_MAX || !unfinished.set(pieces.len()) {
             return Err(unread());
         }
-        pieces.push(piece);
     }
     let bytes = pieces.len();
     let message = decode_message(pieces.take(bytes))
         .map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "error unmarshalling raft message"))?;
-    let from = message.from();
-    let peer = core.peer(from);
+    let peer = core.peer(message.from());
     if let Some(peer) = &peer {
         peer.hear();
         peer.counters.received_bytes.add(bytes as u64);
     }
-    if core.receive(message) {
+    if core.receive(message, peer.as_deref()) {
         return Ok(no_content());
-    }
-    if let Some(peer) = &peer {
-        peer.counters.received_failures.inc();
     }
     let text = "error processing raft message";
     Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, text))

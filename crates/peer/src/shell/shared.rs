@@ -1,7 +1,7 @@
 //! What all parts of a transport know.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,8 +55,8 @@ pub(super) struct Core {
     pub spool: Arc<dyn Spool>,
     pub commands: mpsc::UnboundedSender<Command>,
     pub own_label: String,
-    /// Bytes of POSTs that are not complete.
-    pub partial_bytes: AtomicUsize,
+    /// Bytes of messages that are not complete, of streams and POSTs together.
+    partial_bytes: AtomicUsize,
     /// Each snapshot being sent holds one of these.
     pub snapshots: Arc<()>,
     /// Refusals that were said: sender, text, when.
@@ -243,24 +243,67 @@ impl Core {
     }
 
     /// Hands a message on to raft. False if it was for somebody else, from somebody removed, or of a kind that does
-    /// not come this way.
-    pub fn receive(&self, message: Message) -> bool {
+    /// not come this way. `peer` is who brought it, if it is known.
+    pub fn receive(&self, message: Message, peer: Option<&Peer>) -> bool {
         if is_link_heartbeat(&message) {
             return true;
         }
-        let from = message.from();
         let kind = message.r#type();
         let right = message.to() == self.identity.member
             && kind != MessageType::MsgSnap
-            && !self.raft.is_removed(from);
-        if right && self.raft.receive(message) == Inbox::Full {
-            let label = format!("{from:x}");
-            self.metrics.network.peer_received_failures.with(&[&label]).inc();
-            let text =
-                "dropped internal Raft message since receiving buffer is full (overloaded network)";
-            self.report.event(Event::warn(text, &label).with("message-type", kind.as_str_name()));
+            && !self.raft.is_removed(message.from());
+        let taken = right && self.raft.receive(message) == Inbox::Taken;
+        let Some(peer) = peer else { return right };
+        if !taken {
+            peer.counters.received_failures.inc();
+        }
+        match (right, peer.inbox(taken)) {
+            (true, Some(0)) => {
+                let text = "dropped internal Raft message since receiving buffer is full (overloaded network)";
+                let event = Event::warn(text, &peer.label);
+                self.report.event(event.with("message-type", kind.as_str_name()));
+            }
+            (true, Some(dropped)) => {
+                let event = Event::info("receiving buffer has room again", &peer.label);
+                self.report.event(event.with("dropped", dropped));
+            }
+            _ => {}
         }
         right
+    }
+
+    /// A share of what unfinished messages may take.
+    pub fn partial(&self) -> Partial<'_> {
+        Partial { core: self, held: 0 }
+    }
+
+    /// How metrics and logs name a sender. Whoever is no peer has one name for all: it could call itself anything.
+    pub fn label_of(&self, id: u64) -> String {
+        self.peer(id).map_or_else(|| "0".to_string(), |peer| peer.label.clone())
+    }
+}
+
+/// Bytes of one message of which the end has not come.
+pub(super) struct Partial<'a> {
+    core: &'a Core,
+    held: usize,
+}
+
+impl Partial<'_> {
+    /// So many are held now; false if all together are too many.
+    pub fn set(&mut self, held: usize) -> bool {
+        let all = &self.core.partial_bytes;
+        let before = all.fetch_add(held, Ordering::AcqRel);
+        all.fetch_sub(self.held, Ordering::AcqRel);
+        let total = before + held - self.held;
+        self.held = held;
+        held == 0 || total <= self.core.limits.partial_bytes_max
+    }
+}
+
+impl Drop for Partial<'_> {
+    fn drop(&mut self) {
+        self.core.partial_bytes.fetch_sub(self.held, Ordering::AcqRel);
     }
 }
 

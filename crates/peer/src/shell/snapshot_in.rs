@@ -45,7 +45,7 @@ pub(super) async fn receive(core: &Arc<Core>, mut body: Incoming) -> Result<(), 
     }
     let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
     let index = metadata.map(|metadata| metadata.index()).unwrap_or_default();
-    let label = format!("{:x}", message.from());
+    let label = core.label_of(message.from());
     let network = &core.metrics.network;
     let (inflight, began) = (network.snapshot_receive_inflights.with(&[&label]), Instant::now());
     inflight.inc();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use net::{RemoteAddress, Socket, Stream, Tls, Wire};
 use rustix::net::sockopt;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::LocalFuture;
@@ -17,14 +18,14 @@ use crate::rules::PeerUrl;
 /// After this silence the kernel asks whether the other host still knows the connection.
 pub const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// A connection in either direction, encrypted or not. It stays on the thread of the peers.
+pub trait Pipe: AsyncRead + AsyncWrite + Unpin + 'static {}
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Pipe for S {}
+
 /// Encrypts a connection that was dialled for a URL of `https` or `unixs`.
 pub trait Connector: Send + Sync + 'static {
     /// Shakes hands with the host of this name. Only `http/1.1`, or nothing, may be offered by ALPN.
-    fn connect(
-        &self,
-        stream: Box<dyn Stream>,
-        host: &str,
-    ) -> LocalFuture<io::Result<Box<dyn Stream>>>;
+    fn connect(&self, pipe: Box<dyn Pipe>, host: &str) -> LocalFuture<io::Result<Box<dyn Pipe>>>;
 }
 
 /// Where peers are accepted.
@@ -74,20 +75,20 @@ impl Accepting {
 pub(super) async fn dial(
     url: &PeerUrl,
     connector: Option<&Arc<dyn Connector>>,
-) -> io::Result<Box<dyn Stream>> {
-    let stream: Box<dyn Stream> = if url.unix() {
-        Box::new(Wire::from(UnixStream::connect(&url.address).await?))
+) -> io::Result<Box<dyn Pipe>> {
+    let pipe: Box<dyn Pipe> = if url.unix() {
+        Box::new(UnixStream::connect(&url.address).await?)
     } else {
         // IPv4 first, where `localhost` is both.
         let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host(&url.address).await?.collect();
         addresses.sort_by_key(SocketAddr::is_ipv6);
         let stream = TcpStream::connect(addresses.as_slice()).await?;
         prepare(&stream)?;
-        Box::new(Wire::from(stream))
+        Box::new(stream)
     };
     match (url.tls(), connector) {
-        (false, _) => Ok(stream),
-        (true, Some(connector)) => connector.connect(stream, url.host()).await,
+        (false, _) => Ok(pipe),
+        (true, Some(connector)) => connector.connect(pipe, url.host()).await,
         (true, None) => Err(io::Error::new(io::ErrorKind::Unsupported, "no TLS is configured")),
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use net::Stream;
+use super::sockets::Pipe;
 
 /// How long a connection may stand still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Busy {
 
 /// A stream with limits on silence.
 pub(super) struct Timed {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn Pipe>,
     patience: Patience,
     busy: Busy,
     moved: Instant,
@@ -67,7 +67,7 @@ impl Alarm {
 }
 
 impl Timed {
-    pub fn new(stream: Box<dyn Stream>, patience: Patience, busy: Busy) -> Timed {
+    pub fn new(stream: Box<dyn Pipe>, patience: Patience, busy: Busy) -> Timed {
         Timed {
             stream,
             patience,

@@ -54,7 +54,7 @@ pub struct Limits {
     pub pipeline_queue: QueueLimits,
     /// Connections accepted at once.
     pub connections_max: usize,
-    /// Bytes of posted messages that are not complete, of all connections.
+    /// Bytes of messages that are not complete, of all streams and POSTs.
     pub partial_bytes_max: usize,
     /// Snapshots sent at once.
     pub snapshots_max: usize,

@@ -15,6 +15,7 @@ use prost::Message as _;
 use proto::raftpb::{ConfChange, ConfChangeType, Message, MessageType};
 use types::{Entry, EntryKind};
 
+use crate::encrypted::Ends;
 use crate::support::{FakeFacts, FakeRaft, Heard, Member};
 
 enum Input {
@@ -85,16 +86,22 @@ impl Node {
         version: Version,
         listener: TcpListener,
         peers: &[(u64, String)],
+        encrypted: bool,
     ) -> Node {
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if encrypted { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let dir = tempfile::tempdir().unwrap();
+        let ends = encrypted.then(|| Ends::new(dir.path()));
         let heard = Arc::new(Heard::default());
         let metrics = Arc::new(Metrics::new(false));
         let config = Config {
             identity: Identity { member: id, cluster, version, peer_urls: vec![url.clone()] },
             election_timeout: Duration::from_secs(1),
-            listeners: vec![Listener { socket: Socket::Tcp(listener), tls: None }],
-            connector: None,
+            listeners: vec![Listener {
+                socket: Socket::Tcp(listener),
+                tls: ends.as_ref().map(|ends| ends.accepting.clone()),
+            }],
+            connector: ends.map(|ends| ends.dialling),
             spool: Arc::new(DiskSpool::new(Arc::new(vfs::OsDisk), dir.path().join("snap"))),
             report: Arc::new(FakeRaft(heard.clone())),
             metrics: metrics.clone(),
