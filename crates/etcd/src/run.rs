@@ -153,6 +153,15 @@ fn say_starting(config: &Config, log: &Logger, initialized: bool) {
 }
 
 fn say_serving(config: &Config, log: &Logger, serving: &Serving) {
+    let room = serving.room();
+    let limit = |limit: Option<u64>| limit.map_or("unlimited".into(), |files| files.to_string());
+    info!(
+        log,
+        "raised the limit of open files",
+        "before" => limit(room.descriptors.before),
+        "now" => limit(room.descriptors.now),
+        "connections-max" => room.connections.max()
+    );
     info!(
         log,
         "now serving peer/client/metrics",

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use net::HttpBody;
-use rpc::{Answers, Source};
+use rpc::{Answers, Source, Turn, Unfinished, aside};
 use tokio::sync::mpsc;
 use types::{Code, Refusal};
 
@@ -22,23 +22,31 @@ pub(crate) enum Input {
     /// The body of a request.
     Http(HttpBody),
     /// The frames of a websocket.
-    Frames(mpsc::Receiver<Bytes>),
+    Frames(mpsc::Receiver<Piece>),
+}
+
+/// A piece of JSON, and its part of what unfinished requests may take.
+pub(crate) struct Piece {
+    pub data: Bytes,
+    pub _counted: Option<Unfinished>,
 }
 
 impl Input {
-    /// The next piece; `None` at the end, however it came.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    /// The next piece; `None` at the end. A body that breaks off has not ended: what came of it is not what
+    /// its client wanted to say.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, io::Error>>> {
         match self {
-            Input::Frames(frames) => frames.poll_recv(cx),
+            Input::Frames(frames) => frames.poll_recv(cx).map(|piece| piece.map(Ok)),
             Input::Http(body) => loop {
                 match ready!(body.as_mut().poll_frame(cx)) {
                     // What is no data is trailers, of which nobody knows any.
                     Some(Ok(frame)) => {
                         if let Ok(data) = frame.into_data() {
-                            return Poll::Ready(Some(data));
+                            return Poll::Ready(Some(Ok(Piece { data, _counted: None })));
                         }
                     }
-                    Some(Err(_)) | None => return Poll::Ready(None),
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                    None => return Poll::Ready(None),
                 }
             },
         }
@@ -47,17 +55,36 @@ impl Input {
 
 /// The requests in an input, as protobuf.
 pub(crate) struct Requests {
-    transcoder: Arc<Transcoder>,
-    target: Target,
+    reader: Reader,
     input: Input,
     values: Values,
-    message_bytes_max: usize,
-    /// How a stream ends that has been given up: with what is wrong, or silently.
+    /// What `values` holds, counted with the unfinished requests of all connections.
+    unfinished: Unfinished,
+    /// How a stream ends that has been given up.
     ended: bool,
+}
+
+/// From JSON to protobuf.
+#[derive(Clone)]
+struct Reader {
+    transcoder: Arc<Transcoder>,
+    target: Target,
+    message_bytes_max: usize,
 }
 
 /// JSON may be this much longer than what it means: every letter may be written as `\u0061`.
 const ESCAPED_LEN: usize = 6;
+
+/// The longest JSON, in bytes, that is read on its connection's thread.
+const JSON_INLINE_MAX: usize = 64 * 1024;
+
+impl Reader {
+    fn read(&self, json: &[u8]) -> Result<Bytes, Refusal> {
+        let message = self.transcoder.request(self.target, json)?;
+        let (len, max) = (message.len(), self.message_bytes_max);
+        if max < len { Err(too_long(len, max)) } else { Ok(message.into()) }
+    }
+}
 
 impl Requests {
     pub fn new(
@@ -65,42 +92,54 @@ impl Requests {
         target: Target,
         input: Input,
         message_bytes_max: usize,
+        unfinished: Unfinished,
     ) -> Requests {
         let values = Values::new(message_bytes_max.saturating_mul(ESCAPED_LEN));
-        Requests { transcoder, target, input, values, message_bytes_max, ended: false }
+        let reader = Reader { transcoder, target, message_bytes_max };
+        Requests { reader, input, values, unfinished, ended: false }
     }
 
     /// The only request of a call: an empty message if there is none. What follows it is ignored.
     pub async fn only(&mut self) -> Result<Bytes, Refusal> {
-        let value = poll_fn(|cx| self.poll_value(cx)).await.map_err(|no_value| match no_value {
-            NoValue::Malformed(text) => Refusal::invalid(text),
-            NoValue::TooLong(max) => too_long(max + 1, max),
-        })?;
-        self.transcoded(value.unwrap_or_else(|| Bytes::from_static(b"{}")))
+        let value = poll_fn(|cx| self.poll_value(cx)).await?;
+        let json = value.unwrap_or_else(|| Bytes::from_static(b"{}"));
+        if json.len() <= JSON_INLINE_MAX {
+            return self.reader.read(&json);
+        }
+        let reader = self.reader.clone();
+        aside(Turn::take(None).await?, move |_| reader.read(&json)).await?
     }
 
-    fn transcoded(&self, json: Bytes) -> Result<Bytes, Refusal> {
-        let message = self.transcoder.request(self.target, &json)?;
-        let (len, max) = (message.len(), self.message_bytes_max);
-        if max < len { Err(too_long(len, max)) } else { Ok(message.into()) }
-    }
-
-    fn poll_value(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, NoValue>> {
+    fn poll_value(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
         loop {
-            if let Some(value) = self.values.next_value()? {
+            let value = self.values.next_value().map_err(no_value);
+            self.unfinished.set(self.values.held_bytes())?;
+            if let Some(value) = value? {
                 return Poll::Ready(Ok(Some(value)));
             }
             if self.ended {
                 return Poll::Ready(Ok(None));
             }
             match ready!(self.input.poll_piece(cx)) {
-                Some(piece) => self.values.push(&piece),
+                Some(Ok(piece)) => self.values.push(&piece.data),
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Poll::Ready(Err(Refusal::invalid(error.to_string())));
+                }
                 None => {
                     self.ended = true;
-                    return Poll::Ready(self.values.finish());
+                    return Poll::Ready(self.values.finish().map_err(no_value));
                 }
             }
         }
+    }
+}
+
+/// Why a body holds no request.
+fn no_value(no_value: NoValue) -> Refusal {
+    match no_value {
+        NoValue::Malformed(text) => Refusal::invalid(text),
+        NoValue::TooLong(max) => too_long(max + 1, max),
     }
 }
 
@@ -110,19 +149,22 @@ fn too_long(len: usize, max: usize) -> Refusal {
 }
 
 impl Source for Requests {
-    /// As in Go's gateway, what cannot be understood ends the requests like a client that has no
-    /// more of them: the call goes on and is told nothing.
+    /// What cannot be understood ends the call with a reason. Go's gateway ends the requests there, as if
+    /// the client had no more of them, and says nothing.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
         if self.ended && self.values.is_spent() {
             return Poll::Ready(Ok(None));
         }
-        let value = ready!(self.poll_value(cx));
-        let request = value.ok().flatten().and_then(|value| self.transcoded(value).ok());
-        if request.is_none() {
+        let request = match ready!(self.poll_value(cx)) {
+            Ok(Some(json)) => self.reader.read(&json).map(Some),
+            Ok(None) => Ok(None),
+            Err(refusal) => Err(refusal),
+        };
+        if !matches!(request, Ok(Some(_))) {
             self.ended = true;
             self.values.discard();
         }
-        Poll::Ready(Ok(request))
+        Poll::Ready(request)
     }
 }
 

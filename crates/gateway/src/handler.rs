@@ -7,8 +7,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method as Verb, Request, Response, StatusCode};
 use net::{HttpBody, Remote, whole};
-use rpc::{Call, Caller, Kind};
-use tokio::sync::Semaphore;
+use rpc::{Call, Caller, Kind, Turn, aside};
 use types::{Code, Refusal};
 
 use crate::body::{Input, Lines, Requests, error_line, result_line};
@@ -19,8 +18,6 @@ use crate::websocket;
 
 /// Bytes of an answer from which on it is printed on a thread that serves nobody else.
 const BYTES_INLINE_MAX: usize = 1 << 20;
-/// Long answers printed at once.
-static LONG_ANSWERS: Semaphore = Semaphore::const_new(4);
 
 /// The JSON gateway of one server. Cheap to clone.
 #[derive(Clone)]
@@ -59,6 +56,11 @@ impl Gateway {
         self.message_bytes_max
     }
 
+    /// Where what a client has not finished saying is counted.
+    pub(crate) fn unfinished(&self) -> rpc::Unfinished {
+        self.caller.unfinished()
+    }
+
     pub(crate) async fn answer(
         &self,
         head: &Parts,
@@ -81,7 +83,13 @@ impl Gateway {
         };
         let call = Call::local(*method, metadata(&head.headers), remote, deadline);
         let transcoder = self.transcoder.clone();
-        let requests = Requests::new(transcoder, target, input, self.message_bytes_max);
+        let requests = Requests::new(
+            transcoder,
+            target,
+            input,
+            self.message_bytes_max,
+            self.caller.unfinished(),
+        );
         match method.kind {
             Kind::Unary => self.unary(target, call, requests).await,
             Kind::ServerStream => self.server_stream(target, call, requests).await,
@@ -102,15 +110,15 @@ impl Gateway {
             if message.len() <= BYTES_INLINE_MAX {
                 return unread.count(self.printed(target, &message)?);
             }
-            let _turn = LONG_ANSWERS.acquire().await.map_err(|_| Refusal::Stopped)?;
+            let turn = Turn::take(None).await?;
             let reserved = unread.reserve(2 * message.len())?;
             let at = self.clone();
-            let printed = tokio::task::spawn_blocking(move || {
+            let printed = aside(turn, move |_| {
                 let printed = at.printed(target, &message)?;
                 drop(reserved);
                 unread.count(printed)
             });
-            printed.await.map_err(|_| Refusal::Stopped)?
+            printed.await?
         };
         match answered.await {
             Ok(out) => served(whole(out)),

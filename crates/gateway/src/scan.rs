@@ -293,6 +293,11 @@ impl Values {
         Err(NoValue::Malformed("unexpected EOF".into()))
     }
 
+    /// Bytes that came and belong to no value that was taken.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Whether nothing is left to be looked at.
     pub fn is_spent(&self) -> bool {
         self.buffer.is_empty()

@@ -3,28 +3,38 @@
 //!
 //! It works for every path, streaming or not, because it only changes how the two bodies travel.
 
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures_util::stream::SplitStream;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, Method as Verb, Request, Response};
 use http_body_util::BodyExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use net::{HttpBody, Remote, whole};
+use rpc::Unfinished;
 use sha1::{Digest, Sha1};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::Gateway;
-use crate::body::Input;
+use crate::body::{Input, Piece};
 
 /// Frames that wait for the call to read them.
-const FRAMES_MAX: usize = 4;
+const FRAMES_MAX: usize = 1;
 
 /// What RFC 6455 has a server append to the client's key.
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -85,6 +95,19 @@ fn token(request: &Request<HttpBody>) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("Bearer {token}")).ok()
 }
 
+/// How a conversation ends.
+enum Ending {
+    /// The client said that it closes, or is gone.
+    Client,
+    /// It said what nobody may say.
+    Wrong,
+    /// The call has ended.
+    Call,
+}
+
+/// How long a client may take to hear that the conversation ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 async fn serve(
     gateway: Gateway,
     request: Request<HttpBody>,
@@ -96,39 +119,116 @@ async fn serve(
     let config = WebSocketConfig::default()
         .max_message_size(Some(bytes_max))
         .max_frame_size(Some(bytes_max));
-    let stream = TokioIo::new(upgraded);
+    let counted = Rc::new(RefCell::new(gateway.unfinished()));
+    let stream = Counting { stream: TokioIo::new(upgraded), counted: counted.clone() };
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let (mut frames_out, mut frames_in) = socket.split();
     let (pieces, received) = mpsc::channel(FRAMES_MAX);
-    let incoming = async move {
-        while let Ok(room) = pieces.reserve().await {
-            match frames_in.next().await {
-                Some(Ok(Message::Text(text))) => room.send(line(text.as_bytes())),
-                Some(Ok(Message::Binary(bytes))) => room.send(line(&bytes)),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                // Pings are answered by the library.
-                Some(Ok(_)) => {}
-            }
-        }
-        // The call reads no more, but the client must still be able to close.
-        while let Some(Ok(_)) = frames_in.next().await {}
-    };
     let (mut head, _) = request.into_parts();
     head.method = Verb::POST;
-    let outgoing = async {
-        let mut body = gateway.answer(&head, Input::Frames(received), remote).await.into_body();
-        while let Some(Ok(frame)) = body.frame().await {
-            let Ok(line) = frame.into_data() else { continue };
-            let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
-            if frames_out.send(Message::Text(text.into())).await.is_err() {
-                return;
+    let ending = {
+        let incoming = hear(&gateway, &mut frames_in, pieces, &counted);
+        let outgoing = async {
+            let mut body = gateway.answer(&head, Input::Frames(received), remote).await.into_body();
+            while let Some(Ok(frame)) = body.frame().await {
+                let Ok(line) = frame.into_data() else { continue };
+                let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+                if frames_out.send(Message::Text(text.into())).await.is_err() {
+                    return Ending::Client;
+                }
+            }
+            Ending::Call
+        };
+        tokio::select! {
+            ending = incoming => ending,
+            ending = outgoing => ending,
+        }
+    };
+    let farewell = async {
+        match ending {
+            // The library has its answer ready, and sends it as it is asked for more.
+            Ending::Client => while let Some(Ok(_)) = frames_in.next().await {},
+            Ending::Wrong => {
+                let close = CloseFrame { code: CloseCode::Protocol, reason: "".into() };
+                let _ = frames_out.send(Message::Close(Some(close))).await;
+            }
+            Ending::Call => {
+                let _ = frames_out.close().await;
             }
         }
-        let _ = frames_out.close().await;
     };
-    tokio::select! {
-        () = incoming => {}
-        () = outgoing => {}
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+}
+
+/// Hands frames to the call, until the client ends the conversation.
+async fn hear(
+    gateway: &Gateway,
+    frames: &mut SplitStream<WebSocketStream<Counting>>,
+    pieces: mpsc::Sender<Piece>,
+    counted: &RefCell<Unfinished>,
+) -> Ending {
+    let mut is_read = true;
+    loop {
+        // When the call reads no more, the client must still be able to close.
+        let room = if is_read { pieces.reserve().await.ok() } else { None };
+        let frame = match frames.next().await {
+            Some(Ok(Message::Text(text))) => line(text.as_bytes()),
+            Some(Ok(Message::Binary(bytes))) => line(&bytes),
+            Some(Ok(Message::Close(_))) | None => return Ending::Client,
+            Some(Err(Error::Protocol(_) | Error::Utf8(_) | Error::Capacity(_))) => {
+                return Ending::Wrong;
+            }
+            Some(Err(_)) => return Ending::Client,
+            // Pings are answered by the library.
+            Some(Ok(_)) => continue,
+        };
+        let mut piece = gateway.unfinished();
+        let fits = piece.set(frame.len()).is_ok() && counted.borrow_mut().set(0).is_ok();
+        match room {
+            Some(room) if fits => room.send(Piece { data: frame, _counted: Some(piece) }),
+            Some(_) => return Ending::Wrong,
+            None => is_read = false,
+        }
+    }
+}
+
+/// Counts what came of a frame that is not whole.
+struct Counting {
+    stream: TokioIo<Upgraded>,
+    counted: Rc<RefCell<Unfinished>>,
+}
+
+impl AsyncRead for Counting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = out.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, out))?;
+        let mut counted = self.counted.borrow_mut();
+        let bytes = counted.bytes() + out.filled().len() - before;
+        Poll::Ready(
+            counted.set(bytes).map_err(|refusal| io::Error::other(refusal.message().to_owned())),
+        )
+    }
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -236,13 +236,41 @@ fn a_stream_that_fails_says_so_in_its_last_line() {
     assert_eq!((heard.status, &heard.body[..]), (400, expected));
 }
 
+/// Go's gateway ends the requests there and says nothing (`docs/differences.md`).
 #[test]
-fn garbage_ends_the_requests_of_a_stream() {
+fn garbage_ends_a_stream_with_a_reason() {
     let heard = post("/v3/lease/keepalive", "garbage");
-    assert_eq!((heard.status, &heard.body[..]), (200, ""));
+    let text = "invalid character 'g' looking for beginning of value";
+    let error = format!("{{\"error\":{{\"code\":3,\"message\":\"{text}\"}}}}\n");
+    assert_eq!((heard.status, &heard.body[..]), (400, &error[..]));
     let heard = post("/v3/lease/keepalive", "{\"ID\":7}garbage{\"ID\":8}");
-    let expected = "{\"result\":{\"ID\":\"7\",\"TTL\":\"10\"}}\n";
-    assert_eq!((heard.status, &heard.body[..]), (200, expected));
+    let expected = format!("{{\"result\":{{\"ID\":\"7\",\"TTL\":\"10\"}}}}\n{error}");
+    assert_eq!((heard.status, &heard.body[..]), (200, &expected[..]));
+}
+
+#[test]
+fn a_body_that_breaks_off_is_no_request() {
+    let (address, _running) = serve();
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let head = "POST /v3/kv/put HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    write!(stream, "{head}zz\r\n").expect("it holds");
+    let mut heard = String::new();
+    let _ = stream.read_to_string(&mut heard);
+    assert!(!heard.contains("200 OK") && !heard.contains("prev_kv"), "{heard}");
+}
+
+#[test]
+fn a_close_is_answered_with_a_close() {
+    let (address, _running) = serve();
+    let (mut stream, _) = websocket(address, "/v3/watch", "");
+    stream.write_all(&frame(CLOSE, "")).expect("it holds");
+    assert_eq!(next_frame(&mut stream).0, CLOSE);
+    let (mut stream, _) = websocket(address, "/v3/watch", "");
+    // A reserved kind of frame.
+    stream.write_all(&frame(3, "")).expect("it holds");
+    let mut close = [0; 4];
+    stream.read_exact(&mut close).expect("it is told");
+    assert_eq!((close[0] & 15, u16::from_be_bytes([close[2], close[3]])), (CLOSE, 1002));
 }
 
 /// A frame of a client, masked with zeros.

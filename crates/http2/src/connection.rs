@@ -1,6 +1,6 @@
 //! One connection: what it knows, and how it ends.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use crate::fault::{Fault, Reason};
@@ -70,6 +70,10 @@ pub struct Connection<T> {
     pub(crate) send_window: i64,
     /// Streams that wait for the connection's window or for room in `out`.
     pub(crate) queue: VecDeque<u32>,
+    /// Streams that have something to send and whose own window is closed.
+    pub(crate) blocked: BTreeSet<u32>,
+    /// Streams that ended before the client had said all, and may not know it; the oldest is forgotten.
+    pub(crate) cut_short: VecDeque<u32>,
     pub(crate) ending: Ending,
 }
 
@@ -114,6 +118,8 @@ impl<T: Default> Connection<T> {
             sent: 0,
             send_window: i64::from(WINDOW_BYTES_DEFAULT),
             queue: VecDeque::new(),
+            blocked: BTreeSet::new(),
+            cut_short: VecDeque::new(),
             ending: Ending::Not,
             config,
         }
@@ -130,6 +136,20 @@ impl<T: Default> Connection<T> {
                 event => return Some(event),
             }
         }
+    }
+
+    /// The next of what happened, unless it is a request: whoever has answered enough for now asks for the
+    /// others alone. They come up to the next request.
+    pub fn poll_event_but_requests(&mut self) -> Option<Event<T>> {
+        match self.events.front() {
+            Some(Event::Request(..)) => None,
+            _ => self.events.pop_front(),
+        }
+    }
+
+    /// Whether something happened that nobody has asked for.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// Whether the client has said what HTTP/2 clients say first.
@@ -186,7 +206,8 @@ impl<T: Default> Connection<T> {
         self.ending == Ending::Failed
     }
 
-    pub(crate) fn drain_answered(&mut self) {
+    /// Takes the client to know that it should leave, though it has not said so.
+    pub fn drain_answered(&mut self) {
         if self.ending == Ending::Asked {
             self.ending = Ending::After(self.last_stream);
             frame::goaway(&mut self.out, self.last_stream, Reason::NO_ERROR, "");

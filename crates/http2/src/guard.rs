@@ -28,6 +28,11 @@ impl Guard {
         Ok(())
     }
 
+    /// A stream was reset for what the client did on it: it made us begin and give up.
+    pub fn lost(&mut self) -> Result<(), Fault> {
+        self.reset_early()
+    }
+
     /// A call was answered, which makes good for a reset.
     pub fn answered(&mut self) {
         self.early_resets = self.early_resets.saturating_sub(1);

@@ -6,7 +6,10 @@ use crate::connection::{Connection, Ending, Event, PING_DRAIN};
 use crate::fault::{Fault, Reason};
 use crate::frame::{self, HEADER_BYTES, Header, PAYLOAD_BYTES_MAX, flag, kind};
 use crate::settings::WINDOW_BYTES_MAX;
-use crate::stream::Stream;
+use crate::stream::{Line, Stream};
+
+/// Streams that we reset whose trailers may still be on their way; more are not remembered.
+const CUT_SHORT_MAX: usize = 128;
 
 impl<T: Default> Connection<T> {
     /// Takes bytes that the client sent, in any pieces. If they are wrong the connection
@@ -112,8 +115,7 @@ impl<T: Default> Connection<T> {
         };
         if let Some(reason) = wrong {
             self.release_connection(len);
-            self.lose(header.stream, reason);
-            return Ok(());
+            return self.lose(header.stream, reason);
         }
         stream.receive_window -= len;
         stream.missing = missing.flatten();
@@ -157,10 +159,10 @@ impl<T: Default> Connection<T> {
         let before = i64::from(self.peer.stream_window_bytes);
         self.peer.update(payload)?;
         self.encoder.resize(self.peer.table_bytes);
-        let more = i64::from(self.peer.stream_window_bytes) - before;
-        if more != 0 {
-            for id in self.streams.ids() {
-                self.widen(id, more, "SETTINGS make a window larger than 2^31-1")?;
+        if before < i64::from(self.peer.stream_window_bytes) {
+            // Whose window is closed all the same goes back, a few at a time (see `pump`).
+            for id in std::mem::take(&mut self.blocked) {
+                self.enqueue(id);
             }
         }
         self.acknowledge_settings();
@@ -203,26 +205,18 @@ impl<T: Default> Connection<T> {
         if self.is_idle(header.stream) {
             return Err(Fault::protocol("WINDOW_UPDATE on a stream that is not open"));
         }
+        let window = self.stream_window();
         let Some(stream) = self.streams.get_mut(header.stream) else { return Ok(()) };
         if more == 0 {
-            self.lose(header.stream, Reason::PROTOCOL_ERROR);
-        } else if stream.send_window + more > WINDOW_BYTES_MAX {
-            self.lose(header.stream, Reason::FLOW_CONTROL_ERROR);
-        } else {
-            self.widen(header.stream, more, "it was compared")?;
+            return self.lose(header.stream, Reason::PROTOCOL_ERROR);
         }
-        Ok(())
-    }
-
-    /// More room, or less, to send on a stream.
-    fn widen(&mut self, id: u32, more: i64, text: &'static str) -> Result<(), Fault> {
-        let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
-        stream.send_window += more;
-        if stream.send_window > WINDOW_BYTES_MAX {
-            return Err(Fault::new(Reason::FLOW_CONTROL_ERROR, text));
+        // A window that SETTINGS made too large is noticed here too, and not before.
+        if window + stream.send_credit + more > WINDOW_BYTES_MAX {
+            return self.lose(header.stream, Reason::FLOW_CONTROL_ERROR);
         }
-        if stream.send_window > 0 && stream.is_waiting() {
-            self.enqueue(id);
+        stream.send_credit += more;
+        if stream.is_waiting() {
+            self.line_up(header.stream);
         }
         Ok(())
     }
@@ -255,16 +249,29 @@ impl<T: Default> Connection<T> {
     }
 
     /// Resets a stream for what the client did on it.
-    pub(crate) fn lose(&mut self, id: u32, reason: Reason) {
+    pub(crate) fn lose(&mut self, id: u32, reason: Reason) -> Result<(), Fault> {
         if let Some(stream) = self.forget(id) {
-            frame::rst_stream(&mut self.out, id, reason);
+            self.cut_short(id, reason);
             self.events.push_back(Event::Reset(id, stream.tag));
         }
+        self.guard.lost()
+    }
+
+    /// Resets a stream of which the client may still say something.
+    pub(crate) fn cut_short(&mut self, id: u32, reason: Reason) {
+        frame::rst_stream(&mut self.out, id, reason);
+        if self.cut_short.len() == CUT_SHORT_MAX {
+            self.cut_short.pop_front();
+        }
+        self.cut_short.push_back(id);
     }
 
     /// Takes a stream away; what it held of the connection's window is free again.
     pub(crate) fn forget(&mut self, id: u32) -> Option<Stream<T>> {
         let stream = self.streams.remove(id)?;
+        if stream.line == Line::Blocked {
+            self.blocked.remove(&id);
+        }
         self.release_connection(stream.inbox.len() as u32);
         Some(stream)
     }

@@ -6,10 +6,10 @@ use bytes::BytesMut;
 
 use crate::connection::{Connection, Ending, Event};
 use crate::fault::{Fault, Reason};
-use crate::frame::{self, Header, flag};
+use crate::frame::{Header, flag};
 use crate::head::{Field, Head, are_trailers};
 use crate::receive::{depends_on, padded};
-use crate::stream::Stream;
+use crate::stream::{Line, Stream};
 
 /// A header block on its way, from HEADERS to the CONTINUATION that ends it.
 #[derive(Debug)]
@@ -23,6 +23,9 @@ pub(crate) struct Block {
 /// CONTINUATION frames of one block; more, or more bytes than four times the bound for what they
 /// unpack to, are an attack.
 const CONTINUATIONS_MAX: usize = 64;
+
+/// Header blocks up to this are kept to be recognized when they come again: there is one a connection.
+const REPEATED_BYTES_MAX: usize = 512;
 
 /// The answer to headers above the bound, with no body.
 const TOO_LARGE: u16 = 431;
@@ -77,13 +80,19 @@ impl<T: Default> Connection<T> {
         }
         let fields = self.decode(block)?.0;
         let Some(stream) = self.streams.get_mut(id) else {
+            // They crossed our reset, or belong to what we said we would not serve.
+            if self.cut_short.contains(&id)
+                || matches!(self.ending, Ending::After(last) if id > last)
+            {
+                return self.guard.idle_frame();
+            }
             let text = "HEADERS on a stream that has ended";
             return Err(Fault::new(Reason::STREAM_CLOSED, text));
         };
         if stream.receive_ended {
-            self.lose(id, Reason::STREAM_CLOSED);
+            return self.lose(id, Reason::STREAM_CLOSED);
         } else if !ends_stream || !are_trailers(&fields) || stream.missing.is_some_and(|n| n > 0) {
-            self.lose(id, Reason::PROTOCOL_ERROR);
+            return self.lose(id, Reason::PROTOCOL_ERROR);
         } else {
             stream.receive_ended = true;
             self.events.push_back(Event::Body(id));
@@ -108,11 +117,11 @@ impl<T: Default> Connection<T> {
                     _ if too_long => return self.too_large(id, ends_stream),
                     Some(head) => Rc::new(head),
                     None => {
-                        frame::rst_stream(&mut self.out, id, Reason::PROTOCOL_ERROR);
-                        return Ok(());
+                        self.cut_short(id, Reason::PROTOCOL_ERROR);
+                        return self.guard.lost();
                     }
                 };
-                if repeatable {
+                if repeatable && block.len() <= REPEATED_BYTES_MAX {
                     self.repeated = Some((block.into(), head.clone()));
                 }
                 head
@@ -124,12 +133,12 @@ impl<T: Default> Connection<T> {
             return Ok(());
         }
         if self.streams.len() >= self.config.streams_max {
-            frame::rst_stream(&mut self.out, id, Reason::REFUSED_STREAM);
+            self.cut_short(id, Reason::REFUSED_STREAM);
             return Ok(());
         }
         if ends_stream && head.content_length.is_some_and(|length| length > 0) {
-            frame::rst_stream(&mut self.out, id, Reason::PROTOCOL_ERROR);
-            return Ok(());
+            self.cut_short(id, Reason::PROTOCOL_ERROR);
+            return self.guard.lost();
         }
         self.open(id, ends_stream, head.content_length);
         self.events.push_back(Event::Request(id, head));
@@ -146,17 +155,17 @@ impl<T: Default> Connection<T> {
             inbox: BytesMut::new(),
             missing,
             receive_ended: ends_stream,
-            send_window: i64::from(self.peer.stream_window_bytes),
+            send_credit: 0,
             pending: std::collections::VecDeque::new(),
             trailers: None,
             wanted: false,
-            queued: false,
+            line: Line::None,
         });
     }
 
     fn too_large(&mut self, id: u32, ends_stream: bool) -> Result<(), Fault> {
         self.open(id, ends_stream, None);
-        self.respond(id, TOO_LARGE, &[]);
+        self.refuse(id, TOO_LARGE);
         Ok(())
     }
 }

@@ -6,9 +6,13 @@ use crate::connection::{Connection, Event, OUT_BYTES_MAX};
 use crate::fault::Reason;
 use crate::frame::{self, flag, kind};
 use crate::head::Field;
+use crate::stream::Line;
 
 /// The longest DATA we send, even to a client that takes longer ones: others wait meanwhile.
 const DATA_BYTES_MAX: usize = 16_384;
+
+/// Streams looked at by one [`Connection::pump`].
+const LOOKED_AT_MAX: usize = 1024;
 
 /// The buffer that a connection without streams keeps.
 const OUT_BYTES_KEPT: usize = 1024;
@@ -19,11 +23,21 @@ impl<T: Default> Connection<T> {
         &self.out[self.sent..]
     }
 
+    /// Bytes of memory that what waits takes, with what was sent and is not let go of.
+    pub fn buffered(&self) -> usize {
+        self.out.capacity()
+    }
+
     /// So many of them were sent.
     pub fn advance(&mut self, bytes: usize) {
         self.sent += bytes;
         debug_assert!(self.sent <= self.out.len());
         if self.sent < self.out.len() {
+            // A socket that never takes all would else keep everything that was ever sent.
+            if self.sent >= OUT_BYTES_MAX {
+                self.out.drain(..self.sent);
+                self.sent = 0;
+            }
             return;
         }
         self.sent = 0;
@@ -57,12 +71,12 @@ impl<T: Default> Connection<T> {
 
     /// How many bytes could leave at once; `None` for a stream that has ended.
     pub fn capacity(&mut self, id: u32) -> Option<usize> {
-        let has_room = self.has_room();
+        let (has_room, window) = (self.has_room(), self.stream_window());
         let stream = self.streams.get_mut(id)?;
         if !has_room || !stream.pending.is_empty() {
             return Some(0);
         }
-        let window = stream.send_window.min(self.send_window).max(0);
+        let window = (window + stream.send_credit).min(self.send_window).max(0);
         Some((window as usize).min(OUT_BYTES_MAX))
     }
 
@@ -70,9 +84,7 @@ impl<T: Default> Connection<T> {
     pub fn want(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.wanted = true;
-        if stream.send_window > 0 {
-            self.enqueue(id);
-        }
+        self.line_up(id);
     }
 
     /// Sends bytes of an answer that was started; what exceeds the capacity is held until it fits.
@@ -86,9 +98,7 @@ impl<T: Default> Connection<T> {
         }
         let stream = self.streams.get_mut(id).expect("it was just there");
         stream.pending.push_back(bytes);
-        if stream.send_window > 0 {
-            self.enqueue(id);
-        }
+        self.line_up(id);
     }
 
     /// Ends an answer, after all that is held for it. Without trailers its end is a frame without data.
@@ -109,7 +119,7 @@ impl<T: Default> Connection<T> {
     /// Ends a stream without an answer.
     pub fn reset(&mut self, id: u32, reason: Reason) {
         if self.forget(id).is_some() {
-            frame::rst_stream(&mut self.out, id, reason);
+            self.cut_short(id, reason);
         }
     }
 
@@ -118,13 +128,24 @@ impl<T: Default> Connection<T> {
     /// whether somebody is left for whom there is room.
     pub fn pump(&mut self) -> bool {
         let mut promised = 0;
-        while let Some(&id) = self.queue.front() {
+        let window = self.stream_window();
+        for looked_at in 0.. {
+            let Some(&id) = self.queue.front() else { break };
+            if looked_at == LOOKED_AT_MAX {
+                return true;
+            }
             if self.send_window <= 0 || self.out().len() + promised >= OUT_BYTES_MAX {
                 return self.send_window > 0 && self.has_room();
             }
             self.queue.pop_front();
             let Some(stream) = self.streams.get_mut(id) else { continue };
-            stream.queued = false;
+            stream.line = Line::None;
+            if window + stream.send_credit <= 0 {
+                if stream.is_waiting() {
+                    self.line_up(id);
+                }
+                continue;
+            }
             if let Some(mut bytes) = stream.pending.pop_front() {
                 self.write_data(id, &mut bytes);
                 self.held(id, bytes);
@@ -152,15 +173,35 @@ impl<T: Default> Connection<T> {
         {
             return self.finish(id, &trailers);
         }
-        if stream.is_waiting() && stream.send_window > 0 {
+        if stream.is_waiting() {
+            self.line_up(id);
+        }
+    }
+
+    /// Bytes that the client takes on every stream before it lets us send more.
+    pub(crate) fn stream_window(&self) -> i64 {
+        i64::from(self.peer.stream_window_bytes)
+    }
+
+    /// Lets a stream wait for whatever keeps it from sending: the connection, or its own window.
+    pub(crate) fn line_up(&mut self, id: u32) {
+        let window = self.stream_window();
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        if window + stream.send_credit > 0 {
+            if stream.line == Line::Blocked {
+                self.blocked.remove(&id);
+            }
             self.enqueue(id);
+        } else if stream.line == Line::None {
+            stream.line = Line::Blocked;
+            self.blocked.insert(id);
         }
     }
 
     /// Puts a stream into the queue of those who wait for the connection.
     pub(crate) fn enqueue(&mut self, id: u32) {
         if let Some(stream) = self.streams.get_mut(id)
-            && !std::mem::replace(&mut stream.queued, true)
+            && std::mem::replace(&mut stream.line, Line::Queued) != Line::Queued
         {
             self.queue.push_back(id);
         }
@@ -168,14 +209,14 @@ impl<T: Default> Connection<T> {
 
     /// Writes one frame of these bytes, as far as windows and room allow. Whether more might follow.
     fn write_data(&mut self, id: u32, bytes: &mut Bytes) -> bool {
-        let has_room = self.has_room();
+        let (has_room, window) = (self.has_room(), self.stream_window());
         let Some(stream) = self.streams.get_mut(id) else { return false };
-        let window = stream.send_window.min(self.send_window);
+        let window = (window + stream.send_credit).min(self.send_window);
         if bytes.is_empty() || window <= 0 || !has_room {
             return false;
         }
         let len = bytes.len().min(window as usize).min(DATA_BYTES_MAX);
-        stream.send_window -= len as i64;
+        stream.send_credit -= len as i64;
         self.send_window -= len as i64;
         frame::begin(&mut self.out, len, kind::DATA, 0, id);
         self.out.extend_from_slice(&bytes[..len]);
@@ -211,10 +252,20 @@ impl<T: Default> Connection<T> {
     /// The answer is whole. A client that has not sent all of its request need not go on.
     fn close(&mut self, id: u32) {
         self.guard.answered();
+        self.end(id);
+    }
+
+    /// Answers with a status alone what cost the client less than us: it makes good for no reset.
+    pub(crate) fn refuse(&mut self, id: u32, status: u16) {
+        self.header_block(id, Some(status), &[], flag::END_HEADERS | flag::END_STREAM);
+        self.end(id);
+    }
+
+    fn end(&mut self, id: u32) {
         if let Some(stream) = self.forget(id)
             && !stream.receive_ended
         {
-            frame::rst_stream(&mut self.out, id, Reason::NO_ERROR);
+            self.cut_short(id, Reason::NO_ERROR);
         }
     }
 }

@@ -28,15 +28,27 @@ pub(crate) struct Stream<T> {
     pub missing: Option<u64>,
     pub receive_ended: bool,
 
-    /// Bytes that we may still send; settings may make it less than nothing.
-    pub send_window: i64,
+    /// What the client let us send beyond its window for all new streams, less what was sent. Kept apart
+    /// from that window, so that SETTINGS which change it cost the same however many streams are open.
+    pub send_credit: i64,
     /// What is sent as the windows open, and then the trailers.
     pub pending: VecDeque<Bytes>,
     pub trailers: Option<Box<[Field]>>,
     /// The caller wants to know when it may send.
     pub wanted: bool,
-    /// It stands in the queue of those who wait for the connection.
-    pub queued: bool,
+    /// Where it waits for its turn to send.
+    pub line: Line,
+}
+
+/// Where a stream waits for its turn to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Nowhere.
+    None,
+    /// Among those who wait for the connection's window and for room.
+    Queued,
+    /// Among those whose own window is closed.
+    Blocked,
 }
 
 impl<T> Stream<T> {
@@ -53,12 +65,12 @@ pub(crate) struct Streams<T> {
     slots: Vec<Option<Stream<T>>>,
     free: Vec<u32>,
     /// Most questions are about the stream asked for last.
-    last: (u32, u32),
+    last: Option<(u32, u32)>,
 }
 
 impl<T> Streams<T> {
     pub fn new() -> Streams<T> {
-        Streams { places: BTreeMap::new(), slots: Vec::new(), free: Vec::new(), last: (0, 0) }
+        Streams { places: BTreeMap::new(), slots: Vec::new(), free: Vec::new(), last: None }
     }
 
     pub fn len(&self) -> usize {
@@ -73,14 +85,16 @@ impl<T> Streams<T> {
         });
         self.slots[place as usize] = Some(stream);
         self.places.insert(id, place);
-        self.last = (id, place);
+        self.last = Some((id, place));
     }
 
     pub fn get_mut(&mut self, id: u32) -> Option<&mut Stream<T>> {
-        if self.last.0 != id {
-            self.last = (id, *self.places.get(&id)?);
-        }
-        self.slots[self.last.1 as usize].as_mut()
+        let place = match self.last {
+            Some((last, place)) if last == id => place,
+            _ => *self.places.get(&id)?,
+        };
+        self.last = Some((id, place));
+        self.slots[place as usize].as_mut()
     }
 
     pub fn contains(&self, id: u32) -> bool {
@@ -89,7 +103,7 @@ impl<T> Streams<T> {
 
     pub fn remove(&mut self, id: u32) -> Option<Stream<T>> {
         let place = self.places.remove(&id)?;
-        self.last = (0, 0);
+        self.last = None;
         self.free.push(place);
         if self.places.is_empty() && SLOTS_KEPT < self.slots.len() {
             // A connection that once had many streams need not keep room for them.

@@ -266,3 +266,61 @@ fn what_is_wrong_with_the_connection_ends_it_with_a_reason() {
         assert_eq!(server.out(), b"", "{what}: nothing is heard any more");
     }
 }
+
+/// Early refusals: the client ends its request while our reset is on its way.
+#[test]
+fn trailers_that_cross_our_reset_are_ignored() {
+    let mut server = greeted(config());
+    let trailers = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, b"\x00\x01a\x01b");
+    server.receive(&frame(HEADERS, END_HEADERS, 1, POST));
+    server.respond(1, 200, &[]);
+    server.receive(&trailers(1));
+    server.receive(&frame(HEADERS, END_HEADERS, 3, POST));
+    server.reset(3, holdfast_http2::Reason::CANCEL);
+    server.receive(&trailers(3));
+    assert!(!server.is_failed());
+    server.receive(&request(5, b"x"));
+    assert_eq!(server.streams_open(), 1, "the table of headers is still in step");
+    // A stream that the client itself has ended is another matter.
+    server.respond(5, 200, &[]);
+    server.receive(&trailers(5));
+    assert!(server.is_failed());
+    assert_eq!(farewell(&mut server).0, STREAM_CLOSED);
+}
+
+/// CVE-2025-8671: the client makes us reset what it began.
+#[test]
+fn resets_that_the_client_makes_us_send_are_counted() {
+    let mut server = greeted(config());
+    for round in 0..11 {
+        assert!(!server.is_failed(), "after {round}");
+        let stream = 2 * round + 1;
+        server.receive(&frame(HEADERS, END_HEADERS, stream, POST));
+        server.receive(&frame(WINDOW_UPDATE, 0, stream, &[0; 4]));
+    }
+    assert_eq!(farewell(&mut server).0, ENHANCE_YOUR_CALM);
+}
+
+#[test]
+fn headers_above_the_bound_make_good_for_no_reset() {
+    let mut server = greeted(Config { header_list_bytes_max: 200, ..config() });
+    let long = [POST, b"\x00\x01a\x7f\x49", &[b'x'; 200]].concat();
+    for round in 0..11 {
+        assert!(!server.is_failed(), "after {round}");
+        let stream = 4 * round + 1;
+        server.receive(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &long));
+        let begun = frame(HEADERS, END_HEADERS, stream + 2, POST);
+        let reset = frame(RST_STREAM, 0, stream + 2, &8u32.to_be_bytes());
+        server.receive(&[begun, reset].concat());
+    }
+    assert!(server.is_failed());
+}
+
+#[test]
+fn nobody_is_found_at_stream_zero() {
+    let mut server = greeted(config());
+    server.receive(&request(1, b""));
+    server.respond(1, 200, &[]);
+    assert_eq!(server.tag(0), None);
+    assert_eq!(server.capacity(0), None);
+}

@@ -226,3 +226,56 @@ fn nothing_is_sent_on_a_stream_that_has_ended() {
     server.reset(1, Reason::CANCEL);
     assert_eq!((server.capacity(1), server.out()), (None, &[][..]));
 }
+
+/// Guarantee (a setting costs the same however many streams are open): H2 `SETTINGS_INITIAL_WINDOW_SIZE`.
+#[test]
+fn a_window_for_all_streams_opens_and_closes_each_of_them() {
+    let mut server = greeted(config());
+    server.receive(&initial_window(0));
+    for stream in [1, 3] {
+        ask(&mut server, stream);
+        answer(&mut server, stream, 10);
+    }
+    taken(&mut server);
+    for bytes in 1..=10 {
+        server.receive(&initial_window(bytes));
+        server.pump();
+        let sent = taken(&mut server);
+        assert_eq!((data_of(&sent, 1).len(), data_of(&sent, 3).len()), (1, 1), "of {bytes}");
+        server.receive(&initial_window(0));
+        assert!(!server.pump());
+    }
+    assert_eq!(server.streams_open(), 0);
+    assert!(!server.pump());
+}
+
+#[test]
+fn a_stream_that_is_blocked_and_reset_leaves_nothing_behind() {
+    let mut server = greeted(config());
+    server.receive(&initial_window(0));
+    ask(&mut server, 1);
+    answer(&mut server, 1, 10);
+    server.receive(&window_update(1, 5));
+    server.receive(&frame(RST_STREAM, 0, 1, &8u32.to_be_bytes()));
+    server.receive(&initial_window(100));
+    assert!(!server.pump());
+    assert_eq!(server.streams_open(), 0);
+}
+
+/// A socket that takes a little less than there is, for ever.
+#[test]
+fn what_was_sent_is_let_go_of_though_something_always_waits() {
+    let mut server = greeted(config());
+    server.receive(&[initial_window(1 << 30), window_update(0, 1 << 30)].concat());
+    ask(&mut server, 1);
+    server.start(1, 200, &[TYPE]);
+    server.send(1, Bytes::from(vec![1; 8 << 20]));
+    let mut sent = 0;
+    while sent < 7 << 20 {
+        server.pump();
+        let piece = server.out().len() - 1;
+        server.advance(piece);
+        sent += piece;
+        assert!(server.buffered() < 4 * OUT_BYTES_MAX, "{} bytes", server.buffered());
+    }
+}

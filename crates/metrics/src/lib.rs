@@ -16,6 +16,7 @@ mod legacy;
 mod mvcc;
 mod network;
 mod process;
+mod requests;
 mod server;
 mod text;
 mod value;

@@ -10,6 +10,10 @@ families! {
         client_received_bytes: Counter = Counter::default(), "etcd_network_client_grpc_received_bytes_total";
         /// Bytes sent to gRPC clients.
         client_sent_bytes: Counter = Counter::default(), "etcd_network_client_grpc_sent_bytes_total";
+        /// Connections that are open, over all ports.
+        connections: Gauge = Gauge::default(), "holdfast_connections";
+        /// Connections that may be open at once: above it new ones wait in the kernel's queue.
+        connections_max: Gauge = Gauge::default(), "holdfast_connections_max";
         /// Failures of client streams on this side.
         stream_failures: Vector<Counter> = Vector::new(&["API", "Type"], ()), "etcd_network_server_stream_failures_total";
         /// Connections to peers that are open.

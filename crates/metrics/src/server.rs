@@ -1,6 +1,7 @@
 //! Who this member is, what raft does, how requests fare, and its health.
 
 use crate::family::{Vector, families};
+use crate::requests::ClientRequests;
 use crate::value::{Buckets, Counter, Gauge, Histogram};
 
 families! {
@@ -51,7 +52,7 @@ families! {
         /// Bytes the store may occupy.
         quota_bytes: Gauge = Gauge::default(), "etcd_server_quota_backend_bytes";
         /// Requests by type and by the API version the client names.
-        client_requests: Vector<Counter> = Vector::new(&["client_api_version", "type"], ()), "etcd_server_client_requests_total";
+        client_requests: ClientRequests = ClientRequests::default(), "etcd_server_client_requests_total";
         /// How long applying each entry took.
         apply_duration: Vector<Histogram> = Vector::new(&["op", "success", "version"], Buckets::doubling(0.0001, 20)), "etcd_server_apply_duration_seconds";
         /// How long each range took.

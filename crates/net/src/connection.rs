@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::http1::{Rewound, serve_http1};
 use crate::listen::{Protocols, Stream};
-use crate::server::{Counted, Shared};
-use crate::socket::Handed;
+use crate::server::{OfWorker, Shared};
+use crate::socket::Taken;
 use crate::{HttpHandler, Identity, LocalFuture, Phase, Phases, Remote, RemoteAddress, Transport};
 
 /// What every HTTP/2 client says first.
@@ -48,13 +48,13 @@ pub(crate) struct Origin {
     pub protocols: Protocols,
     /// Until when it must be known what the connection speaks.
     pub deadline: Instant,
-    pub counted: Counted,
+    pub counted: OfWorker,
 }
 
 /// What arrives at a worker.
 pub(crate) enum Arrival {
     /// As the acceptor got it.
-    Plain(Handed),
+    Plain(Taken),
     /// After its handshake, detached from the thread that made it.
     Secured(Box<dyn Stream>, Option<Identity>),
 }

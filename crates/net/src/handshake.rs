@@ -11,12 +11,12 @@ use tokio::time::timeout_at;
 use crate::connection::{Accepted, Arrival, Origin};
 use crate::listen::{Handshake, Tls};
 use crate::server::Shared;
-use crate::socket::Handed;
+use crate::socket::Taken;
 use crate::{Phase, Phases};
 
 /// A socket on its way from the acceptor, over a handshake, to its worker.
 pub(crate) struct Unsecured {
-    pub socket: Handed,
+    pub socket: Taken,
     pub tls: Arc<dyn Tls>,
     pub from: Origin,
     pub worker: mpsc::UnboundedSender<Accepted>,
@@ -51,7 +51,7 @@ async fn shake(unsecured: Unsecured, shared: Shared, mut phases: Phases) {
     }
 }
 
-async fn secure(socket: Handed, tls: &dyn Tls, from: &Origin) -> io::Result<Arrival> {
+async fn secure(socket: Taken, tls: &dyn Tls, from: &Origin) -> io::Result<Arrival> {
     let socket = Box::new(socket.adopt()?);
     let shaken = tls.accept(socket, &from.address, from.protocols).await?;
     let Handshake { mut stream, identity } = shaken;

@@ -25,6 +25,7 @@
 //! Not here: HTTP/2 and gRPC (see `http2`, `rpc`), certificates (see `tls`), what any path answers.
 
 mod connection;
+mod connections;
 mod handshake;
 mod http1;
 mod limits;
@@ -37,6 +38,7 @@ mod socket;
 mod wire;
 
 pub use connection::{Connection, Http2};
+pub use connections::{Connections, Descriptors};
 pub use http1::{HttpBody, HttpHandler, whole};
 pub use limits::Limits;
 pub use listen::{Handshake, Listener, Protocols, Stream, Tls};

@@ -9,8 +9,6 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// How long an HTTP/1.1 client may take to send its request's headers.
     pub http_header_timeout: Duration,
-    /// Connections at once; above it, new ones wait in the kernel's queue.
-    pub connections_max: usize,
 }
 
 impl Default for Limits {
@@ -18,7 +16,6 @@ impl Default for Limits {
         Limits {
             handshake_timeout: Duration::from_secs(120),
             http_header_timeout: Duration::from_secs(5 * 60),
-            connections_max: 100_000,
         }
     }
 }

@@ -18,8 +18,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::connection::{Accepted, Arrival, Origin, serve_connection};
+use crate::connections::Connections;
 use crate::handshake::{Unsecured, run_handshakes};
-use crate::socket::{Acceptor, Handed, SocketFile};
+use crate::socket::{Acceptor, Handed, SocketFile, Taken};
 use crate::{
     Http2, HttpHandler, Limits, Listener, NoObserver, Observer, Phase, Phases, RemoteAddress,
 };
@@ -30,7 +31,22 @@ pub struct Server {
     phase: watch::Sender<Phase>,
     workers: usize,
     name: &'static str,
+    connections: Connections,
 }
+
+/// Connections at once of a server that shares them with no other.
+const CONNECTIONS_MAX: usize = 100_000;
+
+/// Tasks run by a worker until it asks the system what has come: a task takes up to a millisecond (see
+/// `rpc`), and whoever comes meanwhile should not wait for sixty of them.
+const TASKS_PER_LOOK: u32 = 16;
+
+/// Threads of a worker for what would keep it from its connections. Who may use them is bounded by turns
+/// (`rpc::aside`) far below that.
+const ASIDE_MAX: usize = 16;
+
+/// How long the end of a worker waits for what is being done there: nobody is left to be answered.
+const ASIDE_LEFT: Duration = Duration::from_secs(1);
 
 /// What every worker and connection knows.
 #[derive(Clone)]
@@ -51,7 +67,9 @@ impl Server {
             http2: None,
         };
         let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        Server { shared, phase: watch::channel(Phase::Open).0, workers, name: "net" }
+        let phase = watch::channel(Phase::Open).0;
+        let connections = Connections::new(CONNECTIONS_MAX);
+        Server { shared, phase, workers, name: "net", connections }
     }
 
     /// How far its end has come, for whoever works on its threads.
@@ -77,6 +95,13 @@ impl Server {
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Server {
         self.shared.observer = observer;
+        self
+    }
+
+    /// Bounds its connections together with those of others.
+    #[must_use]
+    pub fn connections(mut self, connections: Connections) -> Server {
+        self.connections = connections;
         self
     }
 
@@ -125,7 +150,8 @@ impl Server {
             }
         }
         let phases = Phases(phase.subscribe());
-        let takers = Takers { workers, shakers, turn: Cell::new(0), shared: self.shared };
+        let (turn, connections) = (Cell::new(0), self.connections);
+        let takers = Takers { workers, shakers, turn, shared: self.shared, connections };
         threads.push(spawn(format!("{}-accept", self.name), move || {
             accept_all(listeners, takers, phases)
         })?);
@@ -215,7 +241,9 @@ fn run_worker(
     connections: Arc<AtomicUsize>,
     mut phases: Phases,
 ) -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().event_interval(TASKS_PER_LOOK).max_blocking_threads(ASIDE_MAX);
+    let runtime = builder.build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         // The inbox ends when the acceptor has stopped.
         while let Some(accepted) = inbox.recv().await {
@@ -233,20 +261,21 @@ fn run_worker(
             }
         }
     });
+    runtime.shutdown_timeout(ASIDE_LEFT);
     Ok(())
 }
 
 /// Counts a connection of a worker, from when it was accepted until it ends, however it ends.
-pub(crate) struct Counted(Arc<AtomicUsize>);
+pub(crate) struct OfWorker(Arc<AtomicUsize>);
 
-impl Counted {
-    fn new(connections: &Arc<AtomicUsize>) -> Counted {
+impl OfWorker {
+    fn new(connections: &Arc<AtomicUsize>) -> OfWorker {
         connections.fetch_add(1, Ordering::AcqRel);
-        Counted(connections.clone())
+        OfWorker(connections.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for OfWorker {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -260,23 +289,22 @@ struct Takers {
     /// Whose turn the next handshake is.
     turn: Cell<usize>,
     shared: Shared,
+    /// All that are open, of all servers that share them.
+    connections: Connections,
 }
 
 impl Takers {
-    fn connections(&self) -> usize {
-        self.workers.iter().map(|worker| worker.connections.load(Ordering::Acquire)).sum()
-    }
-
     /// Gives a connection to the worker with the fewest, by way of a handshake if it is to be encrypted.
     /// `false` when whoever should take it has ended.
-    fn give(&self, listener: &Listener, socket: Handed, address: RemoteAddress) -> bool {
+    fn give(&self, listener: &Listener, handed: Handed, address: RemoteAddress) -> bool {
+        let socket = Taken { handed, counted: self.connections.count() };
         let idlest = self.workers.iter().min_by_key(|w| w.connections.load(Ordering::Acquire));
         let worker = idlest.expect("a server has at least one worker");
         let from = Origin {
             address,
             protocols: listener.protocols,
             deadline: Instant::now() + self.shared.limits.handshake_timeout,
-            counted: Counted::new(&worker.connections),
+            counted: OfWorker::new(&worker.connections),
         };
         let Some(tls) = listener.tls.clone() else {
             return worker.inbox.send(Accepted { arrival: Arrival::Plain(socket), from }).is_ok();
@@ -300,18 +328,28 @@ fn accept_all(listeners: Vec<Listener>, takers: Takers, mut phases: Phases) -> i
     Ok(())
 }
 
+/// Whether the system has no descriptor or no memory left for a connection.
+fn is_scarcity(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
+    error.raw_os_error().is_some_and(|code| scarce.iter().any(|one| one.raw_os_error() == code))
+}
+
 async fn accept_on(listener: Listener, takers: Rc<Takers>) {
     let _left_behind = SocketFile::of(&listener.socket);
     let Ok(acceptor) = Acceptor::new(&listener.socket) else { return };
     loop {
-        if takers.connections() >= takers.shared.limits.connections_max {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        }
-        let Ok((socket, address)) = acceptor.accept().await else {
-            // Out of descriptors, most likely: others must end before anybody can begin.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
+        takers.connections.room().await;
+        let (socket, address) = match acceptor.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if is_scarcity(&error) {
+                    // Others must end before anybody can begin.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                // Anything else is one client's own bad luck.
+                continue;
+            }
         };
         if !takers.give(&listener, socket, address) {
             return;

@@ -5,16 +5,25 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::RemoteAddress;
+use crate::connections::Counted;
 use crate::wire::Wire;
 
 /// Connections waiting to be accepted before the kernel drops new ones.
 const BACKLOG: i32 = 4096;
+
+/// Silence after which the system asks whether the other machine is still there, and between its questions:
+/// etcd's.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How long, in milliseconds, the other machine may leave unacknowledged what we sent it.
+const UNACKNOWLEDGED_MS: u32 = 60_000;
 
 /// What the system says where IPv6 is switched off.
 const NO_IPV6: [i32; 2] = [Errno::AFNOSUPPORT.raw_os_error(), Errno::ADDRNOTAVAIL.raw_os_error()];
@@ -63,6 +72,11 @@ impl Socket {
         if options.reuse_port {
             sockopt::set_socket_reuseport(&fd, true)?;
         }
+        // What is accepted here inherits these: a client whose machine is gone is noticed.
+        sockopt::set_socket_keepalive(&fd, true)?;
+        sockopt::set_tcp_keepidle(&fd, SILENCE)?;
+        sockopt::set_tcp_keepintvl(&fd, SILENCE)?;
+        sockopt::set_tcp_user_timeout(&fd, UNACKNOWLEDGED_MS)?;
         rustix::net::bind(&fd, &address)?;
         rustix::net::listen(&fd, BACKLOG)?;
         Ok(Socket::Tcp(TcpListener::from(fd)))
@@ -153,6 +167,19 @@ impl Acceptor {
 /// A socket for both families writes IPv4 addresses as IPv6; nobody wants to read them so.
 fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// An accepted socket that counts as a connection.
+pub(crate) struct Taken {
+    pub handed: Handed,
+    pub counted: Counted,
+}
+
+impl Taken {
+    /// Joins the runtime of the thread it was handed to. It counts as long as it is open.
+    pub fn adopt(self) -> io::Result<Wire> {
+        Ok(self.handed.adopt()?.counting(self.counted))
+    }
 }
 
 impl Handed {

@@ -10,20 +10,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::Stream;
+use crate::connections::Counted;
 use crate::socket::Handed;
 
 /// A socket as a [`Stream`]: accepted, or dialled by a peer.
-pub struct Wire(State);
+pub struct Wire {
+    state: State,
+    /// Counts it until it is closed, also after an upgrade; `None` for one that was dialled.
+    _counted: Option<Counted>,
+}
 
 impl From<TcpStream> for Wire {
     fn from(stream: TcpStream) -> Wire {
-        Wire(State::Tcp(stream))
+        Wire { state: State::Tcp(stream), _counted: None }
     }
 }
 
 impl From<UnixStream> for Wire {
     fn from(stream: UnixStream) -> Wire {
-        Wire(State::Unix(stream))
+        Wire { state: State::Unix(stream), _counted: None }
     }
 }
 
@@ -43,9 +48,15 @@ enum State {
     Lost,
 }
 
+impl Wire {
+    pub(crate) fn counting(self, counted: Counted) -> Wire {
+        Wire { _counted: Some(counted), ..self }
+    }
+}
+
 impl Stream for Wire {
     fn detach(&mut self) -> io::Result<()> {
-        self.0 = match mem::replace(&mut self.0, State::Lost) {
+        self.state = match mem::replace(&mut self.state, State::Lost) {
             State::Tcp(stream) => State::Away(Handed::Tcp(stream.into_std()?)),
             State::Unix(stream) => State::Away(Handed::Unix(stream.into_std()?)),
             other => other,
@@ -54,8 +65,8 @@ impl Stream for Wire {
     }
 
     fn attach(&mut self) -> io::Result<()> {
-        self.0 = match mem::replace(&mut self.0, State::Lost) {
-            State::Away(handed) => handed.adopt()?.0,
+        self.state = match mem::replace(&mut self.state, State::Lost) {
+            State::Away(handed) => handed.adopt()?.state,
             other => other,
         };
         Ok(())
@@ -72,7 +83,7 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().state {
             State::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             State::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
             State::Away(_) | State::Lost => nowhere(),
@@ -86,7 +97,7 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().state {
             State::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             State::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
             State::Away(_) | State::Lost => nowhere(),
@@ -98,7 +109,7 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().state {
             State::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, parts),
             State::Unix(stream) => Pin::new(stream).poll_write_vectored(context, parts),
             State::Away(_) | State::Lost => nowhere(),
@@ -115,7 +126,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().state {
             State::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             State::Unix(stream) => Pin::new(stream).poll_shutdown(context),
             State::Away(_) | State::Lost => nowhere(),

@@ -30,6 +30,7 @@ pub struct Home {
     client_port: u16,
     peer_port: u16,
     starts: u32,
+    files_max: Option<(u32, u32)>,
 }
 
 /// Two ports that nobody listens on at this moment, and that no other home of this process ever had: a client
@@ -64,6 +65,7 @@ impl Home {
             client_port,
             peer_port,
             starts: 0,
+            files_max: None,
         }
     }
 
@@ -98,7 +100,15 @@ impl Home {
 
     fn command(&self) -> io::Result<Command> {
         let log = File::create(self.log_path())?;
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.files_max {
+            None => Command::new(&self.binary),
+            // Of util-linux: it sets the limits, then becomes the program.
+            Some((soft, hard)) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={soft}:{hard}")).arg(&self.binary);
+                command
+            }
+        };
         command
             .arg("--name=robust")
             .arg(format!("--data-dir={}", self.data_dir().display()))
@@ -112,6 +122,13 @@ impl Home {
             .stdout(log.try_clone()?)
             .stderr(log);
         Ok(command)
+    }
+
+    /// Lets processes have so many files open: a soft limit and a hard one.
+    #[must_use]
+    pub fn files_max(mut self, soft: u32, hard: u32) -> Home {
+        self.files_max = Some((soft, hard));
+        self
     }
 
     /// Starts a process and waits until it serves. Panics with its log when it does not.

@@ -14,8 +14,8 @@ use holdfast_robust::grpc::{Call, Connection, Item, Stream};
 use holdfast_robust::process::{Home, Server};
 use holdfast_robust::random::{self, Random};
 use holdfast_robust::raw::{
-    CONTINUATION, DATA, END_HEADERS, HEADERS, PING, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE,
-    frame, headers,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, Raw, SETTINGS,
+    WINDOW_UPDATE, frame, headers,
 };
 use prost::Message;
 use proto::etcdserverpb::{
@@ -487,5 +487,124 @@ fn watchers_that_never_read_are_bounded_and_caught_up() {
             seen += keys.filter(|kv| kv.key.starts_with(b"big/")).count();
         }
         (connections, streams)
+    });
+}
+
+/// Requests of a byte or two whose refusal would quote 4 KiB, three bytes for one, and are not read.
+#[test]
+fn answers_that_repeat_the_question_are_bounded() {
+    survive("attack-quotes", MEMORY_MIB_MAX, |server| {
+        let mut entry = headers("/", &[]);
+        let usual = entry.len();
+        entry = headers("/", &[("content-type", &"\u{7f}".repeat(3900))]).split_off(usual);
+        // Remembered in HPACK's table, then referred to by a byte.
+        entry[0] = 0x40;
+        let mut open = Vec::new();
+        for _ in 0..10 {
+            let Ok(mut raw) = Raw::open(&server.address(), &[]) else { continue };
+            let first = [&[0x83, 0x86, 0x84, 0x41, 1, b'h'][..], &entry].concat();
+            raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &first));
+            // `:authority` was remembered before it.
+            let again = [0x83, 0x86, 0x84, 0xbf, 0xbe];
+            let calls: Vec<u8> = (1..4600)
+                .flat_map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &again))
+                .collect();
+            raw.send(&calls);
+            open.push(raw);
+        }
+        sleep(Duration::from_secs(2));
+        open
+    });
+}
+
+/// Calls that wait because their client reads nothing, begun and taken back one by one.
+#[test]
+fn a_call_that_waits_is_gone_when_it_is_taken_back() {
+    let Some((server, everything)) = server_with_much("attack-waiting") else { return };
+    survive_on(server, "attack-waiting", MEMORY_MIB_MAX, |server| {
+        let mut raw = Raw::open(&server.address(), &[]).expect("it listens");
+        for stream in 0..4 {
+            raw.call(2 * stream + 1, RANGE, &everything.encode_to_vec());
+        }
+        sleep(Duration::from_millis(500));
+        let reset = 8u32.to_be_bytes();
+        for stream in 4..50_000 {
+            let begun = frame(HEADERS, END_HEADERS, 2 * stream + 1, &headers(RANGE, &[]));
+            if !raw.send(&begun) || !raw.send(&frame(RST_STREAM, 0, 2 * stream + 1, &reset)) {
+                break;
+            }
+        }
+        raw
+    });
+}
+
+/// Another window for all streams, again and again, while many are open.
+#[test]
+fn settings_cost_the_same_however_many_streams_are_open() {
+    survive("attack-settings", MEMORY_MIB_MAX, |server| {
+        let mut raw = Raw::open(&server.address(), &[]).expect("it listens");
+        for stream in 0..30_000 {
+            raw.send(&frame(HEADERS, END_HEADERS, 2 * stream + 1, &headers(WATCH, &[])));
+        }
+        sleep(Duration::from_millis(500));
+        let settings: Vec<u8> = (0..9000u32)
+            .flat_map(|n| {
+                let window = (65_535 - n % 2).to_be_bytes();
+                frame(SETTINGS, 0, 0, &[&[0, 4][..], &window].concat())
+            })
+            .collect();
+        raw.send(&settings);
+        sleep(Duration::from_secs(2));
+        raw
+    });
+}
+
+/// 800 KiB of small requests, each of which reads and sorts a thousand rows.
+#[test]
+fn many_requests_in_one_breath_leave_the_others_their_turn() {
+    let Some(subject) = foreign::subject("attack-pipelined") else { return };
+    let server = Home::new(&subject, &[]).start();
+    let writer = server.connect();
+    for n in 0..1000 {
+        writer.unary(PUT, &put(&format!("row/{n:04}"), vec![b'v'; 64])).ok::<PutResponse>();
+    }
+    survive_on(server, "attack-pipelined", MEMORY_MIB_MAX, |server| {
+        let sorted = RangeRequest {
+            key: "row/".into(),
+            range_end: "row0".into(),
+            limit: 1,
+            sort_order: 2,
+            sort_target: 4,
+            ..RangeRequest::default()
+        };
+        let message = holdfast_robust::grpc::frame(&sorted.encode_to_vec());
+        let mut open = Vec::new();
+        for _ in 0..4 {
+            let Some(mut raw) = open_with_wide_windows(server) else { continue };
+            let mut calls = Vec::new();
+            for stream in 0..1500 {
+                let stream = 2 * stream + 1;
+                calls.extend(frame(HEADERS, END_HEADERS, stream, &headers(RANGE, &[])));
+                calls.extend(frame(DATA, END_STREAM, stream, &message));
+            }
+            raw.send(&calls);
+            open.push(raw);
+        }
+        sleep(Duration::from_secs(4));
+        open
+    });
+}
+
+/// Connections that never say a word, more than the process may have files: files are not short of them.
+#[test]
+fn silent_connections_take_no_descriptor_from_the_log() {
+    let Some(subject) = foreign::subject("attack-silent") else { return };
+    let server = Home::new(&subject, &[]).files_max(256, 600).start();
+    survive_on(server, "attack-silent", MEMORY_MIB_MAX, |server| {
+        let address = server.address();
+        let open: Vec<Raw> = (0..900).filter_map(|_| Raw::connect(&address).ok()).collect();
+        // Segments are begun, which takes descriptors.
+        sleep(Duration::from_secs(2));
+        open
     });
 }

@@ -9,7 +9,7 @@ use http2::{Fields, Head};
 use types::{Code, Refusal};
 
 use crate::message::Encoding;
-use crate::status;
+use crate::status::{self, cut, quoted};
 
 /// A request that may be answered as gRPC.
 pub(crate) struct Admitted {
@@ -60,6 +60,7 @@ pub(crate) fn admit(head: &Head) -> Result<Admitted, Turned> {
     }
     if head.method != "POST" {
         let verb = String::from_utf8_lossy(&head.method);
+        let verb = cut(&verb);
         let text = format!("Received a HEADERS frame with :method \"{verb}\" which should be POST");
         return Err(turned(405, &content_type, text));
     }
@@ -78,22 +79,24 @@ impl Admitted {
     }
 }
 
-/// The content type to answer with: the one asked for, in lower case. `None` if it is not gRPC's.
+/// The longest subtype that is echoed, in bytes.
+const SUBTYPE_BYTES_MAX: usize = 64;
+
+/// The content type to answer with: the one asked for, its subtype in lower case. `None` if it is not gRPC's.
 fn answer_type(fields: &Fields) -> Option<Bytes> {
     let found = fields.get("content-type")?;
     if found == GRPC {
         return Some(Bytes::from_static(GRPC));
     }
-    let lower = found.to_ascii_lowercase();
-    let subtype = match lower.strip_prefix(GRPC)? {
+    let subtype = match found.strip_prefix(GRPC)? {
         [] => &[][..],
         [b'+' | b';', subtype @ ..] => subtype,
         _ => return None,
     };
-    if subtype.is_empty() {
+    if subtype.is_empty() || SUBTYPE_BYTES_MAX < subtype.len() {
         return Some(Bytes::from_static(GRPC));
     }
-    Some([GRPC, b"+", subtype].concat().into())
+    Some([GRPC, b"+", &subtype.to_ascii_lowercase()].concat().into())
 }
 
 fn encoding(fields: &Fields) -> Result<Encoding, Refusal> {
@@ -107,10 +110,6 @@ fn encoding(fields: &Fields) -> Result<Encoding, Refusal> {
             Err(Refusal::Other(Code::Unimplemented, text.into()))
         }
     }
-}
-
-fn quoted(bytes: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(bytes))
 }
 
 #[cfg(test)]

@@ -64,7 +64,22 @@ pub(crate) async fn answer(hub: Rc<Hub>, head: Rc<Head>, body: RequestBody, mut 
         Ok(admitted) => admitted,
         Err(turned) => return turn_away(&mut answer, turned),
     };
-    hub.unsent.pass().await;
+    let deadline = admitted.deadline();
+    if !hub.unsent.is_open() {
+        // Whoever waits here is a call like any other: its client may take it back, and its time runs.
+        let passed = async {
+            hub.unsent.pass().await;
+            Ok(())
+        };
+        match attend(pin!(passed), |cx| answer.poll_gone(cx), deadline, None).await {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) => {
+                let _ = end(&mut answer, Some(Opening::new(admitted)), &Err(refusal));
+                return;
+            }
+            Err(Gone) => return,
+        }
+    }
     let path = String::from_utf8_lossy(&head.path);
     let Some(route) = hub.shared.router.route(&path) else {
         let Admitted { content_type, .. } = admitted;
@@ -77,7 +92,7 @@ pub(crate) async fn answer(hub: Rc<Hub>, head: Rc<Head>, body: RequestBody, mut 
         method: route.method,
         metadata: head.fields.clone(),
         remote: hub.remote.clone(),
-        deadline: admitted.deadline(),
+        deadline,
         unsent: Some(hub.unsent.clone()),
     };
     let mut record = Record::new(&hub, &route.method);
@@ -227,7 +242,7 @@ async fn unary(
 
 /// Works until the work is done, the deadline passes or the server stops. An error means that the
 /// client has gone.
-async fn attend<T>(
+pub(crate) async fn attend<T>(
     mut work: std::pin::Pin<&mut impl Future<Output = Result<T, Refusal>>>,
     mut poll_gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
     deadline: Option<Instant>,
@@ -339,11 +354,17 @@ impl Outlet for StreamOutlet {
     }
 }
 
+/// The longest answer that is compressed, in bytes.
+const COMPRESSED_BYTES_MAX: usize = 64 * 1024;
+
 impl Encoding {
     /// A framed message as this encoding sends it.
     fn of(self, frame: Bytes) -> Bytes {
         match self {
             Encoding::Identity => frame,
+            // A message says for itself whether it is compressed. A long one is not: that would take
+            // seconds, on the thread of its connection.
+            Encoding::Gzip if COMPRESSED_BYTES_MAX < frame.len() => frame,
             Encoding::Gzip => compressed(frame),
         }
     }

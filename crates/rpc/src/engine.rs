@@ -25,6 +25,14 @@ use crate::wire::{Begun, Wire};
 /// Reads from one connection until others of its thread have a turn.
 const READS_PER_TURN: usize = 4;
 
+/// Calls begun by one connection, and the time it has for that, until others of its thread have a turn: 64 KiB
+/// of requests may hold thousands of them, and ask for a long read each.
+const CALLS_PER_TURN: usize = 32;
+const TURN: Duration = Duration::from_millis(1);
+
+/// How long a client may take to learn that it should leave before it is taken to know.
+const NOTICE: Duration = Duration::from_secs(1);
+
 /// A client that was told to go away may finish its sentence, for so long and so many bytes. Hanging up on it
 /// at once would take from it what it was told.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -42,6 +50,8 @@ pub(crate) async fn serve(connection: net::Connection, shared: Shared) {
     let mut greeting = std::pin::pin!(sleep(limits.connections.handshake_timeout));
     let mut greeted = false;
     let mut awaited = Phase::Draining;
+    let mut notice = std::pin::pin!(sleep(NOTICE));
+    let mut noticed = true;
     loop {
         tokio::select! {
             biased;
@@ -58,6 +68,12 @@ pub(crate) async fn serve(connection: net::Connection, shared: Shared) {
                 }
                 wire.with(|http| http.drain());
                 awaited = Phase::Closed;
+                notice.as_mut().reset(tokio::time::Instant::now() + NOTICE);
+                noticed = false;
+            }
+            () = &mut notice, if !noticed => {
+                noticed = true;
+                wire.with(|http| http.drain_answered());
             }
             () = &mut alive => return,
             () = &mut greeting, if !greeted => {
@@ -79,18 +95,39 @@ impl Drop for Abandoned {
     }
 }
 
+/// What one turn of a connection may take before others of its thread have theirs.
+struct Turn {
+    began: Instant,
+    calls: usize,
+}
+
+impl Turn {
+    fn new() -> Turn {
+        Turn { began: Instant::now(), calls: 0 }
+    }
+
+    fn may_begin(&self) -> bool {
+        self.calls == 0 || (self.calls < CALLS_PER_TURN && self.began.elapsed() < TURN)
+    }
+}
+
 /// One turn: read what is there, begin the calls in it, send what was answered. Ready when the
 /// connection has ended, well if the client should be left to hear it.
 fn turn(wire: &Wire, hub: &Rc<Hub>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let mut turn = Turn::new();
     wire.turn_begins();
-    begin_calls(wire, hub, cx);
+    begin_calls(wire, hub, &mut turn, cx);
     for read in 1.. {
         if wire.with(|http| http.is_failed()) {
             return Poll::Ready(Ok(()));
         }
+        if wire.has_events() {
+            // More was asked for than is begun.
+            break;
+        }
         match wire.poll_receive(cx) {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => begin_calls(wire, hub, cx),
+            Poll::Ready(Ok(())) => begin_calls(wire, hub, &mut turn, cx),
             Poll::Pending => break,
         }
         if read == READS_PER_TURN {
@@ -100,12 +137,14 @@ fn turn(wire: &Wire, hub: &Rc<Hub>, cx: &mut Context<'_>) -> Poll<io::Result<()>
     }
     loop {
         let unserved = wire.pump();
-        begin_calls(wire, hub, cx);
+        begin_calls(wire, hub, &mut turn, cx);
         match wire.poll_send(cx) {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) if unserved => cx.waker().wake_by_ref(),
+            Poll::Ready(Ok(())) if unserved || wire.has_events() => cx.waker().wake_by_ref(),
             // What was held is sent; more of it may fit now.
             Poll::Ready(Ok(())) if wire.with(|http| http.holds_more()) => continue,
+            // The rest is begun as the client reads.
+            _ if wire.has_events() && wire.with(|http| http.has_room()) => cx.waker().wake_by_ref(),
             _ => {}
         }
         break;
@@ -117,9 +156,10 @@ fn turn(wire: &Wire, hub: &Rc<Hub>, cx: &mut Context<'_>) -> Poll<io::Result<()>
     Poll::Pending
 }
 
-/// Begins the calls that have come, and wakes the others.
-fn begin_calls(wire: &Wire, hub: &Rc<Hub>, cx: &mut Context<'_>) {
-    while let Begun::Call(id, head) = wire.next() {
+/// Begins the calls that have come, as many as the turn allows, and wakes the others.
+fn begin_calls(wire: &Wire, hub: &Rc<Hub>, turn: &mut Turn, cx: &mut Context<'_>) {
+    while let Begun::Call(id, head) = wire.next(turn.may_begin()) {
+        turn.calls += 1;
         let body = RequestBody { wire: wire.clone(), id, unreleased: 0 };
         let sender = Answer { wire: wire.clone(), id, is_started: false, is_done: false };
         let mut call = Box::pin(answer(hub.clone(), head, body, sender));

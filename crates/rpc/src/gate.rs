@@ -10,10 +10,11 @@
 //! asks for one thing that is larger than the bound: what is small ([`SMALL_BYTES_MAX`]) is counted and never
 //! refused, and of what does not fit one answer at a time is made all the same.
 
-use std::future::poll_fn;
+use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use types::{Code, Refusal};
@@ -30,7 +31,8 @@ pub(crate) struct Total {
     held: AtomicUsize,
     /// Whether the one answer that may go beyond the bound is under way.
     extra: AtomicBool,
-    waiting: Wakers,
+    /// Connections whose calls wait for the bound of all.
+    waiting: Mutex<Vec<Arc<Gate>>>,
 }
 
 /// Counts bytes held for one connection.
@@ -39,7 +41,9 @@ pub(crate) struct Gate {
     total: Arc<Total>,
     bytes_max: usize,
     held: AtomicUsize,
-    waiting: Wakers,
+    line: Line,
+    /// Whether it stands among those who wait for the bound of all.
+    waits_for_all: AtomicBool,
 }
 
 /// Bytes that count until this is dropped, on whichever thread.
@@ -51,30 +55,66 @@ pub(crate) struct Held {
     is_extra: bool,
 }
 
-/// Who waits for what is held to become less.
+/// Who waits for what is held to become less, in the order in which they came.
 #[derive(Debug, Default)]
-struct Wakers(Mutex<Vec<Waker>>);
+struct Line(Mutex<Waiting>);
 
-impl Wakers {
-    fn wake(&self) {
-        let waiting = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        waiting.into_iter().for_each(Waker::wake);
+#[derive(Debug, Default)]
+struct Waiting {
+    tickets: u64,
+    wakers: BTreeMap<u64, Waker>,
+}
+
+impl Line {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, waker: &Waker) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(waker.clone());
+    /// Lets somebody wait, in the place that the ticket stands for.
+    fn join(&self, ticket: &mut Option<u64>, waker: &Waker) {
+        let mut waiting = self.waiting();
+        let number = *ticket.get_or_insert_with(|| {
+            waiting.tickets += 1;
+            waiting.tickets
+        });
+        waiting.wakers.insert(number, waker.clone());
+    }
+
+    /// Whether somebody waited there.
+    fn leave(&self, ticket: u64) -> bool {
+        self.waiting().wakers.remove(&ticket).is_some()
+    }
+
+    /// Wakes whoever has waited for longest, and nobody else: there may be a hundred thousand. Who passes
+    /// wakes the next.
+    fn wake_next(&self) {
+        let next = self.waiting().wakers.pop_first();
+        next.into_iter().for_each(|(_, waker)| waker.wake());
     }
 }
 
 impl Total {
     pub fn new(bytes_max: usize) -> Arc<Total> {
         let (held, extra) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Total { bytes_max, held, extra, waiting: Wakers::default() })
+        Arc::new(Total { bytes_max, held, extra, waiting: Mutex::default() })
     }
 
     /// Whether the bound is reached.
     pub fn is_full(&self) -> bool {
         self.held.load(SeqCst) >= self.bytes_max
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Arc<Gate>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of each connection that waits, one call looks again.
+    fn wake(&self) {
+        let gates = std::mem::take(&mut *self.waiting());
+        for gate in gates {
+            gate.waits_for_all.store(false, SeqCst);
+            gate.line.wake_next();
+        }
     }
 
     /// Counts so many bytes instead of so many.
@@ -86,7 +126,7 @@ impl Total {
         let held = self.held.fetch_sub(before - after, SeqCst);
         let is_full = held - (before - after) >= self.bytes_max;
         if held >= self.bytes_max && !is_full {
-            self.waiting.wake();
+            self.wake();
         }
     }
 
@@ -105,8 +145,8 @@ impl Total {
 
 impl Gate {
     pub fn new(bytes_max: usize, total: Arc<Total>) -> Arc<Gate> {
-        let (held, waiting) = (AtomicUsize::new(0), Wakers::default());
-        Arc::new(Gate { total, bytes_max, held, waiting })
+        let (held, waits_for_all) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Gate { total, bytes_max, held, line: Line::default(), waits_for_all })
     }
 
     /// Whether nothing more may be held for anybody.
@@ -125,20 +165,9 @@ impl Gate {
         !self.is_full() && (self.held.load(SeqCst) == 0 || !self.is_shut())
     }
 
-    /// Waits until a call may begin.
-    pub async fn pass(&self) {
-        poll_fn(|cx| {
-            if self.is_open() {
-                return Poll::Ready(());
-            }
-            // Bytes are let go of on other threads too: whoever looks again afterwards misses nothing.
-            self.waiting.push(cx.waker());
-            if self.is_shut() {
-                self.total.waiting.push(cx.waker());
-            }
-            if self.is_open() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+    /// Waits until a call may begin, after those that came before it.
+    pub fn pass(self: &Arc<Gate>) -> Pass {
+        Pass { gate: self.clone(), ticket: None }
     }
 
     /// Counts so many bytes.
@@ -163,6 +192,46 @@ impl Gate {
             held.grow(frame.len())?;
         }
         Ok(Bytes::from_owner(Counted { frame, _held: held }))
+    }
+}
+
+/// A call that waits until it may begin. Dropped, it waits no more.
+pub(crate) struct Pass {
+    gate: Arc<Gate>,
+    ticket: Option<u64>,
+}
+
+impl Future for Pass {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let pass = &mut *self;
+        let gate = &pass.gate;
+        if !gate.is_open() {
+            gate.line.join(&mut pass.ticket, cx.waker());
+            if gate.is_shut() && !gate.waits_for_all.swap(true, SeqCst) {
+                gate.total.waiting().push(gate.clone());
+            }
+            // Bytes are let go of on other threads too: whoever looks again afterwards misses nothing.
+            if !gate.is_open() {
+                return Poll::Pending;
+            }
+        }
+        if let Some(ticket) = pass.ticket.take() {
+            gate.line.leave(ticket);
+        }
+        gate.line.wake_next();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        let was_woken = !self.gate.line.leave(ticket);
+        if was_woken && self.gate.is_open() {
+            self.gate.line.wake_next();
+        }
     }
 }
 
@@ -220,7 +289,7 @@ impl Held {
         let less = bytes < self.bytes;
         self.bytes = bytes;
         if less && gate.is_open() {
-            gate.waiting.wake();
+            gate.line.wake_next();
         }
     }
 }
@@ -254,6 +323,31 @@ impl Reserved {
     }
 }
 
+/// What a client has not finished saying, counted with the unfinished requests of all connections until this
+/// is dropped.
+#[derive(Debug)]
+pub struct Unfinished(pub(crate) Held);
+
+impl Unfinished {
+    /// Counts that many bytes from now on.
+    ///
+    /// # Errors
+    /// ResourceExhausted, when that is too much.
+    pub fn set(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.0.set(bytes);
+        if !self.0.is_too_much() {
+            return Ok(());
+        }
+        let text = format!("grpc: unfinished messages larger than max {}", self.0.gate.bytes_max);
+        Err(Refusal::Other(Code::ResourceExhausted, text.into()))
+    }
+
+    /// How many bytes are counted.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes
+    }
+}
+
 impl Unread {
     /// Reserves what making an answer will take.
     ///
@@ -284,10 +378,43 @@ fn too_much_unread() -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::Context;
 
-    fn passes(pass: &mut std::pin::Pin<Box<impl Future<Output = ()>>>) -> bool {
+    fn passes(pass: &mut Pin<Box<Pass>>) -> bool {
         pass.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    struct Woken(AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn of_those_who_wait_the_first_is_woken_and_wakes_the_next() {
+        let gate = Gate::new(10, Total::new(100));
+        let held = gate.hold(10);
+        let woken: Vec<Arc<Woken>> = (0..3).map(|_| Arc::new(Woken(AtomicUsize::new(0)))).collect();
+        let poll = |pass: &mut Pin<Box<Pass>>, place: usize| {
+            let waker = Waker::from(woken[place].clone());
+            pass.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
+        };
+        let mut passes: Vec<_> = (0..3).map(|_| Box::pin(gate.pass())).collect();
+        for (place, pass) in passes.iter_mut().enumerate() {
+            assert!(!poll(pass, place));
+        }
+        let count = || [0, 1, 2].map(|place| woken[place].0.load(SeqCst));
+        drop(held);
+        assert_eq!(count(), [1, 0, 0]);
+        let again = gate.hold(10);
+        assert!(!poll(&mut passes[0], 0), "somebody was quicker");
+        drop(again);
+        assert_eq!(count(), [2, 0, 0], "it has kept its place");
+        drop(passes.remove(0));
+        assert_eq!(count(), [2, 1, 0], "who goes away hands on that it was woken");
+        assert!(poll(&mut passes[0], 1));
+        assert_eq!(count(), [2, 1, 1]);
     }
 
     #[test]
@@ -322,21 +449,15 @@ mod tests {
 
     #[test]
     fn whoever_waits_for_the_bound_of_all_is_woken_when_others_let_go() {
-        struct Woken(AtomicBool);
-        impl std::task::Wake for Woken {
-            fn wake(self: Arc<Self>) {
-                self.0.store(true, SeqCst);
-            }
-        }
         let total = Total::new(10);
         let (one, other) = (Gate::new(100, total.clone()), Gate::new(100, total));
         let (first, _stuck) = (one.hold(9), other.hold(1));
-        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
         let waker = Waker::from(woken.clone());
         let mut pass = Box::pin(other.pass());
         assert!(pass.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         drop(first);
-        assert!(woken.0.load(SeqCst));
+        assert_eq!(woken.0.load(SeqCst), 1);
         assert!(passes(&mut pass));
     }
 

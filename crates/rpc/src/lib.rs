@@ -34,6 +34,7 @@
 
 mod admission;
 mod answer;
+mod aside;
 mod call;
 mod engine;
 mod gate;
@@ -52,8 +53,9 @@ mod status;
 mod stream;
 mod wire;
 
+pub use aside::{Turn, Wanted, aside, let_go};
 pub use call::{Call, Metadata};
-pub use gate::{Reserved, Unread};
+pub use gate::{Reserved, Unfinished, Unread};
 pub use limits::Limits;
 pub use local::{Answers, Caller};
 pub use observer::{Ended, NoObserver, Observer};

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -13,8 +14,8 @@ use bytes::{Buf, Bytes};
 use net::{LocalFuture, Phase, Phases};
 use types::{Code, Refusal};
 
-use crate::answer::deadline_exceeded;
-use crate::gate::{Gate, Total, Unread};
+use crate::answer::attend;
+use crate::gate::{Gate, Total, Unfinished, Unread};
 use crate::reply::PREFIX_BYTES;
 use crate::router::Handler;
 use crate::server::Shared;
@@ -29,6 +30,8 @@ pub struct Caller {
     phases: Phases,
     unsent: Arc<Total>,
     unsent_bytes_max: usize,
+    partial: Arc<Total>,
+    partial_bytes_max: usize,
 }
 
 impl Caller {
@@ -39,12 +42,19 @@ impl Caller {
             phases,
             unsent: shared.unsent.clone(),
             unsent_bytes_max: shared.limits.unsent_replies_bytes_max,
+            partial: shared.partial.clone(),
+            partial_bytes_max: shared.limits.partial_messages_bytes_max,
         }
     }
 
     /// Where a call's answers are counted, with those of all connections, until they were written.
     pub fn unread(&self) -> Unread {
         Unread(Some(Gate::new(self.unsent_bytes_max, self.unsent.clone())))
+    }
+
+    /// Where what a request says is counted, with that of all connections, until it is whole.
+    pub fn unfinished(&self) -> Unfinished {
+        Unfinished(Gate::new(self.partial_bytes_max, self.partial.clone()).hold(0))
     }
 
     /// The method at a path, for [`Call::local`].
@@ -69,12 +79,8 @@ impl Caller {
         let deadline = call.deadline;
         let (remote, request, began) = (call.remote.clone(), message.clone(), Instant::now());
         let work = handler(call, message);
-        let outcome = match deadline {
-            None => work.await,
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
-                .await
-                .unwrap_or_else(|_| Err(deadline_exceeded())),
-        };
+        let outcome = attend(pin!(work), |_| Poll::Pending, deadline, None).await;
+        let outcome = outcome.unwrap_or_else(|gone| Err(gone.into()));
         record.handled(outcome.as_ref().err().map_or(Code::Ok, Refusal::code));
         let response_bytes = outcome.as_ref().map_or(0, |frame| frame.len() - PREFIX_BYTES);
         let (remote, request, took) = (&*remote, &request, began.elapsed());
@@ -114,18 +120,9 @@ impl Caller {
             }
         };
         let work = async move {
-            let limit = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                outcome = work => outcome,
-                () = limit => Err(deadline_exceeded()),
-                () = phases.reached(Phase::Draining) => Err(Refusal::Stopped),
-            }
+            let stopped = Box::pin(async move { phases.reached(Phase::Draining).await });
+            let outcome = attend(pin!(work), |_| Poll::Pending, deadline, Some(stopped)).await;
+            outcome.unwrap_or_else(|gone| Err(gone.into()))
         };
         let record = Record::start(&self.observer, method);
         Answers { work: Some(Box::pin(work)), outlet, record, outcome: None }

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use flate2::Compression;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use types::{Code, Refusal};
 
@@ -112,17 +112,30 @@ fn exhausted(text: String) -> Refusal {
     Refusal::Other(Code::ResourceExhausted, text.into())
 }
 
+/// Pieces a compressed message may be made of. One is usual; each costs far more than its bytes.
+const GZIP_MEMBERS_MAX: usize = 16;
+
 fn decompress(message: &[u8], bytes_max: usize) -> Result<Bytes, Refusal> {
-    let mut plain = Vec::new();
-    // One byte more than allowed tells "exactly the maximum" from "more".
-    let mut reader = MultiGzDecoder::new(message).take(bytes_max as u64 + 1);
-    reader
-        .read_to_end(&mut plain)
-        .map_err(|error| internal(format!("grpc: failed to decompress the message: {error}")))?;
-    if plain.len() > bytes_max {
-        let text =
-            format!("grpc: received message after decompression larger than max {bytes_max}");
-        return Err(exhausted(text));
+    let failed = |error: &dyn std::fmt::Display| {
+        internal(format!("grpc: failed to decompress the message: {error}"))
+    };
+    let (mut plain, mut rest) = (Vec::new(), message);
+    for member in 0.. {
+        if member == GZIP_MEMBERS_MAX {
+            return Err(failed(&"gzip: too many members"));
+        }
+        // One byte more than allowed tells "exactly the maximum" from "more".
+        let mut reader = GzDecoder::new(rest).take((bytes_max - plain.len()) as u64 + 1);
+        reader.read_to_end(&mut plain).map_err(|error| failed(&error))?;
+        if plain.len() > bytes_max {
+            let text =
+                format!("grpc: received message after decompression larger than max {bytes_max}");
+            return Err(exhausted(text));
+        }
+        rest = reader.into_inner().into_inner();
+        if rest.is_empty() {
+            break;
+        }
     }
     Ok(plain.into())
 }
@@ -222,5 +235,18 @@ mod tests {
         assert_eq!(said(1, Encoding::Identity), text);
         assert_eq!(said(2, Encoding::Gzip), "grpc: received unexpected payload format 2");
         assert!(said(1, Encoding::Gzip).starts_with("grpc: failed to decompress the message: "));
+    }
+
+    #[test]
+    fn a_message_is_made_of_few_pieces() {
+        let piece = |text: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(text).expect("into memory");
+            encoder.finish().expect("into memory")
+        };
+        let two = [piece(b"one "), piece(b"two")].concat();
+        assert_eq!(decompress(&two, 100), Ok("one two".into()));
+        let many = piece(b"").repeat(GZIP_MEMBERS_MAX + 1);
+        assert!(decompress(&many, 100).is_err());
     }
 }

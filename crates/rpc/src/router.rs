@@ -11,6 +11,7 @@ use types::{Code, Refusal};
 
 use crate::gate::Unread;
 use crate::reply::{self, Reply};
+use crate::status::{cut, quoted};
 use crate::{Call, Inbound, Sink};
 
 /// A registered method.
@@ -155,11 +156,11 @@ impl Router {
     /// The refusal for a path without a method, in Go's words.
     pub(crate) fn unknown(&self, path: &str) -> Refusal {
         let text = match split(path) {
-            None => format!("malformed method name: {path:?}"),
+            None => format!("malformed method name: {}", quoted(path.as_bytes())),
             Some((service, name)) if self.methods().any(|m| m.service == service) => {
-                format!("unknown method {name} for service {service}")
+                format!("unknown method {} for service {service}", cut(name))
             }
-            Some((service, _)) => format!("unknown service {service}"),
+            Some((service, _)) => format!("unknown service {}", cut(service)),
         };
         Refusal::Other(Code::Unimplemented, text.into())
     }

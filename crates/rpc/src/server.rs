@@ -61,6 +61,13 @@ impl Server {
         self
     }
 
+    /// Bounds its connections together with those of others.
+    #[must_use]
+    pub fn connections(mut self, connections: net::Connections) -> Server {
+        self.net = self.net.connections(connections);
+        self
+    }
+
     /// How many threads serve connections. By default one per core.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Server {

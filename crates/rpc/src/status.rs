@@ -1,5 +1,6 @@
 //! gRPC's spelling of statuses and timeouts in headers.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,10 +24,32 @@ fn digits(code: Code) -> &'static str {
     DIGITS[code as usize]
 }
 
-/// Printable ASCII but `%` stands for itself, every other byte is `%XX`.
+/// The longest `grpc-message`, in bytes: what a client quotes to us must not cost more than it sent.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// The longest word of a client that we quote, in bytes.
+const QUOTED_BYTES_MAX: usize = 128;
+
+/// As much of a client's word as is quoted, with a sign if that is not all.
+pub(crate) fn cut(word: &str) -> Cow<'_, str> {
+    let end = word.floor_char_boundary(QUOTED_BYTES_MAX);
+    if end == word.len() { word.into() } else { format!("{}...", &word[..end]).into() }
+}
+
+/// A client's word as Go's `%q` shows it, as much as is quoted of it.
+pub(crate) fn quoted(word: &[u8]) -> String {
+    let shown = &word[..word.len().min(QUOTED_BYTES_MAX)];
+    let more = if shown.len() < word.len() { "..." } else { "" };
+    format!("{:?}{more}", String::from_utf8_lossy(shown))
+}
+
+/// Printable ASCII but `%` stands for itself, every other byte is `%XX`. What is too long is cut.
 fn percent_encoded(message: &str) -> Bytes {
-    let mut out = String::with_capacity(message.len());
+    let mut out = String::with_capacity(message.len().min(MESSAGE_BYTES_MAX));
     for byte in message.bytes() {
+        if out.len() + 3 > MESSAGE_BYTES_MAX {
+            break;
+        }
         match byte {
             b'%' | 0..0x20 | 0x7f.. => {
                 const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -45,12 +68,12 @@ fn percent_encoded(message: &str) -> Bytes {
 /// # Errors
 /// What is wrong with it, in Go's words.
 pub fn parse_timeout(value: &[u8]) -> Result<Duration, String> {
-    let text = String::from_utf8_lossy(value);
-    if text.len() < 2 {
-        return Err(format!("transport: timeout string is too short: {text:?}"));
+    let text = quoted(value);
+    if value.len() < 2 {
+        return Err(format!("transport: timeout string is too short: {text}"));
     }
-    if text.len() > 9 {
-        return Err(format!("transport: timeout string is too long: {text:?}"));
+    if value.len() > 9 {
+        return Err(format!("transport: timeout string is too long: {text}"));
     }
     let (digits, unit) = value.split_at(value.len() - 1);
     let nanos_per_unit: u64 = match unit {
@@ -60,7 +83,7 @@ pub fn parse_timeout(value: &[u8]) -> Result<Duration, String> {
         b"m" => 1_000_000,
         b"u" => 1_000,
         b"n" => 1,
-        _ => return Err(format!("transport: timeout unit is not recognized: {text:?}")),
+        _ => return Err(format!("transport: timeout unit is not recognized: {text}")),
     };
     let digits = String::from_utf8_lossy(digits);
     if !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -103,5 +126,21 @@ mod tests {
         assert_eq!(said(b"123456789S"), "transport: timeout string is too long: \"123456789S\"");
         assert_eq!(said(b"10"), "transport: timeout unit is not recognized: \"10\"");
         assert_eq!(said(b"-1S"), "strconv.ParseUint: parsing \"-1\": invalid syntax");
+    }
+
+    #[test]
+    fn a_message_longer_than_its_bound_is_cut() {
+        let refusal = Refusal::unknown("\u{e9}".repeat(3000));
+        let [_, message] = trailers(&Err(refusal));
+        assert_eq!(message.value.len(), 4095);
+        assert!(message.value.ends_with(b"%C3"));
+    }
+
+    #[test]
+    fn of_a_long_word_its_beginning_is_quoted() {
+        assert_eq!(quoted(b"a\"b"), "\"a\\\"b\"");
+        assert_eq!(quoted(&[b'x'; 4000]).len(), 128 + 2 + 3);
+        assert_eq!(cut(&"\u{e9}".repeat(100)), "\u{e9}".repeat(64) + "...");
+        assert_eq!(cut("short"), "short");
     }
 }

@@ -147,11 +147,21 @@ impl Wire {
         is_left
     }
 
-    /// Wakes whoever waits for what has happened, up to the next request.
-    pub fn next(&self) -> Begun {
+    /// Whether something happened that was not looked at.
+    pub fn has_events(&self) -> bool {
+        self.0.borrow().http.has_events()
+    }
+
+    /// Wakes whoever waits for what has happened, up to the next request. That waits until another turn if
+    /// no more `may_begin`, and while so much waits to be sent that its answer would only add to it.
+    pub fn next(&self, may_begin: bool) -> Begun {
         loop {
             let mut state = self.0.borrow_mut();
-            let Some(event) = state.http.poll_event() else { return Begun::Nothing };
+            let event = match may_begin && state.http.has_room() {
+                true => state.http.poll_event(),
+                false => state.http.poll_event_but_requests(),
+            };
+            let Some(event) = event else { return Begun::Nothing };
             let woken = match event {
                 Event::Request(id, head) => return Begun::Call(id, head),
                 Event::Body(id) => state.http.tag(id).and_then(|tag| tag.body.take()),

@@ -5,13 +5,16 @@ mod common;
 mod raw;
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::until;
-use common::{MIB, call, connect, exchange, framed, once, read_answer, request, run, serve};
-use holdfast_rpc::Limits;
+use common::{
+    MIB, call, connect, exchange, framed, once, read_answer, request, run, serve, serve_with,
+};
+use holdfast_rpc::{Limits, NoObserver};
 use raw::{DATA, GOAWAY, HEADERS, PING, RST_STREAM, RawClient};
 
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -307,9 +310,8 @@ fn two_thousand_connections_are_served_at_once() {
 #[test]
 fn a_connection_above_the_bound_waits_for_another_to_end() {
     run(async {
-        let served = serve(Limits {
-            connections: net::Limits { connections_max: 1, ..Default::default() },
-            ..Limits::default()
+        let served = serve_with(Limits::default(), Arc::new(NoObserver), |server| {
+            server.connections(net::Connections::new(1))
         });
         let first = connect(served.address).await;
         let second = connect(served.address).await;

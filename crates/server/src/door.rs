@@ -11,8 +11,8 @@ use types::Refusal;
 /// Those.
 pub(crate) fn enter(node: &Node, call: &Call) -> Result<(), Refusal> {
     let version = call.client_api_version()?.unwrap_or("unknown");
-    let kind = if call.method().kind == rpc::Kind::Unary { "unary" } else { "stream" };
-    node.metrics().server.client_requests.with(&[version, kind]).inc();
+    let is_unary = call.method().kind == rpc::Kind::Unary;
+    node.metrics().server.client_requests.count(version, is_unary);
     if call.requires_leader() && node.standing().leader == 0 {
         return Err(Refusal::NoLeader);
     }

@@ -1,21 +1,31 @@
 //! Streams a snapshot to a client: the state as a bbolt file, and its digest.
 
+use std::future::poll_fn;
+use std::time::Duration;
+
 use auth::Permitted;
-use bolt::{Layout, Plan, SnapshotStream};
+use bolt::{Layout, Plan, SnapshotStream, WriteError};
 use bytes::Bytes;
 use exchange::Image;
 use proto::etcdserverpb as pb;
-use rpc::Sink;
-use tokio::sync::mpsc;
-use types::Refusal;
+use rpc::{Call, Sink, Turn, Wanted, aside, let_go};
+use tokio::sync::Semaphore;
+use types::{Code, Refusal};
 
 use crate::desk::{Desk, ReadsAll};
 
 /// Bytes in one message of a snapshot stream, as etcd cuts them.
 const BLOB_BYTES: usize = 32 * 1024;
 
-/// Messages made ahead of a slow client.
-const BLOBS_AHEAD: usize = 32;
+/// Messages made in one turn, ahead of a slow client.
+const BLOBS_AT_ONCE: usize = 8;
+
+/// Snapshots on their way at once. Each keeps the state of its moment.
+const SNAPSHOTS_MAX: usize = 8;
+static PLACES: Semaphore = Semaphore::const_new(SNAPSHOTS_MAX);
+
+/// How long a client may take nothing of its snapshot while others want its place.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Takes the state as it is now.
 pub(crate) async fn take<M: ReadsAll>(
@@ -26,37 +36,87 @@ pub(crate) async fn take<M: ReadsAll>(
     Ok(Image::new(view, state))
 }
 
-/// Streams an image and its digest: what `snapshot save` writes to its file. The file is made on a
-/// thread of its own, a few messages ahead of the client.
-pub(crate) async fn send(desk: &Desk, image: Image, mut sink: Sink) -> Result<(), Refusal> {
+/// Streams the state as it is now and its digest: what `snapshot save` writes to its file.
+///
+/// It is made piece by piece as the client takes it, each piece in its turn among all long reads: a client
+/// that reads nothing holds a place, and no thread.
+pub(crate) async fn send(
+    desk: &Desk,
+    call: &Call,
+    permitted: &Permitted<pb::SnapshotRequest>,
+    mut sink: Sink,
+) -> Result<(), Refusal> {
+    let _place = PLACES.try_acquire().map_err(|_| no_place())?;
+    let turn = Turn::take(Some(call)).await?;
+    let image = take(desk, permitted).await?;
     let version = image.storage_version();
-    let (sender, mut blobs) = mpsc::channel(BLOBS_AHEAD);
-    let made = tokio::task::spawn_blocking(move || make(image, &sender));
-    while let Some((blob, remaining_bytes)) = blobs.recv().await {
-        let version = version.clone();
-        sink.send(&pb::SnapshotResponse { header: None, remaining_bytes, blob, version }).await?;
-    }
-    match made.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            desk.fault("making a snapshot", &error);
-            Err(Refusal::Stopped)
+    let mut making = made(desk, aside(turn, move |_| Making::begin(image)).await?)?;
+    loop {
+        room(&mut sink).await?;
+        let turn = Turn::take(Some(call)).await?;
+        let step = move |wanted: &Wanted| making.step(wanted).map(|blobs| (making, blobs));
+        let (rest, blobs) = made(desk, aside(turn, step).await?)?;
+        if blobs.is_empty() {
+            let_go(rest);
+            return Ok(());
         }
-        Err(_) => Err(Refusal::Stopped),
+        making = rest;
+        for (blob, remaining_bytes) in blobs {
+            room(&mut sink).await?;
+            let version = version.clone();
+            let message = pb::SnapshotResponse { header: None, remaining_bytes, blob, version };
+            sink.send(&message).await?;
+        }
     }
 }
 
-/// Blobs with what remains of the image after each; the digest is the last one.
-fn make(image: Image, sender: &mpsc::Sender<(Bytes, u64)>) -> Result<(), bolt::WriteError> {
-    let plan: Plan = bolt::plan(&image, Layout::default())?;
-    let mut remaining = plan.image_bytes();
-    let mut stream = SnapshotStream::new(Box::new(image), plan)?;
-    while let Some(blob) = stream.next_chunk(BLOB_BYTES)? {
-        remaining = remaining.saturating_sub(blob.len() as u64);
-        if sender.blocking_send((blob, remaining)).is_err() {
-            // The client has gone.
-            return Ok(());
+/// Waits until the client takes more. One that takes nothing for long loses its place if others want one.
+async fn room(sink: &mut Sink) -> Result<(), Refusal> {
+    loop {
+        let room = poll_fn(|cx| sink.poll_room(cx));
+        match tokio::time::timeout(PATIENCE, room).await {
+            Ok(room) => return Ok(room?),
+            Err(_) if PLACES.available_permits() == 0 => return Err(no_place()),
+            Err(_) => {}
         }
     }
-    Ok(())
+}
+
+fn no_place() -> Refusal {
+    let text = format!("etcdserver: too many snapshots are being sent (max {SNAPSHOTS_MAX})");
+    Refusal::Other(Code::ResourceExhausted, text.into())
+}
+
+/// A snapshot cannot be made from a store that cannot be read, and a member does not go on with one.
+fn made<T>(desk: &Desk, made: Result<T, WriteError>) -> Result<T, Refusal> {
+    made.map_err(|error| {
+        desk.fault("making a snapshot", &error);
+        Refusal::Stopped
+    })
+}
+
+/// A snapshot of which the rest is still to be made.
+struct Making {
+    stream: SnapshotStream,
+    remaining: u64,
+}
+
+impl Making {
+    fn begin(image: Image) -> Result<Making, WriteError> {
+        let plan: Plan = bolt::plan(&image, Layout::default())?;
+        let remaining = plan.image_bytes();
+        Ok(Making { stream: SnapshotStream::new(Box::new(image), plan)?, remaining })
+    }
+
+    /// The next blobs, each with what remains of the image after it; the digest is the last one, and then
+    /// there are none.
+    fn step(&mut self, wanted: &Wanted) -> Result<Vec<(Bytes, u64)>, WriteError> {
+        let mut blobs = Vec::with_capacity(BLOBS_AT_ONCE);
+        while blobs.len() < BLOBS_AT_ONCE && wanted.is_wanted() {
+            let Some(blob) = self.stream.next_chunk(BLOB_BYTES)? else { break };
+            self.remaining = self.remaining.saturating_sub(blob.len() as u64);
+            blobs.push((blob, self.remaining));
+        }
+        Ok(blobs)
+    }
 }

@@ -19,4 +19,4 @@ mod reply;
 mod serve;
 mod services;
 
-pub use serve::{SERVER_VERSION, ServeError, Serving, start};
+pub use serve::{Room, SERVER_VERSION, ServeError, Serving, start};

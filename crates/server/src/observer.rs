@@ -84,11 +84,12 @@ fn described(method: &str, request: &Bytes) -> String {
     }
     match method.rsplit('/').next() {
         Some("Put") => read(request, |put: pb::PutRequest| {
-            format!("key:{:?} value_size:{} lease:{}", put.key, put.value.len(), put.lease)
+            let key = shown(&put.key);
+            format!("key:{key} value_size:{} lease:{}", put.value.len(), put.lease)
         }),
         Some("Range") => read(request, |range: pb::RangeRequest| described_range(&range)),
         Some("DeleteRange") => read(request, |delete: pb::DeleteRangeRequest| {
-            format!("key:{:?} range_end:{:?}", delete.key, delete.range_end)
+            format!("key:{} range_end:{}", shown(&delete.key), shown(&delete.range_end))
         }),
         Some("Txn") => read(request, |txn: pb::TxnRequest| {
             let (success, failure) = (txn.success.len(), txn.failure.len());
@@ -98,10 +99,20 @@ fn described(method: &str, request: &Bytes) -> String {
     }
 }
 
+/// The most of a key that stands in a line of the log, in bytes.
+const SHOWN_BYTES_MAX: usize = 256;
+
+/// A key in a line of the log.
+fn shown(key: &Bytes) -> String {
+    let more = key.len().saturating_sub(SHOWN_BYTES_MAX);
+    let begin = format!("{:?}", key.slice(..key.len() - more));
+    if more == 0 { begin } else { format!("{begin} and {more} bytes more") }
+}
+
 /// A range in a line of the log.
 pub(crate) fn described_range(range: &pb::RangeRequest) -> String {
-    let (key, end, limit) = (&range.key, &range.range_end, range.limit);
-    format!("key:{key:?} range_end:{end:?} limit:{limit} revision:{}", range.revision)
+    let (key, end, limit) = (shown(&range.key), shown(&range.range_end), range.limit);
+    format!("key:{key} range_end:{end} limit:{limit} revision:{}", range.revision)
 }
 
 #[cfg(test)]
@@ -116,5 +127,8 @@ mod tests {
         let said = described("/etcdserverpb.KV/Put", &put.encode_to_vec().into());
         assert_eq!(said, "key:b\"a\" value_size:6 lease:0");
         assert_eq!(described("/etcdserverpb.KV/Put", &Bytes::from_static(b"\xff")), "");
+        let long = pb::PutRequest { key: vec![1; 1 << 20].into(), ..Default::default() };
+        let said = described("/etcdserverpb.KV/Put", &long.encode_to_vec().into());
+        assert!(said.len() < 2048 && said.contains("and 1048320 bytes more"), "{said}");
     }
 }

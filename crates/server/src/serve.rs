@@ -10,7 +10,7 @@ use gateway::Gateway;
 use member::Begin;
 use member::auto_compaction::Retention;
 use metrics::Metrics;
-use net::{HttpHandler, Listener, Protocols, Socket, SocketOptions};
+use net::{Connections, Descriptors, HttpHandler, Listener, Protocols, Socket, SocketOptions};
 use node::{BootError, Node, Report};
 use options::{AutoCompaction, Config, Url};
 use rpc::{Limits, Router};
@@ -64,7 +64,20 @@ pub struct Serving {
     stop_duties: watch::Sender<bool>,
     published: watch::Receiver<bool>,
     grace: Duration,
+    room: Room,
 }
+
+/// How much a member may have open.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// Files and sockets.
+    pub descriptors: Descriptors,
+    /// Of these, connections over all ports.
+    pub connections: Connections,
+}
+
+/// Connections at once over all ports, if the system has descriptors for so many.
+const CONNECTIONS_MAX: usize = 100_000;
 
 /// Opens the listeners, then the member in its directory. Metrics and health are served from then on,
 /// clients after [`Serving::wait_until_ready`]: before that the log is still being replayed, and a read
@@ -77,6 +90,8 @@ pub fn start(
     metrics: Arc<Metrics>,
     report: Arc<dyn Report>,
 ) -> Result<Serving, ServeError> {
+    let descriptors = Descriptors::raise();
+    let connections = Connections::new(descriptors.for_connections(CONNECTIONS_MAX));
     let listeners = Listeners::open(config)?;
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let member = node::start(node_config(config), &disk, metrics.clone(), report.clone())?;
@@ -84,7 +99,8 @@ pub fn start(
     describe(&node, config, &metrics);
     let gatekeeper = gatekeeper(config)?;
     let router = Arc::new(services::router(&Desk::new(node.clone(), Arc::new(gatekeeper))));
-    let (ports, clients) = listeners.serve(config, &node, &router, &metrics, &report)?;
+    let (ports, clients) =
+        listeners.serve(config, &node, &router, &metrics, &report, &connections)?;
     let (stop_duties, stop) = watch::channel(false);
     let (published_sender, published) = watch::channel(false);
     let retention = match config.auto_compaction {
@@ -95,7 +111,8 @@ pub fn start(
     let duties = duties::start(node, retention, report, stop, published_sender)
         .map_err(ServeError::Thread)?;
     let grace = config.limits.request_timeout;
-    Ok(Serving { member, ports, clients, duties, stop_duties, published, grace })
+    let room = Room { descriptors, connections };
+    Ok(Serving { member, ports, clients, duties, stop_duties, published, grace, room })
 }
 
 /// Reads what logins need before anything is served.
@@ -207,12 +224,14 @@ impl Listeners {
         router: &Arc<Router>,
         metrics: &Arc<Metrics>,
         report: &Arc<dyn Report>,
+        connections: &Connections,
     ) -> Result<Ports, ServeError> {
         let limits = rpc_limits(config);
         let site = |serves: Serves, gateway: Option<Gateway>| -> Arc<dyn HttpHandler> {
             Arc::new(Site(Arc::new(Settings {
                 node: node.clone(),
                 metrics: metrics.clone(),
+                connections: connections.clone(),
                 serves,
                 origins: config.http.origins.clone(),
                 hosts: config.http.hosts.clone(),
@@ -225,7 +244,8 @@ impl Listeners {
         let clients: Vec<Listener> = clients.chain(http(self.client_http)).collect();
         let counting = Counting::new(metrics.clone(), config.timers.warn_unary, report.clone());
         let server = rpc::Server::new(router.clone(), limits.clone(), Arc::new(counting))
-            .workers(node.config().serving_threads);
+            .workers(node.config().serving_threads)
+            .connections(connections.clone());
         let bytes_max = limits.message_bytes_max;
         let gateway = config.http.gateway.then(|| Gateway::new(server.caller(), bytes_max));
         let server = server.http(site(Serves::Clients, gateway));
@@ -234,6 +254,7 @@ impl Listeners {
         for (places, serves) in [(self.metrics, Serves::Metrics), (self.peer, Serves::Peers)] {
             let server = net::Server::new(limits.connections.clone())
                 .named(serves.name())
+                .connections(connections.clone())
                 .workers(1)
                 .http(site(serves, None));
             let listeners: Vec<_> = http(places).collect();
@@ -287,6 +308,11 @@ impl Serving {
     /// The member's handle.
     pub fn node(&self) -> &Node {
         self.member.node()
+    }
+
+    /// How much it may have open.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Waits until the member has replayed its log and made itself known to its cluster, then serves

@@ -168,6 +168,10 @@ impl Server {
         let (true, Some(source)) = (self.rules.source, source) else { return None };
         let identity = identity.clone();
         // It asks DNS, and only when the certificate's addresses do not say it already.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a name is looked up for a handshake, on its own threads"
+        )]
         let checked = tokio::task::spawn_blocking(move || check_source(&identity, source)).await;
         match checked {
             Ok(Ok(())) => None,

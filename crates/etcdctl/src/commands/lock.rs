@@ -102,6 +102,7 @@ async fn run(program: Vec<Bytes>, mutex: Mutex, session: &Session) -> Result<(),
         .env("ETCD_LOCK_REV", mutex.revision.to_string())
         .stdin(Stdio::null());
     // The lease is kept alive meanwhile, so nothing may block this thread.
+    #[expect(clippy::disallowed_methods, reason = "a program of one command has no others to wait")]
     let ended = tokio::task::spawn_blocking(move || command.status()).await;
     let ended = ended.map_err(|error| Failure::new(ERROR, error.to_string()))?;
     let unlocked = mutex.unlock(session).await;

@@ -166,6 +166,10 @@ async fn interactive(mut call: Call, environment: Environment) -> Result<(), Fai
 
 fn lines() -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(16);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a program of one command has no others to wait"
+    )]
     tokio::task::spawn_blocking(move || {
         for line in std::io::stdin().lock().lines() {
             let Ok(line) = line else { return };

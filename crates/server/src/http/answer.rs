@@ -34,7 +34,7 @@ pub(crate) fn page(kind: &'static str, page: String) -> Response<HttpBody> {
 }
 
 /// As Go's own server says it: a text, and no guessing at its type.
-fn error(status: StatusCode, says: &str) -> Response<HttpBody> {
+pub(crate) fn error(status: StatusCode, says: &str) -> Response<HttpBody> {
     let mut response = text(status, &format!("{says}\n"));
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
@@ -46,9 +46,22 @@ pub(crate) fn not_found() -> Response<HttpBody> {
     error(StatusCode::NOT_FOUND, "404 page not found")
 }
 
+/// What is asked cannot be told, in the words of Go's server; nothing more is heard.
+pub(crate) fn bad_request(wrong: &str) -> Response<HttpBody> {
+    let mut response = text(StatusCode::BAD_REQUEST, &format!("400 Bad Request: {wrong}"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// It is elsewhere: ask there in the same way. A person with a browser gets a link to click.
 pub(crate) fn moved(to: &str, asked: &Method) -> Response<HttpBody> {
-    let link = format!("<a href=\"{to}\">Temporary Redirect</a>.\n\n");
+    let shown = to
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&#34;")
+        .replace('\'', "&#39;");
+    let link = format!("<a href=\"{shown}\">Temporary Redirect</a>.\n\n");
     let mut response = if asked == Method::GET {
         answer(StatusCode::TEMPORARY_REDIRECT, "text/html; charset=utf-8", link)
     } else {

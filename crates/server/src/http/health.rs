@@ -5,7 +5,7 @@ use http::{Method, Request, Response, StatusCode};
 use net::HttpBody;
 use node::Node;
 
-use super::answer::{not_found, only_get, text, unavailable};
+use super::answer::{error, not_found, only_get, text, unavailable};
 
 /// The values of a key in a request's query, and whether a key without value is there.
 fn values<'a>(request: &'a Request<HttpBody>, name: &str) -> Vec<&'a str> {
@@ -36,7 +36,7 @@ pub(super) async fn health(node: &Node, request: &Request<HttpBody>) -> Response
             counters.health_failures.inc();
             let reason = serde_json::Value::from(reason);
             let body = format!("{{\"health\":\"false\",\"reason\":{reason}}}");
-            text(StatusCode::SERVICE_UNAVAILABLE, &body)
+            error(StatusCode::SERVICE_UNAVAILABLE, &body)
         }
     }
 }

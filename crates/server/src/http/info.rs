@@ -10,6 +10,7 @@ use net::HttpBody;
 use node::Node;
 use serde_json::json;
 
+use super::Settings;
 use super::answer::{json, not_found, only_get, page};
 
 pub(super) fn version(node: &Node, request: &Request<HttpBody>) -> Response<HttpBody> {
@@ -35,8 +36,12 @@ fn version_json(node: &Node) -> String {
 }
 
 /// The page, with the figures that nobody counts brought up to date.
-pub(super) fn metrics(node: &Node, metrics: &Metrics) -> Response<HttpBody> {
-    refresh(node, metrics);
+pub(super) fn metrics(site: &Settings) -> Response<HttpBody> {
+    let metrics = &site.metrics;
+    refresh(&site.node, metrics);
+    let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    metrics.network.connections.set(number(site.connections.open()));
+    metrics.network.connections_max.set(number(site.connections.max()));
     page(metrics::CONTENT_TYPE, metrics.page())
 }
 
@@ -89,7 +94,8 @@ pub(super) fn vars(node: &Node, request: &Request<HttpBody>) -> Response<HttpBod
         Role::Candidate => "StateCandidate",
         Role::Leader => "StateLeader",
     };
-    let cmdline: Vec<String> = std::env::args().collect();
+    let words: Vec<String> = std::env::args().collect();
+    let cmdline = options::without_secrets(&words);
     let page = json!({
         "cmdline": cmdline,
         "raft.status": {
@@ -104,7 +110,7 @@ pub(super) fn vars(node: &Node, request: &Request<HttpBody>) -> Response<HttpBod
             "leadtransferee": "0",
         },
     });
-    json(page.to_string())
+    super::answer::page("application/json; charset=utf-8", page.to_string())
 }
 
 /// What another member, or an operator's probe, may ask on the peer port before peers can join.

@@ -3,6 +3,7 @@
 //! Paths, bodies and status codes are etcd's (`reference/http.md`, corrected by
 //! `reference/observed.md` F).
 
+mod address;
 mod answer;
 mod health;
 mod info;
@@ -12,10 +13,10 @@ use std::sync::Arc;
 use gateway::Gateway;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use metrics::Metrics;
-use net::{HttpBody, HttpHandler, LocalFuture, Remote};
+use net::{Connections, HttpBody, HttpHandler, LocalFuture, Remote};
 use node::Node;
 
-use answer::{empty, moved, not_found, text};
+use answer::{bad_request, empty, error, moved, not_found};
 
 /// Which paths a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,7 @@ pub(crate) struct Site(pub(crate) Arc<Settings>);
 pub(crate) struct Settings {
     pub(crate) node: Node,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) connections: Connections,
     pub(crate) serves: Serves,
     /// Origins that browsers may call from; empty for all.
     pub(crate) origins: Vec<String>,
@@ -64,7 +66,11 @@ impl HttpHandler for Site {
         let site = self.0.clone();
         Box::pin(async move {
             let origin = request.headers().get(header::ORIGIN).cloned();
-            let mut response = match site.refused_host(&request, &remote) {
+            let host = match address::host(&request) {
+                Ok(host) => host,
+                Err(wrong) => return bad_request(wrong),
+            };
+            let mut response = match site.refused_host(host, &remote) {
                 Some(refused) => refused,
                 None if request.method() == Method::OPTIONS && site.serves == Serves::Clients => {
                     empty(StatusCode::OK)
@@ -81,29 +87,40 @@ impl HttpHandler for Site {
 
 impl Settings {
     async fn route(&self, request: Request<HttpBody>, remote: Arc<Remote>) -> Response<HttpBody> {
-        let path = request.uri().path().to_owned();
+        let path = address::decoded_path(request.uri()).into_owned();
         if self.serves == Serves::Clients
             && let Some(clean) = cleaned(&path)
         {
-            return moved(&clean, request.method());
+            let query = request.uri().query().map(|query| format!("?{query}"));
+            let to = address::encoded_path(&clean) + &query.unwrap_or_default();
+            return moved(&to, request.method());
         }
         if self.serves == Serves::Peers {
             return info::for_peers(&self.node, &path, request.method());
         }
         match path.as_str() {
-            "/metrics" => info::metrics(&self.node, &self.metrics),
+            "/metrics" => info::metrics(self),
             "/health" => health::health(&self.node, &request).await,
             "/version" if self.serves == Serves::Clients => info::version(&self.node, &request),
             "/debug/vars" if self.serves == Serves::Clients => info::vars(&self.node, &request),
             _ => match health::check(&self.node, &path, &request).await {
                 Some(response) => response,
-                None => self.gateway(request, remote).await,
+                None => self.gateway(&path, request, remote).await,
             },
         }
     }
 
-    async fn gateway(&self, request: Request<HttpBody>, remote: Arc<Remote>) -> Response<HttpBody> {
-        let path = request.uri().path();
+    async fn gateway(
+        &self,
+        path: &str,
+        mut request: Request<HttpBody>,
+        remote: Arc<Remote>,
+    ) -> Response<HttpBody> {
+        if path != request.uri().path()
+            && let Ok(uri) = address::encoded_path(path).parse()
+        {
+            *request.uri_mut() = uri;
+        }
         match &self.gateway {
             Some(gateway) if self.serves == Serves::Clients && Gateway::serves(path) => {
                 gateway.handle(request, remote).await
@@ -114,20 +131,11 @@ impl Settings {
 
     /// A browser that was tricked into calling us by another name is turned away (CVE-2018-5702).
     /// Encrypted, our certificate has said by which names we may be called.
-    fn refused_host(
-        &self,
-        request: &Request<HttpBody>,
-        remote: &Remote,
-    ) -> Option<Response<HttpBody>> {
+    fn refused_host(&self, host: &str, remote: &Remote) -> Option<Response<HttpBody>> {
         if self.hosts.is_empty() || self.serves != Serves::Clients || remote.is_encrypted() {
             return None;
         }
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.unwrap_or_default();
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-            _ => host,
-        };
+        let name = address::without_port(host);
         if self.hosts.iter().any(|allowed| allowed == name) {
             return None;
         }
@@ -138,9 +146,9 @@ impl Settings {
              - Add the hostname you want to use to the whitelist in settings.\n  \
              - e.g. etcd --host-whitelist \"{name}\"\n\n\
              This requirement has been added to help prevent \"DNS Rebinding\" attacks \
-             (CVE-2018-5702).\n"
+             (CVE-2018-5702)."
         );
-        Some(text(StatusCode::MISDIRECTED_REQUEST, &body))
+        Some(error(StatusCode::MISDIRECTED_REQUEST, &body))
     }
 
     fn allow_origin(&self, origin: Option<&HeaderValue>, response: &mut Response<HttpBody>) {

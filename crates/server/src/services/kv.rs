@@ -6,12 +6,12 @@ use std::time::Duration;
 use apply::{Answer, ReadView, check};
 use auth::Permitted;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Reply, Reserved, Rpc};
+use rpc::{Call, Reply, Reserved, Rpc, Turn, Wanted, aside};
 use types::{Code, Refusal};
 
 use crate::desk::Desk;
 use crate::reply::{DeleteReply, Out, PutReply, TxnReply};
-use crate::services::range::{range, refused, turn, while_made};
+use crate::services::range::{range, refused, while_made};
 use crate::services::range_stream::range_stream;
 use crate::services::{Methods, size};
 
@@ -67,18 +67,18 @@ async fn txn(
         desk.still_as_it_was(&permitted)?;
         return Ok(Out::Short(TxnReply { header: desk.header(answer.revision), answer }));
     };
-    let _turn = turn(Some(&call)).await?;
+    let turn = Turn::take(Some(&call)).await?;
     let reserved = call.unread().reserve(while_made(bytes))?;
     let at = desk.clone();
-    let read = move || {
-        let answer = read_txn(&at, &view, permitted.message());
+    let read = move |_: &Wanted| {
+        let answer = read_txn(&at, &view, permitted.message()).and_then(|answer| {
+            framed(&TxnReply { header: at.header(answer.revision), answer }, reserved)
+        });
         (answer, permitted)
     };
-    let (answer, permitted) =
-        tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::Stopped)?;
+    let (answer, permitted) = aside(turn, read).await?;
     desk.still_as_it_was(&permitted)?;
-    let answer = answer?;
-    written(TxnReply { header: desk.header(answer.revision), answer }, Some(reserved)).await
+    answer
 }
 
 /// Reserves what a change's large answer will take, once its client reads enough. How large it is, is known
@@ -95,9 +95,11 @@ async fn written<R: Reply + Send + 'static>(
     reserved: Option<Reserved>,
 ) -> Result<Out<R>, Refusal> {
     let Some(reserved) = reserved else { return Ok(Out::Short(reply)) };
-    let frame = tokio::task::spawn_blocking(move || rpc::answer_frame(&reply));
-    let frame = frame.await.map_err(|_| Refusal::Stopped)??;
-    Ok(Out::Framed { frame, _reserved: reserved })
+    aside(Turn::take(None).await?, move |_| framed(&reply, reserved)).await?
+}
+
+fn framed<R: Reply, O>(reply: &R, reserved: Reserved) -> Result<Out<O>, Refusal> {
+    Ok(Out::Framed { frame: rpc::answer_frame(reply)?, _reserved: reserved })
 }
 
 /// A checked transaction of the member's own services: through the log if it may write, else on a snapshot.

@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 use lease::KeepAlive;
 use proto::etcdserverpb as pb;
 use rpc::{Call, Inbound, Rpc, Sink};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use types::{LeaseId, Refusal};
 
 use crate::desk::Desk;
@@ -113,12 +114,22 @@ async fn renew(
     Ok(pb::LeaseKeepAliveResponse { header, id: permitted.message().id, ttl })
 }
 
+/// Lists that the engine makes, which applies nothing meanwhile: one waits there at most, so that every list
+/// is followed by whatever else waits for the engine, and one whose caller has gone is never made.
+static LISTINGS: Semaphore = Semaphore::const_new(1);
+
+async fn listing() -> Result<SemaphorePermit<'static>, Refusal> {
+    LISTINGS.acquire().await.map_err(|_| Refusal::Stopped)
+}
+
 async fn time_to_live(
     desk: Desk,
     _call: Call,
     permitted: Permitted<pb::LeaseTimeToLiveRequest>,
 ) -> Result<pb::LeaseTimeToLiveResponse, Refusal> {
+    let list = if permitted.message().keys { Some(listing().await?) } else { None };
     let left = desk.time_to_live(&permitted).await?;
+    drop(list);
     let header = Some(desk.header(desk.revision()));
     let id = permitted.message().id;
     let mut response = pb::LeaseTimeToLiveResponse { header, id, ttl: -1, ..Default::default() };
@@ -135,7 +146,9 @@ async fn leases(
     _call: Call,
     permitted: Permitted<pb::LeaseLeasesRequest>,
 ) -> Result<pb::LeaseLeasesResponse, Refusal> {
+    let list = listing().await?;
     let leases = desk.leases(&permitted).await?;
+    drop(list);
     let leases = leases.into_iter().map(|id| pb::LeaseStatus { id }).collect();
     Ok(pb::LeaseLeasesResponse { header: Some(desk.header(desk.revision())), leases })
 }

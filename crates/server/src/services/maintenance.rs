@@ -8,7 +8,7 @@ use auth::Permitted;
 use consensus::Role;
 use mvcc::HashAnswer;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Rpc, Sink};
+use rpc::{Call, Rpc, Sink, Turn, aside};
 use types::{Code, Refusal, Version};
 
 use crate::desk::Desk;
@@ -103,21 +103,22 @@ async fn defragment(
 
 async fn hash(
     desk: Desk,
-    _call: Call,
+    call: Call,
     permitted: Permitted<pb::HashRequest>,
 ) -> Result<pb::HashResponse, Refusal> {
     let began = Instant::now();
+    let turn = Turn::take(Some(&call)).await?;
     let image = export::take(&desk, &permitted).await?;
     let revision = image.revision();
-    let hashed = tokio::task::spawn_blocking(move || image.hash()).await;
-    let hash = settled(&desk, hashed)?;
+    let hashed = aside(turn, move |_| image.hash()).await?;
+    let hash = hashed.map_err(|error| fault(&desk, &error))?;
     desk.metrics().mvcc.hash.observe_duration(began.elapsed());
     Ok(pb::HashResponse { header: Some(desk.header(revision)), hash })
 }
 
 async fn hash_kv(
     desk: Desk,
-    _call: Call,
+    call: Call,
     permitted: Permitted<pb::HashKvRequest>,
 ) -> Result<pb::HashKvResponse, Refusal> {
     let began = Instant::now();
@@ -127,8 +128,9 @@ async fn hash_kv(
         HashAnswer::Stored(triple) => triple,
         HashAnswer::Compute(hasher) => {
             let view = view.clone();
-            let hashed = tokio::task::spawn_blocking(move || node::Node::hash(&view, hasher)).await;
-            settled(&desk, hashed)?
+            let turn = Turn::take(Some(&call)).await?;
+            let hashed = aside(turn, move |_| node::Node::hash(&view, hasher)).await?;
+            hashed.map_err(|error| fault(&desk, &error))?
         }
     };
     desk.metrics().mvcc.hash_revision.observe_duration(began.elapsed());
@@ -140,30 +142,20 @@ async fn hash_kv(
     })
 }
 
-/// The result of work on another thread. A store that cannot be read ends the member.
-fn settled<T, E: std::error::Error>(
-    desk: &Desk,
-    result: Result<Result<T, E>, tokio::task::JoinError>,
-) -> Result<T, Refusal> {
-    match result {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            desk.fault("reading from the store", &error);
-            Err(Refusal::Stopped)
-        }
-        Err(_) => Err(Refusal::Stopped),
-    }
+/// A store that cannot be read ends the member.
+fn fault(desk: &Desk, error: &(dyn std::error::Error + 'static)) -> Refusal {
+    desk.fault("reading from the store", error);
+    Refusal::Stopped
 }
 
 async fn snapshot(
     desk: Desk,
-    _call: Call,
+    call: Call,
     permitted: Permitted<pb::SnapshotRequest>,
     sink: Sink,
 ) -> Result<(), Refusal> {
     let began = Instant::now();
-    let image = export::take(&desk, &permitted).await?;
-    export::send(&desk, image, sink).await?;
+    export::send(&desk, &call, &permitted, sink).await?;
     desk.metrics().disk.backend_snapshot.observe_duration(began.elapsed());
     Ok(())
 }

@@ -7,8 +7,7 @@ use apply::{RangeAnswer, ReadView, wire};
 use auth::Permitted;
 use mvcc::{Page, ReadError};
 use proto::etcdserverpb as pb;
-use rpc::{Call, Unread};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use rpc::{Call, Turn, Unread, Wanted, aside};
 use types::Refusal;
 
 use crate::desk::Desk;
@@ -26,8 +25,9 @@ pub(crate) async fn range(
         desk.still_as_it_was(&permitted)?;
         return Ok(Out::Short(RangeReply { header: Some(desk.header(answer.revision)), answer }));
     }
-    let _turn = turn(Some(&call)).await?;
-    let answer = long_range(&desk, view, permitted.message().clone(), call.unread()).await?;
+    let turn = Turn::take(Some(&call)).await?;
+    let request = permitted.message().clone();
+    let answer = long_range(&desk, view, request, call.unread(), turn).await?;
     desk.still_as_it_was(&permitted)?;
     Ok(answer)
 }
@@ -45,10 +45,11 @@ async fn long_range(
     view: Arc<ReadView>,
     request: pb::RangeRequest,
     unread: Unread,
+    turn: Turn,
 ) -> Result<Out<RangeReply>, Refusal> {
     let header = desk.header(view.index.current_revision());
     let at = desk.clone();
-    let write = move |request: &pb::RangeRequest| {
+    let write = move |request: &pb::RangeRequest, wanted: &Wanted| {
         let (mut reserved, mut taken) = (unread.reserve(0)?, 0);
         let mut room = |bytes: u64| {
             taken += bytes;
@@ -59,6 +60,7 @@ async fn long_range(
         let mut frame = LongRange::begin(&header);
         let mut rows_max = ROWS_FIRST_STEP;
         while let Some(page) = pages.next_page(&view.rows(), rows_max, &mut room)? {
+            wanted.check()?;
             let bytes = rows_len(&page.rows);
             frame.rows(&page.rows, bytes, bytes_left(&page, bytes, pages.left()));
             if rpc::ANSWER_BYTES_MAX < frame.len() {
@@ -69,14 +71,13 @@ async fn long_range(
         let frame = frame.end(pages.more(), pages.count());
         Ok(Out::Framed { frame, _reserved: reserved })
     };
-    let timed = move || {
+    let timed = move |wanted: &Wanted| {
         let began = Instant::now();
-        let written = write(&request);
+        let written = write(&request, wanted);
         count_range(&at, &request, began, written.is_ok());
         written
     };
-    let written = tokio::task::spawn_blocking(timed).await;
-    written.map_err(|_| Refusal::Stopped)?.map_err(|error| refused(desk, error))
+    aside(turn, timed).await?.map_err(|error| refused(desk, error))
 }
 
 /// What so many rows more will take, if they are like these, with an eighth to spare.
@@ -127,9 +128,6 @@ pub(crate) fn while_made(rows_bytes: u64) -> usize {
     usize::try_from(rows_bytes.saturating_mul(2)).unwrap_or(usize::MAX)
 }
 
-/// Long reads at once, over all threads.
-static LONG_READS: Semaphore = Semaphore::const_new(4);
-
 /// A checked range, linearizable unless it says otherwise. For a `call` whose client reads too little it
 /// waits.
 pub(crate) async fn read_range(
@@ -142,33 +140,20 @@ pub(crate) async fn read_range(
     if let Some(answer) = short_range(desk, &view, &request)? {
         return Ok(answer);
     }
-    let _turn = turn(call).await?;
+    let turn = Turn::take(call).await?;
     let at = desk.clone();
-    let read = move || {
+    let read = move |_: &Wanted| {
         let began = Instant::now();
         let answer = apply::read_range(&view.index, &view.rows(), &request);
         count_range(&at, &request, began, answer.is_ok());
         answer
     };
-    let answer = tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::Stopped)?;
-    answer.map_err(|error| refused(desk, error))
+    aside(turn, read).await?.map_err(|error| refused(desk, error))
 }
 
 pub(crate) async fn room(call: Option<&Call>) {
     if let Some(call) = call {
         call.room().await;
-    }
-}
-
-/// Waits for one of the turns. Whoever was overtaken by answers its client does not read gives the turn
-/// back and waits for room first.
-pub(crate) async fn turn(call: Option<&Call>) -> Result<SemaphorePermit<'static>, Refusal> {
-    loop {
-        room(call).await;
-        let turn = LONG_READS.acquire().await.map_err(|_| Refusal::Stopped)?;
-        if call.is_none_or(Call::has_room) {
-            return Ok(turn);
-        }
     }
 }
 

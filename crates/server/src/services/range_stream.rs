@@ -6,13 +6,12 @@ use apply::{RangeAnswer, ReadView, wire};
 use auth::Permitted;
 use mvcc::{Page, Pages, ReadError};
 use proto::etcdserverpb as pb;
-use rpc::{Call, Reserved, Sink, Unread};
-use tokio::runtime::Handle;
+use rpc::{Call, Reserved, Sink, Turn, Unread, Wanted, aside, let_go};
 use types::{Code, Refusal};
 
 use crate::desk::Desk;
 use crate::reply::{CountedFrame, RangeReply, RangeStreamReply};
-use crate::services::range::{next_rows_max, refused, turn, while_made};
+use crate::services::range::{next_rows_max, refused, while_made};
 use crate::services::size::ROWS_INLINE_MAX;
 
 pub(crate) async fn range_stream(
@@ -58,7 +57,7 @@ async fn stream_pages(
     let pages = view.index.pages(&view.rows(), query, &mut |_| Ok(()));
     let pages = pages.map_err(|error| refused(desk, error))?;
     let (count, more) = (pages.count(), pages.more());
-    let mut list = Aside { list: Some(List { view, pages }), is_short: true };
+    let mut list = Elsewhere { list: Some(List { view, pages }), is_short: true };
     loop {
         call.room().await;
         let next = list.next(rows_max, call).await?;
@@ -101,14 +100,14 @@ impl List {
 
 /// A list that a client may take its time to read. Who lets go of an old view last frees what has changed in the
 /// index since, up to all of it. That is done where nobody else waits, also when the client has gone.
-struct Aside {
+struct Elsewhere {
     /// Here, unless a page is being read elsewhere.
     list: Option<List>,
     /// One page, so far: the view cannot be old.
     is_short: bool,
 }
 
-impl Aside {
+impl Elsewhere {
     /// The next page, read here if it is short, else when it is its turn among all long reads.
     async fn next(
         &mut self,
@@ -120,25 +119,22 @@ impl Aside {
         if rows_max as u64 <= ROWS_INLINE_MAX {
             return Ok(self.list.as_mut().expect(HERE).next(rows_max, &unread));
         }
-        let _turn = turn(Some(call)).await?;
+        let turn = Turn::take(Some(call)).await?;
         let mut list = self.list.take().expect(HERE);
-        let read = move || {
+        let read = move |_: &Wanted| {
             let page = list.next(rows_max, &unread);
             (list, page)
         };
-        let read = tokio::task::spawn_blocking(read).await;
-        let (list, page) = read.map_err(|_| Refusal::Stopped)?;
+        let (list, page) = aside(turn, read).await?;
         self.list = Some(list);
         Ok(page)
     }
 }
 
-impl Drop for Aside {
+impl Drop for Elsewhere {
     fn drop(&mut self) {
-        let list = self.list.take().filter(|_| !self.is_short);
-        // Without a runtime the process is ending.
-        if let (Some(list), Ok(runtime)) = (list, Handle::try_current()) {
-            runtime.spawn_blocking(move || drop(list));
+        if let Some(list) = self.list.take().filter(|_| !self.is_short) {
+            let_go(list);
         }
     }
 }

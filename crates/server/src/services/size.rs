@@ -7,6 +7,7 @@ use bytes::Bytes;
 use mvcc::RangeQuery;
 use pb::request_op::Request;
 use proto::etcdserverpb as pb;
+use rpc::{Turn, aside};
 use types::Refusal;
 
 /// Rows from which on a range is read on a thread that serves nobody else.
@@ -66,8 +67,7 @@ async fn large<R: Clone + Send + 'static>(
         bytes(view, request)
     } else {
         let (view, request) = (view.clone(), request.clone());
-        let look = tokio::task::spawn_blocking(move || bytes(&view, &request));
-        look.await.map_err(|_| Refusal::Stopped)?
+        aside(Turn::take(None).await?, move |_| bytes(&view, &request)).await?
     };
     Ok(Some(bytes).filter(|bytes| BYTES_INLINE_MAX < *bytes))
 }
