@@ -17,11 +17,12 @@ use planted::planted;
 use prost::Message as _;
 use proto::raftpb;
 use store::{Batch, Bucket, LogView, StateChange, Store, StoreError};
-use types::{ConfState, Entry, EntryKind, LeaseId, MemberId, Refusal, Revision};
+use types::{ConfState, Entry, EntryKind, LeaseId, MemberId, Refusal, Revision, Version};
 
 use crate::alarms::Alarms;
 use crate::answer::Answer;
 use crate::fact::Fact;
+use crate::members::Members;
 use crate::membership::Membership;
 use crate::request::Asked;
 use crate::source::{Flushed, Written};
@@ -50,6 +51,16 @@ pub enum Fault {
     /// A stored row could not be read.
     #[error(transparent)]
     Row(#[from] RowFault),
+    /// The members agreed on a version that this release is too old for.
+    #[error(
+        "invalid downgrade: this server is of version {}, and the cluster's version becomes {}",
+        Version::OURS.short(),
+        agreed.short()
+    )]
+    InvalidDowngrade {
+        /// What they agreed on.
+        agreed: Version,
+    },
     /// An entry that this release cannot apply. Others may have applied it, so this member may not pass over it.
     #[error("entry {index} of term {term} holds {what}")]
     Unknown {
@@ -185,7 +196,7 @@ impl Applier {
             Err(Stopped::Refused(refusal, facts)) => {
                 (Err(refusal), Outcome { facts, ..Outcome::default() })
             }
-            Err(Stopped::Fault(fault)) => return Err(fault.into()),
+            Err(Stopped::Fault(fault)) => return Err(fault),
         };
         let mut changes = outcome.changes.take().filter(|changes| !changes.rows.is_empty());
         self.write(entry, changes.as_mut(), outcome.state)?;
@@ -287,6 +298,11 @@ impl Applier {
         self.mvcc.now().live_keys()
     }
 
+    /// The cluster's members and version as of the last entry, to keep and to hand on.
+    pub fn members(&self) -> Arc<Members> {
+        self.membership.now().clone()
+    }
+
     /// The cluster's members and version.
     pub fn membership(&self) -> &Membership {
         &self.membership
@@ -341,8 +357,8 @@ pub(crate) type Decided = Result<Outcome, Stopped>;
 pub(crate) enum Stopped {
     /// The client is told why; nothing was changed, but others may have to hear of it.
     Refused(Refusal, Vec<Fact>),
-    /// The store failed.
-    Fault(RowFault),
+    /// The member must stop.
+    Fault(Fault),
 }
 
 impl From<Refusal> for Stopped {
@@ -355,7 +371,7 @@ impl From<ReadError> for Stopped {
     fn from(error: ReadError) -> Stopped {
         match error {
             ReadError::Refused(refusal) => refusal.into(),
-            ReadError::Fault(fault) => Stopped::Fault(fault),
+            ReadError::Fault(fault) => Stopped::Fault(fault.into()),
         }
     }
 }

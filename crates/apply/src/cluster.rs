@@ -6,10 +6,10 @@ use prost::Message as _;
 use proto::etcdserverpb as pb;
 use proto::{leasepb, membershippb, raftpb};
 use store::{Bucket, StateChange};
-use types::{LeaseId, Refusal};
+use types::{LeaseId, Refusal, Version};
 
 use crate::answer::Answer;
-use crate::applier::{Applier, Decided, Outcome, Stopped};
+use crate::applier::{Applier, Decided, Fault, Outcome, Stopped};
 use crate::compat::Compat;
 use crate::fact::{Change, Fact};
 
@@ -94,11 +94,16 @@ impl Applier {
     }
 
     pub(crate) fn cluster_version(&mut self, version: &str) -> Decided {
-        let agreed = version
+        let agreed: Version = version
             .parse()
             .map_err(|_| Refusal::invalid("etcdserver: the cluster's version is none"))?;
+        if Version::OURS < agreed {
+            return Err(Stopped::Fault(Fault::InvalidDowngrade { agreed }));
+        }
+        let before = self.membership.version();
         let state = self.membership.set_version(agreed);
-        Ok(Outcome { state, facts: vec![Fact::Membership], ..Outcome::default() })
+        let facts = vec![Fact::Membership, Fact::Version { before, now: agreed }];
+        Ok(Outcome { state, facts, ..Outcome::default() })
     }
 
     pub(crate) fn member_attributes(
@@ -116,19 +121,22 @@ impl Applier {
 
     pub(crate) fn downgrade(&mut self, request: &membershippb::DowngradeInfoSetRequest) -> Decided {
         let state = self.membership.set_downgrade(request.enabled, &request.ver);
-        Ok(Outcome { state: vec![state], ..Outcome::default() })
+        Ok(Outcome { state: vec![state], facts: vec![Fact::Membership], ..Outcome::default() })
     }
 
     /// A configuration change. Refused or not, raft must hear that it is over.
     pub(crate) fn configuration(&mut self, change: raftpb::ConfChange) -> Decided {
         let changed = change.node_id();
         match self.membership.change(&change) {
-            Ok(state) => Ok(Outcome {
-                answer: Some(Answer::Members { members: self.membership.to_wire(), changed }),
-                state,
-                facts: vec![Fact::Configuration(Change::Made(Box::new(change)))],
-                ..Outcome::default()
-            }),
+            Ok(state) => {
+                let mut facts = vec![Fact::Configuration(Change::Made(Box::new(change)))];
+                let gone = self.membership.was_removed(self.config.member);
+                if gone && changed == self.config.member {
+                    facts.push(Fact::Removed);
+                }
+                let answer = Answer::Members { members: self.membership.to_wire(), changed };
+                Ok(Outcome { answer: Some(answer), state, facts, ..Outcome::default() })
+            }
             Err(refusal) => {
                 Err(Stopped::Refused(refusal, vec![Fact::Configuration(Change::Refused)]))
             }

@@ -3,7 +3,7 @@
 use auth::TokenChange;
 use lease::Lease;
 use proto::raftpb;
-use types::LeaseId;
+use types::{LeaseId, Version};
 
 /// Something that became true with an entry. One entry may make several true.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +29,18 @@ pub enum Fact {
     Alarms,
     /// Users or roles may have changed, or somebody logged in: what that means for tokens.
     Users(TokenChange),
-    /// Members or the cluster's version changed.
+    /// Members, what they say of themselves, or a downgrade changed.
     Membership,
+    /// This member was removed from the cluster: it has no business here any more.
+    Removed,
+    /// The members agreed on a version.
+    Version {
+        /// What they had agreed on before, if they had.
+        before: Option<Version>,
+        /// What they agreed on now. Below `before`, the log must be marked here: what lies before was written by a
+        /// newer release than may read it.
+        now: Version,
+    },
 }
 
 /// What became of a configuration change.

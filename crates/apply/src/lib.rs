@@ -21,6 +21,7 @@ mod dispatch;
 mod fact;
 mod gates;
 mod keys;
+mod members;
 mod membership;
 mod open;
 mod request;
@@ -34,7 +35,8 @@ pub use answer::{Answer, AuthAnswer, DeleteAnswer, OpAnswer, PutAnswer, RangeAns
 pub use applier::{Applied, Applier, Config, Fault, HashJob, ReadView};
 pub use compat::Compat;
 pub use fact::{Change, Fact};
-pub use membership::{BadMemberRow, ChangeContext, Downgrade, Member, Membership};
+pub use members::{ChangeContext, Downgrade, Member, Members};
+pub use membership::{BadMemberRow, Membership};
 pub use open::RecoverError;
 pub use request::{Asked, Asker, AuthRequest, Request, Unknown};
 pub use source::{Flushed, Written};

@@ -8,7 +8,7 @@ use mvcc::{CompactionHashes, ImageReader, Mvcc, Restore, RestoreError};
 use prost::Message as _;
 use proto::leasepb;
 use store::{Bucket, Checkpoint, Restored, Store, StoreError};
-use types::Revision;
+use types::{Revision, Version};
 
 use crate::alarms::Alarms;
 use crate::applier::{Applier, Config};
@@ -23,6 +23,16 @@ pub enum RecoverError {
     /// Rows contradict each other.
     #[error(transparent)]
     Rows(#[from] RestoreError),
+    /// The members agreed on a version that this release is too old for.
+    #[error(
+        "invalid downgrade: this server is of version {}, and the cluster's version is {}",
+        Version::OURS.short(),
+        agreed.short()
+    )]
+    InvalidDowngrade {
+        /// What they agreed on.
+        agreed: Version,
+    },
     /// A member's row is none.
     #[error(transparent)]
     Member(#[from] BadMemberRow),
@@ -55,7 +65,10 @@ impl Applier {
     ) -> Result<Applier, RecoverError> {
         let mvcc = keyspace(&store, restored.checkpoint.as_ref())?;
         let leases = leases(&config, &store, &mvcc)?;
-        let membership = Membership::restore(config.learners_max, store.state())?;
+        let membership = Membership::restore(config.member, config.learners_max, store.state())?;
+        if let Some(agreed) = membership.version().filter(|agreed| Version::OURS < *agreed) {
+            return Err(RecoverError::InvalidDowngrade { agreed });
+        }
         let alarms = Alarms::restore(store.state());
         let users = Arc::new(Users::restore(store.state())?);
         Ok(Applier {

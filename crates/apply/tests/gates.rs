@@ -159,7 +159,7 @@ fn from_3_7_on_a_transaction_with_a_range_that_has_no_answer_changes_nothing() {
 
 #[test]
 fn checkpoints_of_leases_are_stored_from_3_6_on() {
-    for (version, stored) in [("3.4.0", false), ("3.5.0", false), ("3.6.0", true), ("3.10.0", true)]
+    for (version, stored) in [("3.4.0", false), ("3.5.0", false), ("3.6.0", true), ("3.7.0", true)]
     {
         let mut log = Log::of_version(version);
         let lease = pb::LeaseGrantRequest { id: 1, ttl: 100 };

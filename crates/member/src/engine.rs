@@ -81,6 +81,11 @@ pub enum Effect {
     },
     /// Members, the cluster's version or alarms changed: whoever shows them looks again.
     Cluster,
+    /// Sync the store and report it to the front, although it has not asked: the log is to be marked, so that no
+    /// older release has to read what this one wrote before.
+    SyncStore,
+    /// This member was removed from its cluster. What it still has to say may leave; then it ends.
+    Removed,
     /// What an entry means for the tokens this member remembers. Comes before the view that holds the entry: who
     /// sees it applied may use its token.
     Tokens(TokenChange),
@@ -214,6 +219,11 @@ impl Engine {
                         .for_each(|primary| primary.checkpointed(&lease, now_ms));
                 }
                 Fact::Alarms | Fact::Membership => effects.push(Effect::Cluster),
+                Fact::Version { before, now } => {
+                    let lowered = before.is_some_and(|before| now < before);
+                    effects.extend(lowered.then_some(Effect::SyncStore));
+                }
+                Fact::Removed => effects.push(Effect::Removed),
             }
         }
         Ok(())

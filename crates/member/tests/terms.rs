@@ -1,4 +1,5 @@
-//! What a leader may do ends with its term: it ends no lease, renews none, and proposes nothing of its own.
+//! What a leader may do ends with its term: it ends no lease, renews none, and proposes nothing of its own. And what a
+//! version that goes down asks for.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use holdfast_member::{
 use lease::KeepAlive;
 use prost::Message as _;
 use proto::etcdserverpb as pb;
+use proto::membershippb;
 use store::Store;
 use types::{ConfState, Entry, EntryKind, LeaseId, Refusal, Version};
 use vfs::{Disk, MemoryDisk};
@@ -45,10 +47,10 @@ impl Half {
         Half { engine: Engine::new(applier, watch::Limits::default(), options), next: 1 }
     }
 
-    fn entry(&mut self, term: u64, data: Vec<u8>, now_ms: u64) {
+    fn entry(&mut self, term: u64, data: Vec<u8>, now_ms: u64) -> Vec<EngineEffect> {
         let entry = Entry { term, index: self.next, kind: EntryKind::Normal, data: data.into() };
         self.next += 1;
-        self.engine.apply(&[entry], now_ms).expect("memory takes it");
+        self.engine.apply(&[entry], now_ms).expect("memory takes it")
     }
 
     /// A leader's first entry, or one that raft put in the place of another.
@@ -156,4 +158,18 @@ fn what_a_leader_decided_waits_for_nobody_and_is_not_forwarded() {
         })
         .collect();
     assert_eq!(refused, [(2, Refusal::LeaderChanged)], "the client's waits for a leader");
+}
+
+#[test]
+fn a_version_that_goes_down_has_the_log_marked_there() {
+    let mut half = Half::new();
+    let mut syncs = Vec::new();
+    for version in ["3.6.0", "3.7.0", "3.6.0", "3.6.0", "3.5.0"] {
+        let set = membershippb::ClusterVersionSetRequest { ver: version.into() };
+        let request =
+            pb::InternalRaftRequest { cluster_version_set: Some(set), ..Default::default() };
+        let effects = half.entry(1, request.encode_to_vec(), 0);
+        syncs.push(effects.iter().any(|effect| matches!(effect, EngineEffect::SyncStore)));
+    }
+    assert_eq!(syncs, [false, false, true, false, true]);
 }

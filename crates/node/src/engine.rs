@@ -227,6 +227,13 @@ impl EngineThread {
                 }
                 EngineEffect::Applied { index, changes } => applied = Some((index, changes)),
                 EngineEffect::Cluster => self.publish_cluster(),
+                EngineEffect::SyncStore => {
+                    let _ = self.shared.engine.send(EngineMessage::SyncStore);
+                }
+                EngineEffect::Removed => {
+                    let error = "the member has been permanently removed from the cluster".into();
+                    self.shared.report.report(Event::Fatal { what: "staying a member", error });
+                }
                 EngineEffect::Tokens(change) => self.shared.tokens(|tokens, now_ms| {
                     tokens.change(&change, now_ms);
                 }),
@@ -280,18 +287,16 @@ impl EngineThread {
 
     pub(crate) fn publish_cluster(&self) {
         let applier = self.engine.applier();
-        let membership = applier.membership();
         let storage = applier.stored().state().get(Bucket::Meta, b"storageVersion");
         let view = ClusterView {
-            members: membership.members().cloned().collect(),
-            version: membership.version(),
+            members: applier.members(),
             storage_version: storage.map(|text| String::from_utf8_lossy(text).into_owned()),
-            downgrade: membership.downgrade().clone(),
             alarms: applier.alarms().list(0),
         };
         let before = self.shared.cluster.swap(Arc::new(view));
         let now = self.shared.cluster.load();
-        if let Some(version) = now.version.filter(|_| before.version != now.version) {
+        let agreed = |view: &ClusterView| view.members.version();
+        if let Some(version) = agreed(&now).filter(|_| agreed(&before) != agreed(&now)) {
             self.shared.report.report(Event::ClusterVersion(version));
         }
         if before.alarms != now.alarms {

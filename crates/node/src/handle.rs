@@ -341,7 +341,7 @@ impl Node {
 
     /// This member, as the cluster knows it.
     pub fn own_member(&self) -> Option<Member> {
-        self.cluster().members.iter().find(|member| member.id == self.shared.member).cloned()
+        self.cluster().members.own_member().cloned()
     }
 
     /// Whether the member is on its way down.

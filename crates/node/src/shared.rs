@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Instant;
 
-use apply::{Downgrade, Member, ReadView};
+use apply::{Members, ReadView};
 use arc_swap::ArcSwap;
 use auth::Tokens;
 use consensus::{Role, Standing};
@@ -12,7 +12,7 @@ use member::Run;
 use metrics::Metrics;
 use mvcc::CompactionHashes;
 use proto::etcdserverpb as pb;
-use types::{MemberId, Version};
+use types::MemberId;
 
 use crate::door::{EngineSender, WeakEngine};
 use crate::front::{FrontSender, WeakFront};
@@ -70,14 +70,10 @@ impl Shared {
 /// Members, version and alarms, as the applied entries left them.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterView {
-    /// All members, by id.
-    pub members: Vec<Member>,
-    /// The version all agreed on.
-    pub version: Option<Version>,
+    /// Who belongs to it, who did once, and the version all agreed on.
+    pub members: Arc<Members>,
     /// The version the stored data has, as `3.7.0`.
     pub storage_version: Option<String>,
-    /// Whether the cluster is on its way down.
-    pub downgrade: Downgrade,
     /// The raised alarms.
     pub alarms: Vec<pb::AlarmMember>,
 }

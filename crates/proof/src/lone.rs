@@ -334,6 +334,7 @@ impl Lone {
                 EngineEffect::Applied { index, changes } => {
                     self.to_front.push_back(FrontInput::Applied { index, changes });
                 }
+                EngineEffect::SyncStore => self.begin_sync(),
                 EngineEffect::Hash(job) => self.hashing = Some(job.into()),
                 EngineEffect::Propose { request, asker, scope } => {
                     self.propose_as([*request], &asker, scope);
@@ -342,6 +343,7 @@ impl Lone {
                 | EngineEffect::Reply { .. }
                 | EngineEffect::Send { .. }
                 | EngineEffect::ReadHistory(_)
+                | EngineEffect::Removed
                 | EngineEffect::Cluster
                 | EngineEffect::Tokens(_) => {}
             }

@@ -71,7 +71,7 @@ async fn publish(node: &Node) {
         let known = node.own_member().is_some_and(|member| {
             member.name == config.name && member.client_urls == config.client_urls
         });
-        if known && node.cluster().version.is_some() {
+        if known && node.cluster().members.version().is_some() {
             return;
         }
         if !known {

@@ -29,7 +29,7 @@ use crate::services;
 pub const SERVER_VERSION: &str = "3.7.1";
 
 /// The cluster version that release stands for.
-const CLUSTER_VERSION: types::Version = types::Version::new(3, 7);
+const CLUSTER_VERSION: types::Version = types::Version::OURS;
 
 /// Why a member could not be served.
 #[derive(Debug, thiserror::Error)]

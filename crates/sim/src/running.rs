@@ -411,7 +411,8 @@ impl Running {
                     self.out.push(Out::Applied(index));
                     self.to_front.push_back(FrontInput::Applied { index, changes });
                 }
-                EngineEffect::Cluster | EngineEffect::Tokens(_) => {}
+                EngineEffect::SyncStore => self.to_engine.push_back(ToEngine::SyncStore),
+                EngineEffect::Removed | EngineEffect::Cluster | EngineEffect::Tokens(_) => {}
             }
         }
     }

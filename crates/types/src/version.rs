@@ -13,6 +13,9 @@ pub struct Version {
 }
 
 impl Version {
+    /// Of this release: the newest that the entries it can apply belong to.
+    pub const OURS: Version = Version::new(3, 7);
+
     /// The version of these two numbers.
     pub const fn new(major: u64, minor: u64) -> Version {
         Version { major, minor }

@@ -23,7 +23,7 @@ pub(super) fn version(node: &Node, request: &Request<HttpBody>) -> Response<Http
 /// In etcd's order of fields.
 fn version_json(node: &Node) -> String {
     let cluster = node.cluster();
-    let agreed = cluster.version.map(|version| version.to_string());
+    let agreed = cluster.members.version().map(|version| version.to_string());
     let text = |version: Option<&str>, unknown: &str| {
         serde_json::Value::from(version.unwrap_or(unknown)).to_string()
     };
@@ -67,7 +67,7 @@ fn refresh(node: &Node, metrics: &Metrics) {
     mvcc.compact_revision.set(view.index.compact_revision());
     let cluster = node.cluster();
     server.cluster_version.clear();
-    if let Some(version) = cluster.version {
+    if let Some(version) = cluster.members.version() {
         server.cluster_version.with(&[&version.short()]).set(1);
     }
     server.alarms.clear();
@@ -119,8 +119,10 @@ pub(super) fn for_peers(node: &Node, path: &str, method: &Method) -> Response<Ht
         "/version" | "/members" if method != Method::GET => only_get(),
         "/version" => json(version_json(node)),
         "/members" => {
-            let members = serde_json::to_string(&node.cluster().members)
-                .expect("strings and numbers always serialize");
+            let cluster = node.cluster();
+            let members: Vec<&apply::Member> = cluster.members.members().collect();
+            let members =
+                serde_json::to_string(&members).expect("strings and numbers always serialize");
             json(members + "\n")
         }
         _ => not_found(),

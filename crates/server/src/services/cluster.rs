@@ -22,7 +22,7 @@ pub(crate) fn register(methods: &mut Methods<'_>) {
 }
 
 fn members(desk: &Desk) -> Vec<pb::Member> {
-    desk.cluster().members.iter().map(Member::to_wire).collect()
+    desk.cluster().members.to_wire()
 }
 
 async fn add(
@@ -34,7 +34,7 @@ async fn add(
     let taken = desk
         .cluster()
         .members
-        .iter()
+        .members()
         .any(|member| member.peer_urls.iter().any(|url| request.peer_ur_ls.contains(url)));
     if taken {
         return Err(Refusal::PeerURLExist);
@@ -50,7 +50,7 @@ async fn remove(
     permitted: Permitted<pb::MemberRemoveRequest>,
 ) -> Result<pb::MemberRemoveResponse, Refusal> {
     let request = permitted.message();
-    if !desk.cluster().members.iter().any(|member| member.id == request.id) {
+    if desk.cluster().members.get(request.id).is_none() {
         return Err(Refusal::MemberNotFound);
     }
     // Without its only member there is no cluster.
@@ -101,7 +101,7 @@ async fn promote(
 ) -> Result<pb::MemberPromoteResponse, Refusal> {
     let request = permitted.message();
     let cluster = desk.cluster();
-    match cluster.members.iter().find(|member| member.id == request.id) {
+    match cluster.members.get(request.id) {
         None => Err(Refusal::MemberNotFound),
         Some(member) if !member.is_learner => Err(Refusal::MemberNotLearner),
         Some(_) => Err(Refusal::LearnerNotReady),

@@ -67,8 +67,8 @@ async fn status(
         storage_version: cluster.storage_version.clone().unwrap_or_default(),
         db_size_quota: desk.limits().quota_shown(),
         downgrade_info: Some(pb::DowngradeInfo {
-            enabled: cluster.downgrade.enabled,
-            target_version: cluster.downgrade.target.clone(),
+            enabled: cluster.members.downgrade().enabled,
+            target_version: cluster.members.downgrade().target.clone(),
         }),
     })
 }
@@ -192,16 +192,16 @@ async fn downgrade(
         return Err(Refusal::unknown("etcdserver: unknown method"));
     };
     if action == DowngradeAction::Cancel {
-        return Ok(answer(cluster.version));
+        return Ok(answer(cluster.members.version()));
     }
     let target: Version =
         request.version.parse().map_err(|_| Refusal::WrongDowngradeVersionFormat)?;
     desk.barrier().await?;
-    let version = cluster.version.ok_or(Refusal::ClusterVersionUnavailable)?;
+    let version = cluster.members.version().ok_or(Refusal::ClusterVersionUnavailable)?;
     if target.major != version.major || target.minor.checked_add(1) != Some(version.minor) {
         return Err(Refusal::InvalidDowngradeTargetVersion);
     }
-    if cluster.downgrade.enabled {
+    if cluster.members.downgrade().enabled {
         return Err(Refusal::DowngradeInProcess);
     }
     if action == DowngradeAction::Validate {
