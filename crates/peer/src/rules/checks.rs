@@ -101,9 +101,9 @@ struct Route {
     /// Whether the path goes on behind it.
     prefix: bool,
     method: Option<&'static str>,
-    /// What a wrong method gets.
-    refusal: &'static str,
-    /// Whether answers of all kinds name the cluster.
+    /// Whether a wrong method is told the right one.
+    says_method: bool,
+    /// Whether all its answers name the cluster.
     names_cluster: bool,
     checks: &'static [Check],
     endpoint: Endpoint,
@@ -112,8 +112,6 @@ struct Route {
 const GET: &str = "GET";
 const POST: &str = "POST";
 const WRONG_METHOD: &str = "Method Not Allowed";
-/// The lease endpoints have their own spelling, and name no method that is allowed.
-const WRONG_METHOD_FOR_LEASES: &str = "Method not allowed";
 const POSTED: &[Check] = &[Check::Version, Check::Cluster, Check::Remote];
 
 const fn route(
@@ -126,7 +124,7 @@ const fn route(
         path,
         prefix: false,
         method: Some(method),
-        refusal: WRONG_METHOD,
+        says_method: true,
         names_cluster: true,
         checks,
         endpoint,
@@ -156,14 +154,18 @@ static ROUTES: [Route; 11] = [
         prefix: true,
         ..route("/members/promote/", POST, &[Check::Promote], Endpoint::Promote(0))
     },
-    route("/members/hashkv", GET, &[Check::ClusterIfNamed], Endpoint::HashKv),
     Route {
-        refusal: WRONG_METHOD_FOR_LEASES,
+        // Only its good answers do.
+        names_cluster: false,
+        ..route("/members/hashkv", GET, &[Check::ClusterIfNamed], Endpoint::HashKv)
+    },
+    Route {
+        says_method: false,
         names_cluster: false,
         ..route("/leases", POST, &[], Endpoint::Leases)
     },
     Route {
-        refusal: WRONG_METHOD_FOR_LEASES,
+        says_method: false,
         names_cluster: false,
         ..route("/leases/internal", POST, &[], Endpoint::LeasesInternal)
     },
@@ -261,8 +263,8 @@ impl Checks {
             && head.method.as_str() != method
         {
             let refused = Refused {
-                allow: (route.refusal == WRONG_METHOD).then_some(method),
-                ..Refused::new(StatusCode::METHOD_NOT_ALLOWED, route.refusal)
+                allow: route.says_method.then_some(method),
+                ..Refused::new(StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD)
             };
             return Accepted {
                 outcome: Err(refused),

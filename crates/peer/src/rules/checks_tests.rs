@@ -87,7 +87,7 @@ fn a_wrong_method_is_refused_before_anything_else() {
         assert!(!answer.names_cluster);
     }
     let refused = ask("PUT", "/leases", &[]).outcome.unwrap_err();
-    assert_eq!((refused.text.as_str(), refused.allow), ("Method not allowed", None));
+    assert_eq!((refused.text.as_str(), refused.allow), ("Method Not Allowed", None));
     let refused = ask("POST", "/raft/stream/message/dead", &[]).outcome.unwrap_err();
     assert_eq!(refused.allow, Some("GET"));
 }

@@ -1,7 +1,7 @@
 //! The endpoints beside raft, whose paths and headers have been checked: bodies are read, the member is asked, and
 //! what it says is written as etcd writes it.
 
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use prost::Message as _;
 use proto::etcdserverpb::{LeaseKeepAliveRequest, LeaseKeepAliveResponse};
@@ -13,7 +13,7 @@ use super::shared::Core;
 use super::snapshot_in::next_piece;
 use super::traits::{HashKv, LeaseRefusal, PromoteRefusal};
 use super::{LocalBody, whole};
-use crate::rules::Refused;
+use crate::rules::{Refused, header};
 
 /// The longest body of such a request.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -149,7 +149,11 @@ pub(super) async fn hash_kv(core: &Core, body: Incoming) -> Answer {
     let asked: HashRequest = serde_json::from_slice(&body).map_err(|_| unreadable())?;
     let answer = core.facts.hash_kv(asked.revision).await;
     let hash = answer.map_err(|why| Refused::new(StatusCode::BAD_REQUEST, why))?;
-    page(JSON, json(&HashPage::from(hash)))
+    let mut answer = page(JSON, json(&HashPage::from(hash)))?;
+    if let Ok(id) = HeaderValue::from_str(&format!("{:x}", core.identity.cluster)) {
+        answer.headers_mut().insert(header::CLUSTER, id);
+    }
+    Ok(answer)
 }
 
 pub(super) async fn keep_alive(core: &Core, body: Incoming) -> Answer {

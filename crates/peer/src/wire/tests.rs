@@ -162,8 +162,10 @@ fn only_what_follows_the_context_is_shortened() {
         older_term,
         append(4, 20, vec![], 12),
         append(5, 20, vec![], 12),
+        // The first of a new term: the entry before it is of the old one, which is the context's.
+        Message { log_term: Some(5), ..append(6, 20, one(21), 12) },
     ]);
-    assert_eq!(kinds, [2, 1, 1, 1, 2, 1, 2, 2, 2]);
+    assert_eq!(kinds, [2, 1, 1, 1, 2, 1, 2, 2, 2, 2]);
 }
 
 #[test]

@@ -339,8 +339,19 @@ pub fn raw(address: SocketAddr, request: &[u8]) -> String {
             break;
         }
         answer.extend_from_slice(&buffer[..count]);
+        if is_whole(&answer) {
+            break;
+        }
     }
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Whether an answer has as many bytes as it says.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.and_then(|length| length.parse().ok()) == Some(body.len())
 }
 
 /// A request with the headers of a peer, and `Connection: close`.
