@@ -55,6 +55,7 @@ pub fn check() -> Vec<String> {
     for path in tracked_files() {
         if let Ok(text) = std::fs::read_to_string(root().join(&path)) {
             words(&path, &text, &mut complaints);
+            pages(&path, &text, &mut complaints);
             if path.ends_with(".md") {
                 links(&path, &text, &mut complaints);
             }
@@ -156,6 +157,27 @@ fn words(path: &str, text: &str, complaints: &mut Vec<String>) {
     }
 }
 
+/// Pages that are cited by their place in the repository, as comments do, and are not there.
+fn pages(path: &str, text: &str, complaints: &mut Vec<String>) {
+    for (number, line) in text.lines().enumerate() {
+        for page in cited(line).filter(|page| !root().join(page).exists()) {
+            complaints.push(format!("{path}:{}: the page {page} is not there", number + 1));
+        }
+    }
+}
+
+/// The pages that a line cites: `docs/`, a name, `.md`. In the middle of a longer path it is another folder's.
+fn cited(line: &str) -> impl Iterator<Item = &str> {
+    line.match_indices("docs/").filter_map(|(start, _)| {
+        let within = line[..start].ends_with(|c: char| c.is_alphanumeric() || "/.-_".contains(c));
+        let name = |c: char| c.is_ascii_alphanumeric() || "/.-_".contains(c);
+        let rest = &line[start..];
+        let end = rest.find(|c| !name(c)).unwrap_or(rest.len());
+        let page = rest[..end].trim_end_matches(['.', '-']);
+        (!within && page.ends_with(".md")).then_some(page)
+    })
+}
+
 /// Links to files that are not there.
 fn links(path: &str, text: &str, complaints: &mut Vec<String>) {
     let folder = root().join(path).parent().map(Path::to_path_buf).unwrap_or_default();
@@ -168,5 +190,21 @@ fn links(path: &str, text: &str, complaints: &mut Vec<String>) {
                 complaints.push(format!("{path}:{}: {target} is not there", number + 1));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_cited_by_its_place_in_the_repository() {
+        let of = |line| cited(line).collect::<Vec<&str>>();
+        assert_eq!(
+            of("as (`docs/etcd/api.md` 4.2, docs/put.md) say"),
+            ["docs/etcd/api.md", "docs/put.md"]
+        );
+        assert_eq!(of("The end of docs/etcd/http.md."), ["docs/etcd/http.md"]);
+        assert_eq!(of("crates/other/docs/x.md and docs/ and docs/x.rs"), [""; 0]);
     }
 }

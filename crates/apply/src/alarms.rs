@@ -1,4 +1,4 @@
-//! Which alarms are raised, and what they forbid (`reference/apply-semantics.md` 9).
+//! Which alarms are raised, and what they forbid (`docs/etcd/apply-semantics.md` 9).
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! The one writer: committed entry in, change and answer out.
 //!
-//! Every member computes the same from the same entries (`reference/apply-semantics.md`), so nothing
+//! Every member computes the same from the same entries (`docs/etcd/apply-semantics.md`), so nothing
 //! here depends on a clock, on chance, on local settings or on whether somebody waits for the answer.
 //!
 //! Guarantee: the applied index and what the entry changed are one batch of the store. When etcd 3.5.0

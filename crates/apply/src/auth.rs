@@ -1,6 +1,6 @@
 //! Users and roles as entries change them, and the permission gate before all others.
 //!
-//! Decided on replicated state alone (`reference/apply-semantics.md` 8): whom the entry's header names, as of which
+//! Decided on replicated state alone (`docs/etcd/apply-semantics.md` 8): whom the entry's header names, as of which
 //! revision of users and roles, and what they are now. What a member decided at its own door counts for nothing
 //! here.
 
@@ -27,7 +27,7 @@ impl Applier {
 
     /// The permission gate. What comes back beside the pass is told to the client instead of the answer, although
     /// the change stands: where members do not look at a transaction's ranges ([`Compat::txn_ranges_checked`]), they
-    /// carry it out whoever may not read them, and so must we.
+    /// carry it out whatever those ask for, and so must we.
     pub(crate) fn pass_permission(
         &self,
         asked: &Asked,

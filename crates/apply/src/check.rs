@@ -1,8 +1,8 @@
 //! What a request must look like before anybody decides about it.
 //!
-//! The checks of etcd's own front (`reference/api.md` 4), in its order, so that a request with two
+//! The checks of etcd's own front (`docs/etcd/api.md` 4), in its order, so that a request with two
 //! mistakes is refused for the same one. Besides, some requests are validated here before they are
-//! proposed that etcd lets pass (`reference/observed.md` A). A log written by another member may hold
+//! proposed that etcd lets pass (`docs/etcd/observed.md` A). A log written by another member may hold
 //! anything, so
 //! `apply` relies on none of this.
 
@@ -96,7 +96,7 @@ impl Written {
 }
 
 /// Refuses a branch that writes a key twice. Order matters as it does in etcd
-/// (`reference/observed.md` B): a nested transaction's puts are held against the deletes seen so far,
+/// (`docs/etcd/observed.md` B): a nested transaction's puts are held against the deletes seen so far,
 /// the branch's own puts against everything.
 fn written(branch: &[pb::RequestOp]) -> Result<Written, Refusal> {
     let mut written = Written::default();
@@ -144,7 +144,7 @@ fn add_put(written: &mut Written, key: &Bytes) -> Result<(), Refusal> {
 }
 
 /// The keys a delete covers, as etcd's duplicate check sees them: `"\0"` as an end counts as a plain
-/// (inverted, so empty) range there, and such a delete is invisible (`reference/observed.md` B).
+/// (inverted, so empty) range there, and such a delete is invisible (`docs/etcd/observed.md` B).
 fn deleted(delete: &pb::DeleteRangeRequest) -> Option<(Bytes, Bytes)> {
     let end = if delete.range_end.is_empty() {
         let mut after = delete.key.to_vec();

@@ -13,7 +13,7 @@ pub struct Compat {
     pub checkpoints_stored: bool,
     /// Whether a transaction is refused on every member for a range it cannot answer. Up to 3.6 only the
     /// member that proposed it looks at its ranges, all others carry out the writes; so do we, for our own
-    /// too, and only the answer tells (`reference/apply-semantics.md` 12.1).
+    /// too, and only the answer tells (`docs/etcd/apply-semantics.md` 12.1).
     pub txn_ranges_checked: bool,
 }
 

@@ -1,6 +1,6 @@
 //! What stands between an entry and the state: four gates, one table, one place where they are looked at.
 //!
-//! In etcd's order (`reference/apply-semantics.md` 1.7): an alarm that members disagree, an alarm that a member
+//! In etcd's order (`docs/etcd/apply-semantics.md` 1.7): an alarm that members disagree, an alarm that a member
 //! is full, what the asker may do; and after the deed, this member's own size. A request that a gate refuses
 //! changes nothing, on every member alike.
 
@@ -59,7 +59,7 @@ impl Applier {
     }
 
     /// The gate of this member's size, after the deed: the write stands on every member, whatever its size here,
-    /// and only the answer and the alarm tell (`reference/apply-semantics.md` 9).
+    /// and only the answer and the alarm tell (`docs/etcd/apply-semantics.md` 9).
     pub(crate) fn hold_against_quota(&self, gates: Gates, outcome: &mut Outcome) {
         let Some(quota) = self.config.quota_bytes.filter(|_| 0 < gates.cost) else { return };
         if quota <= self.store.sizes().file_bytes + gates.cost && outcome.refusal.is_none() {

@@ -58,7 +58,7 @@ impl Applier {
         let before = self.mvcc.view();
         self.mvcc.compact(revision)?;
         // The hash is only comparable when the compaction before had finished
-        // (`reference/bbolt-and-backend.md` 5.2).
+        // (`docs/etcd/bbolt-and-backend.md` 5.2).
         if !self.pruning {
             let hasher = before.compaction_hash(revision);
             self.hash_jobs.push_back(HashJob { hasher, log: self.store.view() });

@@ -1,8 +1,8 @@
 //! What applied entries make of the cluster's members, and which changes they refuse.
 //!
-//! Rows look as etcd's do (`reference/bbolt-and-backend.md` 2), so that a snapshot of ours is a
+//! Rows look as etcd's do (`docs/etcd/bbolt-and-backend.md` 2), so that a snapshot of ours is a
 //! snapshot of etcd's. A change that membership refuses still ends in raft as "nothing"
-//! (`reference/apply-semantics.md` 10).
+//! (`docs/etcd/apply-semantics.md` 10).
 //!
 //! Always true: an id that was removed never comes back; a peer URL belongs to one member; somebody is left to vote.
 
@@ -223,7 +223,7 @@ impl Membership {
     }
 
     /// A member told its name and client URLs. One that was removed is not listened to, and neither is
-    /// one nobody knows (Go etcd stops there; `reference/apply-semantics.md` 10).
+    /// one nobody knows (Go etcd stops there; `docs/etcd/apply-semantics.md` 10).
     pub fn set_attributes(
         &mut self,
         id: MemberId,

@@ -1,7 +1,7 @@
 //! What an entry asks for, decoded once.
 //!
 //! An entry of kind normal holds an `InternalRaftRequest` with one of its fields set, or, when a member
-//! of 3.4 or 3.5 proposed it, a request of the v2 store (`reference/peer-protocol.md` 9.4). Both come out
+//! of 3.4 or 3.5 proposed it, a request of the v2 store (`docs/etcd/peer-protocol.md` 9.4). Both come out
 //! as one [`Request`], which everybody behind this file matches by name.
 //!
 //! Always true: what cannot be decoded is said to be [`Unknown`] and ends the member. An entry that one
@@ -89,7 +89,7 @@ macro_rules! requests {
 
 requests! {
     /// Everything an entry can ask for. In a message with several fields the first of this order counts, as in
-    /// etcd (`reference/apply-semantics.md` 1.8).
+    /// etcd (`docs/etcd/apply-semantics.md` 1.8).
     enum Request {
         /// The members agreed on a version.
         ClusterVersionSet(cluster_version_set: ClusterVersionSetRequest) = "ClusterVersionSet",

@@ -1,6 +1,6 @@
 //! Transactions: decide, check, do.
 //!
-//! In this order (`reference/apply-semantics.md` 5): all conditions on the chosen path are evaluated on
+//! In this order (`docs/etcd/apply-semantics.md` 5): all conditions on the chosen path are evaluated on
 //! the state before; all operations on that path are checked on the state before; then they run, each
 //! seeing what the earlier ones did. So a refusal leaves nothing behind.
 
@@ -197,7 +197,7 @@ struct Needs {
 
 impl Needs {
     /// A put that keeps a value or lease fails if the same transaction deleted its key before
-    /// (`reference/observed.md` A 1); no check on the state before can see that.
+    /// (`docs/etcd/observed.md` A 1); no check on the state before can see that.
     fn may_fail(self) -> bool {
         self.deletes && self.keeps_something
     }
@@ -237,7 +237,7 @@ fn check(
     Ok(needs)
 }
 
-/// A put's checks on the state before: its lease first, then its key (`reference/observed.md` B).
+/// A put's checks on the state before: its lease first, then its key (`docs/etcd/observed.md` B).
 pub(crate) fn check_put(
     view: &IndexView,
     leases: &dyn Fn(LeaseId) -> bool,

@@ -1,4 +1,4 @@
-//! What committed entries do to users and roles (`reference/apply-semantics.md` 8).
+//! What committed entries do to users and roles (`docs/etcd/apply-semantics.md` 8).
 //!
 //! Each returns the rows to store, or refuses and changes nothing. Whoever calls has asked before whether the
 //! caller may (see [`Users::is_root`](crate::Users::is_root)).

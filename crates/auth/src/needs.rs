@@ -1,4 +1,4 @@
-//! What each message asks for (`reference/api.md` 4 to 11, `reference/apply-semantics.md` 8).
+//! What each message asks for (`docs/etcd/api.md` 4 to 11, `docs/etcd/apply-semantics.md` 8).
 //!
 //! A message without a line here cannot be admitted: it does not compile. One whose line says nothing needs
 //! root.

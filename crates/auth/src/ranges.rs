@@ -1,7 +1,7 @@
 //! Sets of keys: what all permissions of a user come to, taken together.
 //!
 //! Ranges that overlap or touch are one, so a request may lie across two permissions, as it may in etcd
-//! (`reference/api.md` 9.3).
+//! (`docs/etcd/api.md` 9.3).
 
 use bytes::Bytes;
 use types::KeyRange;

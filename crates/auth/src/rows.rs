@@ -1,4 +1,4 @@
-//! The rows of etcd's three buckets, as etcd writes them (`reference/bbolt-and-backend.md` 2).
+//! The rows of etcd's three buckets, as etcd writes them (`docs/etcd/bbolt-and-backend.md` 2).
 
 use std::sync::Arc;
 

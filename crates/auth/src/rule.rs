@@ -1,7 +1,7 @@
 //! What each method asks of whoever calls it.
 //!
 //! One line for each of all methods, and no default: a new method does not compile until somebody has thought
-//! about it. The lines are etcd 3.7's (`reference/api.md` 4 to 12).
+//! about it. The lines are etcd 3.7's (`docs/etcd/api.md` 4 to 12).
 
 use proto::Rpc;
 

@@ -1,7 +1,7 @@
 //! Simple tokens: which one stands for whom, and until when.
 //!
 //! They are made by applied entries, so all members know the same ones, but each member counts their time for
-//! itself and forgets them when it stops, as in etcd (`reference/api.md` 9.4). Only a token's fingerprint is
+//! itself and forgets them when it stops, as in etcd (`docs/etcd/api.md` 9.4). Only a token's fingerprint is
 //! kept: neither a look-up's time nor a core dump tells the token.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,7 +9,7 @@ use crate::error::{BoltError, Place};
 use crate::reader::Bolt;
 
 /// The buckets, and the keys within `meta`. Every etcd makes all ten buckets at its first start.
-#[allow(missing_docs, reason = "the names are etcd's own, see reference/bbolt-and-backend.md 2")]
+#[allow(missing_docs, reason = "the names are etcd's own, see docs/etcd/bbolt-and-backend.md 2")]
 pub mod names {
     pub const ALARM: &[u8] = b"alarm";
     pub const AUTH: &[u8] = b"auth";

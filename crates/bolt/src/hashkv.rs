@@ -1,5 +1,5 @@
 //! HashKV over a file: one number for the history of all keys up to a revision, the same on every
-//! member whatever its pages look like (`reference/bbolt-and-backend.md` 5.1).
+//! member whatever its pages look like (`docs/etcd/bbolt-and-backend.md` 5.1).
 //!
 //! Members compact at different times, so a row that *may* be gone already must not count. Which
 //! those are follows from the rows themselves: per key, only the newest change up to the hashed

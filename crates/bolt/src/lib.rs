@@ -17,7 +17,7 @@
 //! On top of the format stands what etcd keeps in it: [`status`], [`hash_kv`], the snapshot file's
 //! [`digest`](Digest).
 //!
-//! Layout and rules: `reference/bbolt-and-backend.md`.
+//! Layout and rules: `docs/etcd/bbolt-and-backend.md`.
 
 mod access;
 mod backend;

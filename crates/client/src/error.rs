@@ -13,7 +13,7 @@ pub struct Status {
     pub message: String,
 }
 
-/// Texts of etcd that its own client does not know by name (`reference/errors.md` 3).
+/// Texts of etcd that its own client does not know by name (`docs/etcd/errors.md` 3).
 const NAMELESS: [Refusal; 6] = [
     Refusal::PermissionNotGiven,
     Refusal::TimeoutWaitAppliedIndex,

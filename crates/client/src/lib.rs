@@ -3,7 +3,7 @@
 //!
 //! It speaks gRPC straight on HTTP/2 (`h2`, which the server uses too): a command line tool that must
 //! answer in ten milliseconds has no use for a second stack. What is retried, and when, is what
-//! clientv3 does (`reference/errors.md` 3), so that a program behaves the same on both.
+//! clientv3 does (`docs/etcd/errors.md` 3), so that a program behaves the same on both.
 //!
 //! Not here: formats, flags, exit codes (see `etcdctl`).
 

@@ -3,7 +3,7 @@
 //! Reading order: `spec` (commands and flags as data), `args` (what was typed), `settings` (flags and
 //! environment become a client), `commands` (what each does), `output` (how answers look).
 //!
-//! Words, streams and exit codes are etcd's (`reference/etcdctl.md`); what we add never gets in the way
+//! Words, streams and exit codes are etcd's (`docs/etcd/etcdctl.md`); what we add never gets in the way
 //! of a script: progress bars only on a terminal, hints only where nothing else would be said.
 
 mod args;

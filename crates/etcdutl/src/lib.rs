@@ -1,7 +1,7 @@
 //! `etcdutl`: works on files, with no server running. Looks at snapshots and data directories, restores
 //! them, prepares them for another version.
 //!
-//! Same commands, flags, output and exit codes as etcd's own (`reference/etcdutl.md`). Commands and
+//! Same commands, flags, output and exit codes as etcd's own (`docs/etcd/etcdutl.md`). Commands and
 //! flags are a table (`commands`); help, completion, parsing and `docs/etcdutl.md` follow from it (`cli`).
 //!
 //! Unlike etcd's own, it never changes a file it only reads, and never leaves a half restored directory.

@@ -1,7 +1,7 @@
 //! `migrate`: a database of Go etcd made fit for another minor version.
 //!
 //! Between versions only the field `storageVersion` differs: 3.6 brought it, later ones change its
-//! text (`reference/bbolt-and-backend.md` 7). Going down is refused when the log holds what the older
+//! text (`docs/etcd/bbolt-and-backend.md` 7). Going down is refused when the log holds what the older
 //! version cannot read.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! `snapshot restore`: a new cluster from a snapshot (`reference/bbolt-and-backend.md` 9).
+//! `snapshot restore`: a new cluster from a snapshot (`docs/etcd/bbolt-and-backend.md` 9).
 //!
 //! Every member is restored from the same file with the same `--initial-cluster` and token: their ids,
 //! their logs' first entries and so the cluster come out the same on each.

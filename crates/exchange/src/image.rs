@@ -1,6 +1,6 @@
 //! The replicated state as a bbolt file: what snapshots hold and what the Hash method covers.
 //!
-//! The file is exactly what Go etcd keeps (`reference/bbolt-and-backend.md` 2): its buckets, its keys,
+//! The file is exactly what Go etcd keeps (`docs/etcd/bbolt-and-backend.md` 2): its buckets, its keys,
 //! its encodings. Rows that the last compaction made unreadable are left out, so the file says that
 //! the compaction is finished.
 
@@ -86,7 +86,7 @@ impl Image {
     }
 
     /// CRC-32C over all buckets in the order of their names, without what members may differ in
-    /// (`reference/bbolt-and-backend.md` 5.3).
+    /// (`docs/etcd/bbolt-and-backend.md` 5.3).
     ///
     /// # Errors
     /// What the store could not read.

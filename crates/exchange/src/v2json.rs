@@ -1,5 +1,5 @@
 //! The members as etcd's old v2 store spells them: 3.4 to 3.6 read them from the `.snap` file
-//! (`reference/wal-and-snap.md` 3.1).
+//! (`docs/etcd/wal-and-snap.md` 3.1).
 
 use apply::Member;
 use serde_json::{Map, Value, json};

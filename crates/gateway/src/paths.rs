@@ -1,4 +1,4 @@
-//! Which path leads to which method (`reference/http.md` 3.1).
+//! Which path leads to which method (`docs/etcd/http.md` 3.1).
 
 use proto::Rpc;
 

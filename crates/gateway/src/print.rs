@@ -1,5 +1,5 @@
 //! Protobuf into JSON, as Go's `protojson` prints it with the declared names, without blanks
-//! (`reference/http.md` 3.2).
+//! (`docs/etcd/http.md` 3.2).
 //!
 //! The bytes come from our own handlers. Rows in them were stored long ago, so they are read with
 //! care all the same.

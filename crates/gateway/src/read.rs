@@ -1,5 +1,5 @@
 //! JSON into protobuf, as Go's `protojson` reads it with unknown names discarded
-//! (`reference/http.md` 3.2, `reference/observed.md` F).
+//! (`docs/etcd/http.md` 3.2, `docs/etcd/observed.md` F).
 //!
 //! The value is well-formed already (see `scan`), so only its meaning can be wrong: an error names
 //! the line and column, in Go's words.

@@ -1,4 +1,4 @@
-//! Refusals as HTTP: a status, and a body in JSON (`reference/http.md` 3.3).
+//! Refusals as HTTP: a status, and a body in JSON (`docs/etcd/http.md` 3.3).
 
 use http::StatusCode;
 use types::{Code, Refusal};

@@ -1,4 +1,4 @@
-//! JSON into protobuf and back, rule by rule (`reference/http.md` 3.2, `reference/observed.md` F).
+//! JSON into protobuf and back, rule by rule (`docs/etcd/http.md` 3.2, `docs/etcd/observed.md` F).
 
 use holdfast_gateway::Transcoder;
 use prost::Message;

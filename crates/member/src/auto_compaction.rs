@@ -1,4 +1,4 @@
-//! Auto compaction: which revision to compact to, and when (`reference/server-flags.md` 6.6).
+//! Auto compaction: which revision to compact to, and when (`docs/etcd/server-flags.md` 6.6).
 //!
 //! A machine like the others: the time and the current revision are handed in, the revision to
 //! compact comes out. The caller proposes it and reports how it went.

@@ -84,7 +84,7 @@ pub(crate) fn beginning(
 }
 
 /// The entries every first member begins with, the same for all of them: one addition each, by id, committed at
-/// term 1 (`reference/peer-protocol.md` 9.5).
+/// term 1 (`docs/etcd/peer-protocol.md` 9.5).
 fn found(members: &[InitialMember], token: &str, name: &str) -> Result<Beginning, BootError> {
     let mut by_id = BTreeMap::new();
     for initial in members {
@@ -132,7 +132,7 @@ fn change_entry(
 }
 
 /// What makes the only member of its cluster of one among several: where its log ends, and what goes behind
-/// (`reference/wal-and-snap.md` 6).
+/// (`docs/etcd/wal-and-snap.md` 6).
 pub(crate) struct Alone {
     /// The last entry that is kept: what lies behind was never committed.
     pub commit: u64,

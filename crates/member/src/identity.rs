@@ -1,5 +1,5 @@
 //! Ids of members, clusters and requests, computed as etcd computes them
-//! (`reference/peer-protocol.md` 8.1 and 8.2).
+//! (`docs/etcd/peer-protocol.md` 8.1 and 8.2).
 
 use sha1::{Digest, Sha1};
 use types::MemberId;
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn ids_are_those_etcd_computes() {
-        // The vectors of reference/api.md 7 and reference/peer-protocol.md 8.1.
+        // The vectors of docs/etcd/api.md 7 and docs/etcd/peer-protocol.md 8.1.
         let id = |url: &str| bootstrap_member_id(&[url.to_owned()], "etcd-cluster");
         assert_eq!(id("http://localhost:2380"), 0x8e9e_05c5_2164_694d);
         assert_eq!(cluster_id(&[0x8e9e_05c5_2164_694d]), 0xcdf8_1819_4e3a_8c32);

@@ -5,7 +5,7 @@
 //! looked up once and its member kept. [`Metrics::page`] writes the whole page, families in
 //! alphabetical order, as etcd does.
 //!
-//! The list is that of a 3.7 member (`reference/metrics.md`); a test holds it against a real one.
+//! The list is that of a 3.7 member (`docs/etcd/metrics.md`); a test holds it against a real one.
 
 mod disk;
 mod docs;

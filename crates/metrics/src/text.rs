@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-/// The value of the `Content-Type` header that goes with the page (`reference/observed.md` F).
+/// The value of the `Content-Type` header that goes with the page (`docs/etcd/observed.md` F).
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
 /// A page under construction.

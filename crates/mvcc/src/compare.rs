@@ -1,4 +1,4 @@
-//! The conditions of a transaction (`reference/apply-semantics.md` 5.2).
+//! The conditions of a transaction (`docs/etcd/apply-semantics.md` 5.2).
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;

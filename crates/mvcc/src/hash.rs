@@ -1,5 +1,5 @@
-//! HashKV and the hashes that compactions leave behind (`reference/bbolt-and-backend.md` 5,
-//! corrected by `reference/observed.md` B).
+//! HashKV and the hashes that compactions leave behind (`docs/etcd/bbolt-and-backend.md` 5,
+//! corrected by `docs/etcd/observed.md` B).
 //!
 //! Members compare these hashes to find out whether they still hold the same, though each one's
 //! compaction may have got further or less far. So the hash covers what *should* be there: a row at
@@ -56,7 +56,7 @@ enum OldRows {
 const BUCKET: &[u8] = b"key";
 
 impl IndexView {
-    /// Begins the answer to HashKV (`reference/bbolt-and-backend.md` 5.1): either known already, or a
+    /// Begins the answer to HashKV (`docs/etcd/bbolt-and-backend.md` 5.1): either known already, or a
     /// [`Hasher`] to be fed with the rows of the log up to its revision.
     ///
     /// # Errors

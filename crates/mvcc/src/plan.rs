@@ -48,7 +48,7 @@ impl RangeQuery {
     }
 
     /// Whether the limit cuts before anything is sorted. etcd reads no more than limit + 1 keys
-    /// unless an order or a filter is asked for by name (`reference/observed.md` B).
+    /// unless an order or a filter is asked for by name (`docs/etcd/observed.md` B).
     pub(crate) fn is_cut_first(&self) -> bool {
         self.is_in_key_order() || (self.filters.are_off() && self.order == SortOrder::None)
     }

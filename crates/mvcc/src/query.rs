@@ -1,4 +1,4 @@
-//! What a range asks for and what it gets (`reference/api.md` 4.2, `reference/observed.md` B).
+//! What a range asks for and what it gets (`docs/etcd/api.md` 4.2, `docs/etcd/observed.md` B).
 
 use types::{KeyRange, Row};
 

@@ -132,7 +132,7 @@ impl<'a> Txn<'a> {
     }
 
     /// The revision an answer's header shows right now: the one before the transaction, plus one as
-    /// soon as it has changed something (`reference/apply-semantics.md` 2.1).
+    /// soon as it has changed something (`docs/etcd/apply-semantics.md` 2.1).
     pub fn revision(&self) -> i64 {
         self.changes.revision
     }

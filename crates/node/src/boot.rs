@@ -88,7 +88,7 @@ fn io<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, 
 }
 
 /// As etcd does, a second process on the same directory waits, and says so after a while
-/// (`reference/server-flags.md` 6.3).
+/// (`docs/etcd/server-flags.md` 6.3).
 fn lock(disk: &Arc<dyn Disk>, dir: &Path, report: &dyn Report) -> Result<Box<dyn Lock>, BootError> {
     const SAY_SO_AFTER: Duration = Duration::from_secs(10);
     let path = dir.join("lock");

@@ -5,7 +5,7 @@
 //! asked for through closures.
 //!
 //! Texts of errors and remarks are etcd's, since people and scripts look for them
-//! (`reference/server-flags.md`); what etcd can do and this server cannot yet is refused by name.
+//! (`docs/etcd/server-flags.md`); what etcd can do and this server cannot yet is refused by name.
 
 mod args;
 mod auth;

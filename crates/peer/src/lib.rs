@@ -1,5 +1,5 @@
 //! etcd's peer protocol: how members of one cluster talk to each other, over HTTP/1.1
-//! (`reference/peer-protocol.md` 1 to 6).
+//! (`docs/etcd/peer-protocol.md` 1 to 6).
 //!
 //! Two halves. The pure one decides: [`wire`] turns messages into the bytes of both kinds of stream and back,
 //! [`rules`] says which way a message takes, who may ask what, how soon to dial again. The other waits: a

@@ -1,6 +1,6 @@
 //! The messages of etcd's protocols, generated at build time from `proto/*.proto`.
 //!
-//! Field numbers come from `reference/api.md` section 2. A `bytes` field is a [`bytes::Bytes`] that
+//! Field numbers come from `docs/etcd/api.md` section 2. A `bytes` field is a [`bytes::Bytes`] that
 //! shares the buffer it was decoded from. These types are the wire's: they stop at `apply` and
 //! `server`, everything inside speaks `types`.
 

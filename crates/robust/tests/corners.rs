@@ -47,7 +47,7 @@ fn refused(answer: &Answer, status: i32) {
     assert!(answer.message.as_ref().is_some_and(|text| !text.is_empty()), "{answer:?}");
 }
 
-/// `reference/observed.md` part A.
+/// `docs/etcd/observed.md` part A.
 #[test]
 fn requests_that_cannot_be_applied_are_refused_before_they_are_proposed() {
     let Some(subject) = holdfast("refusals") else { return };
@@ -102,7 +102,7 @@ fn txns_that_keep_what_they_delete() -> Vec<TxnRequest> {
     ]
 }
 
-/// `reference/observed.md` C: the id that marks refusals is a watch's own when it was chosen.
+/// `docs/etcd/observed.md` C: the id that marks refusals is a watch's own when it was chosen.
 #[test]
 fn a_watch_that_chose_the_id_minus_one_has_it_in_every_answer() {
     let Some(subject) = foreign::subject("watch-minus-one") else { return };
@@ -133,7 +133,7 @@ fn a_watch_that_chose_the_id_minus_one_has_it_in_every_answer() {
     assert!(canceled.canceled && canceled.watch_id == -1, "{canceled:?}");
 }
 
-/// `reference/api.md` 8.5.
+/// `docs/etcd/api.md` 8.5.
 #[test]
 fn a_snapshot_stream_ends_with_the_hash_of_all_before_it() {
     let Some(subject) = foreign::subject("snapshot-stream") else { return };
@@ -285,7 +285,7 @@ fn a_data_directory_in_use_is_not_opened_twice() {
     assert_eq!(put(&server.connect(), "a", "1"), 2, "and the first one is not disturbed");
 }
 
-/// Kubernetes' compaction and watch at its edge (`reference/kubernetes.md` 6).
+/// Kubernetes' compaction and watch at its edge (`docs/etcd/kubernetes.md` 6).
 #[test]
 fn a_watch_from_the_compaction_revision_is_served_and_one_below_is_cancelled_with_it() {
     let Some(subject) = foreign::subject("watch-compacted") else { return };

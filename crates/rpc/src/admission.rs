@@ -1,6 +1,6 @@
 //! What is asked of a request before its method is looked up: gRPC's own rules for headers.
 //!
-//! The order of the checks and their texts are grpc-go's (`reference/observed.md` F).
+//! The order of the checks and their texts are grpc-go's (`docs/etcd/observed.md` F).
 
 use std::time::{Duration, Instant};
 

@@ -124,7 +124,7 @@ pub(crate) fn put_frame<R: Reply + ?Sized>(out: &mut BytesMut, reply: &R) -> usi
 /// Reads a request. The fields of type `bytes` share `message`'s buffer.
 ///
 /// # Errors
-/// The refusal Go's gRPC sends for a message it cannot read (`reference/observed.md` F).
+/// The refusal Go's gRPC sends for a message it cannot read (`docs/etcd/observed.md` F).
 pub fn decode<M: prost::Message + prost::Name + Default>(message: Bytes) -> Result<M, Refusal> {
     read(message, "error unmarshalling request")
 }

@@ -1,5 +1,5 @@
 //! Every corner of the protocol in which a client can be wrong, or right in an unusual way.
-//! The expectations are what grpc-go answers (`reference/observed.md` F, `reference/errors.md` 3).
+//! The expectations are what grpc-go answers (`docs/etcd/observed.md` F, `docs/etcd/errors.md` 3).
 
 mod common;
 

@@ -133,7 +133,7 @@ impl Asked for pb::LeaseGrantRequest {
 }
 
 impl Asked for pb::AlarmRequest {
-    /// Validated before it is proposed (`reference/observed.md` A 5).
+    /// Validated before it is proposed (`docs/etcd/observed.md` A 5).
     fn check(&self, _limits: &Limits) -> Result<(), Refusal> {
         match pb::alarm_request::AlarmAction::try_from(self.action) {
             Ok(_) => Ok(()),
@@ -155,7 +155,7 @@ impl Asked for pb::MemberUpdateRequest {
 }
 
 /// Peer URLs that could not be parsed by others must not get into the log
-/// (`reference/observed.md` A 3).
+/// (`docs/etcd/observed.md` A 3).
 fn check_urls(urls: &[String]) -> Result<(), Refusal> {
     let parses = |url: &String| {
         let rest = ["http://", "https://", "unix://", "unixs://"]

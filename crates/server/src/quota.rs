@@ -1,7 +1,7 @@
 //! The quota at the door.
 //!
 //! Above it a request that grows the store is refused before anything else is looked at, and the alarm
-//! is raised (`reference/observed.md` B). What slips through while others are under way is caught when
+//! is raised (`docs/etcd/observed.md` B). What slips through while others are under way is caught when
 //! it is applied.
 //!
 //! The alarm a member raised itself it also takes back, once its store has been well below the quota for

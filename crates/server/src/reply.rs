@@ -336,7 +336,7 @@ fn put_op(out: &mut BytesMut, op: &OpAnswer) {
             put_delete(out, &header, answer);
         }
         OpAnswer::Txn(answer) => {
-            // A nested transaction's header is there and empty (`reference/api.md` 3).
+            // A nested transaction's header is there and empty (`docs/etcd/api.md` 3).
             let header = inner_header(0);
             put_tag(out, 4, txn_len(&header, answer));
             put_txn(out, &header, answer);

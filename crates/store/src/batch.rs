@@ -71,7 +71,7 @@ pub enum StateChange {
 }
 
 /// Where small state lives: the buckets of etcd's backend except `key`
-/// (`reference/bbolt-and-backend.md` 2), in the order of their names.
+/// (`docs/etcd/bbolt-and-backend.md` 2), in the order of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names are etcd's own")]
 #[repr(u8)]

@@ -22,5 +22,5 @@ pub use revision::Revision;
 pub use row::{KeyValueRef, MalformedRow, Row, encode_row, encode_tombstone};
 pub use version::{MalformedVersion, Version};
 
-/// A member's id: the first eight bytes of a SHA-1, see `reference/peer-protocol.md` 8.1.
+/// A member's id: the first eight bytes of a SHA-1, see `docs/etcd/peer-protocol.md` 8.1.
 pub type MemberId = u64;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The bounds one member keeps. Defaults are etcd 3.7's (`reference/server-flags.md`).
+/// The bounds one member keeps. Defaults are etcd 3.7's (`docs/etcd/server-flags.md`).
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Longest encoded request, in bytes (`--max-request-bytes`).

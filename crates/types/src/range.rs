@@ -27,7 +27,7 @@ pub struct EmptyKey;
 
 impl KeyRange {
     /// Reads the wire's spelling: an empty `range_end` means one key, `"\0"` means to the end of
-    /// the keyspace (`reference/api.md` 4.1).
+    /// the keyspace (`docs/etcd/api.md` 4.1).
     ///
     /// # Errors
     /// [`EmptyKey`] when `key` is empty.

@@ -1,6 +1,6 @@
 //! What a request can be refused with: one table, etcd's own codes and words.
 //!
-//! Clients match on the text (`reference/errors.md`), so it is part of the interface. The shells turn
+//! Clients match on the text (`docs/etcd/errors.md`), so it is part of the interface. The shells turn
 //! a [`Refusal`] into a gRPC status in one place and nobody else spells an error.
 
 use std::borrow::Cow;
@@ -166,7 +166,7 @@ refusals! {
     MemberBadURLs = InvalidArgument, "etcdserver: given member URLs are invalid";
     /// MemberAdd: ID already in cluster.
     MemberExist = FailedPrecondition, "etcdserver: member ID already exist";
-    /// MemberAdd/Remove/Promote refused by strict reconfig check. The wire shows Unknown (`reference/errors.md` 3).
+    /// MemberAdd/Remove/Promote refused by strict reconfig check. The wire shows Unknown (`docs/etcd/errors.md` 3).
     MemberNotEnoughStarted = Unknown, "etcdserver: re-configuration failed due to not enough started members";
     /// MemberRemove/Update/Promote: unknown or already removed ID.
     MemberNotFound = NotFound, "etcdserver: member not found";
@@ -194,7 +194,7 @@ refusals! {
     PermissionNotGranted = FailedPrecondition, "etcdserver: permission is not granted to the role";
     /// Marshalled request  --max-request-bytes.
     RequestTooLarge = InvalidArgument, "etcdserver: request is too large";
-    /// Commit − applied  5000. The wire shows Unknown (`reference/errors.md` 3).
+    /// Commit − applied  5000. The wire shows Unknown (`docs/etcd/errors.md` 3).
     RequestTooManyRequests = Unknown, "etcdserver: too many requests";
     /// RoleAdd existing.
     RoleAlreadyExist = FailedPrecondition, "etcdserver: role name already exists";

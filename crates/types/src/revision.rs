@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// `main` is what clients call *the revision*; all changes of one transaction share it and count
 /// `sub` from 0. The empty store is at main 1, so the first change is at main 2
-/// (`reference/apply-semantics.md` 2).
+/// (`docs/etcd/apply-semantics.md` 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision {
     /// Counts transactions that changed something. At least 2 for every stored change.
@@ -25,7 +25,7 @@ impl Revision {
     }
 
     /// The key etcd's `key` bucket stores this revision under, without the tombstone mark
-    /// (`reference/bbolt-and-backend.md` 3). Byte order is revision order.
+    /// (`docs/etcd/bbolt-and-backend.md` 3). Byte order is revision order.
     pub fn to_bytes(self) -> [u8; Revision::BYTES] {
         let mut out = [b'_'; Revision::BYTES];
         out[..8].copy_from_slice(&self.main.to_be_bytes());

@@ -121,7 +121,7 @@ impl Row {
     }
 }
 
-/// Encodes a put. Byte for byte what Go etcd stores (`reference/bbolt-and-backend.md` 2): fields in
+/// Encodes a put. Byte for byte what Go etcd stores (`docs/etcd/bbolt-and-backend.md` 2): fields in
 /// order, zeros and an empty value left out.
 pub fn encode_row(kv: KeyValueRef<'_>, sub: i64) -> Row {
     let mut out = BytesMut::with_capacity(kv.key.len() + kv.value.len() + 64);
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_row_is_encoded_byte_for_byte_as_go_etcd_stores_it() {
-        // The sample of reference/bbolt-and-backend.md 2: key k4, create 6, mod 27, version 4, v25.
+        // The sample of docs/etcd/bbolt-and-backend.md 2: key k4, create 6, mod 27, version 4, v25.
         let kv = KeyValueRef {
             key: b"k4",
             create_revision: 6,

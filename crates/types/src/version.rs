@@ -39,7 +39,7 @@ impl fmt::Display for Version {
 #[error("this is no version of the form 3.7 or 3.7.0")]
 pub struct MalformedVersion;
 
-/// Reads `X.Y` and `X.Y.Z`, whatever pre-release or build follows (`reference/observed.md` E). Nothing below
+/// Reads `X.Y` and `X.Y.Z`, whatever pre-release or build follows (`docs/etcd/observed.md` E). Nothing below
 /// the minor release decides anything, so it is not kept.
 impl FromStr for Version {
     type Err = MalformedVersion;

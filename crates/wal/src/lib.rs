@@ -1,4 +1,4 @@
-//! The raft log on disk, in etcd's own format, byte for byte (`reference/wal-and-snap.md` 2).
+//! The raft log on disk, in etcd's own format, byte for byte (`docs/etcd/wal-and-snap.md` 2).
 //!
 //! A log is a directory of segments. Each begins with the running checksum, the member's metadata and
 //! the newest hard state; then follow entries, hard states and snapshot markers in the order they were

@@ -1,4 +1,4 @@
-//! What the records of a log mean, read from its segments in order (`reference/wal-and-snap.md` 2.6).
+//! What the records of a log mean, read from its segments in order (`docs/etcd/wal-and-snap.md` 2.6).
 
 use std::path::Path;
 

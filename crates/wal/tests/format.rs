@@ -9,7 +9,7 @@ use holdfast_wal::{CreateError, Damage, Marker, OpenError, Options, Wal};
 use types::{ConfState, Entry, EntryKind};
 use vfs::{CrashPolicy, Disk, Faults, MemoryDisk, read_all};
 
-/// `reference/wal-and-snap.md` 2.4: the first bytes of a real member.
+/// `docs/etcd/wal-and-snap.md` 2.4: the first bytes of a real member.
 #[test]
 fn a_log_begins_byte_for_byte_as_a_real_members_does() {
     let disk = new_disk();

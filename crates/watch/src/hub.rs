@@ -172,7 +172,7 @@ impl Hub {
         self.pending_bytes -= closed.pending_bytes;
     }
 
-    /// The checks stand in etcd's order (`reference/observed.md` C): start, permission, range, id.
+    /// The checks stand in etcd's order (`docs/etcd/observed.md` C): start, permission, range, id.
     fn create(&mut self, stream: u32, create: &Create, out: &mut Vec<Effect>) {
         let refuse = |reason| Body::Refused { reason };
         let chosen = if create.start < 0 {
@@ -254,7 +254,7 @@ impl Hub {
     }
 
     /// Ends a watcher whose history is gone. It stays registered until the client cancels it too: its
-    /// id is taken and its stream does not answer progress requests (`reference/observed.md` C).
+    /// id is taken and its stream does not answer progress requests (`docs/etcd/observed.md` C).
     pub(crate) fn cancel_compacted(&mut self, slot: u32, out: &mut Vec<Effect>) {
         self.lift(slot);
         let watcher = &mut self.watchers[slot];

@@ -134,7 +134,7 @@ pub struct Filters {
 }
 
 /// Reads a watch's range: unlike other requests an empty key means the first key there can be
-/// (`reference/api.md` 5.1).
+/// (`docs/etcd/api.md` 5.1).
 pub fn range_from_wire(key: &Bytes, range_end: &Bytes) -> KeyRange {
     let first = Bytes::from_static(b"\0");
     let key = if key.is_empty() { &first } else { key };

@@ -22,7 +22,7 @@ pub struct Limits {
     /// Watchers that one history read serves.
     pub watchers_per_read_max: usize,
     /// Encoded size at which a response is split for a watch that asked for fragments: the longest
-    /// request and the frame overhead (`reference/api.md` 5.3).
+    /// request and the frame overhead (`docs/etcd/api.md` 5.3).
     pub fragment_bytes: usize,
     /// Watches over all streams; further ones are refused.
     pub watches_max: usize,

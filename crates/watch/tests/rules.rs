@@ -1,4 +1,4 @@
-//! The rules of `reference/api.md` 5 and `reference/observed.md` C, one by one: what a client sees.
+//! The rules of `docs/etcd/api.md` 5 and `docs/etcd/observed.md` C, one by one: what a client sees.
 //!
 //! Responses are shown as `<watch> @<header revision> <what>`, events as `+key=value` and `-key=`.
 

@@ -1,7 +1,7 @@
 //! What the index knows of one key.
 //!
 //! etcd speaks of generations: a list of lives, each a list of revisions, all but the last ended by
-//! a tombstone (`reference/bbolt-and-backend.md` 4). Here they lie one after the other in a single
+//! a tombstone (`docs/etcd/bbolt-and-backend.md` 4). Here they lie one after the other in a single
 //! sequence. Each record carries its creation and version, so nothing has to be counted back when
 //! the front of the sequence is forgotten.
 

@@ -1,7 +1,7 @@
 //! The keyspace as plainly as it can be written: every change ever made, in a map of lists.
 //!
 //! Nothing here is clever, shared, counted or forgotten. Ranges follow the steps of
-//! `reference/api.md` 4.2 one by one, generations are real lists of lists, and hashes are computed
+//! `docs/etcd/api.md` 4.2 one by one, generations are real lists of lists, and hashes are computed
 //! from the rows by the letter of the rule.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -235,7 +235,7 @@ impl Reference {
         Ok(())
     }
 
-    /// The hash by the letter of `reference/bbolt-and-backend.md` 5.1 and `reference/observed.md` B.
+    /// The hash by the letter of `docs/etcd/bbolt-and-backend.md` 5.1 and `docs/etcd/observed.md` B.
     pub fn hash(&self, revision: i64, keep: &BTreeSet<Revision>) -> u32 {
         let mut rows = BTreeMap::new();
         for (key, changes) in &self.keys {

@@ -1,4 +1,4 @@
-//! The table, row by row (`reference/peer-protocol.md` 2.1).
+//! The table, row by row (`docs/etcd/peer-protocol.md` 2.1).
 
 use http::HeaderValue;
 

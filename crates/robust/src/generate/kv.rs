@@ -92,7 +92,7 @@ pub(super) fn range(world: &mut World) -> RangeRequest {
     }
 }
 
-/// Without the one combination real etcd answers with garbage (`reference/observed.md` B): no order
+/// Without the one combination real etcd answers with garbage (`docs/etcd/observed.md` B): no order
 /// but another target than the key.
 fn range_stream(world: &mut World) -> RangeRequest {
     let mut request = range(world);
@@ -146,7 +146,7 @@ fn compare_one(world: &mut World) -> Compare {
 }
 
 /// A transaction either deletes or has puts that keep a value or lease, never both: real etcd ends on
-/// some of those (`reference/observed.md` A1).
+/// some of those (`docs/etcd/observed.md` A1).
 pub(super) fn txn(world: &mut World, depth: u32) -> TxnRequest {
     let deletes = world.random.one_in(2);
     txn_of(world, depth, deletes)

@@ -1,7 +1,7 @@
 //! Requests by seed: every option in every combination, and what no client would send.
 //!
 //! A generator knows only its random numbers and the revision the servers were last seen at, so both
-//! servers of a comparison get the very same bytes. Requests that end a real etcd (`reference/observed.md`
+//! servers of a comparison get the very same bytes. Requests that end a real etcd (`docs/etcd/observed.md`
 //! part A) are never made; what holdfast does with those has tests of its own.
 
 mod gateway;
@@ -112,7 +112,7 @@ pub struct World {
 }
 
 /// The member's id, which follows from its advertised peer URL and the cluster token
-/// (`reference/api.md` 7).
+/// (`docs/etcd/api.md` 7).
 pub const MEMBER_ID: u64 = 0x8e9e_05c5_2164_694d;
 
 impl World {

@@ -36,7 +36,7 @@ pub(super) fn step(world: &mut World) -> Step {
     }
 }
 
-/// Every action that has a meaning: an unknown one ends real etcd (`reference/observed.md` A5).
+/// Every action that has a meaning: an unknown one ends real etcd (`docs/etcd/observed.md` A5).
 fn alarm(world: &mut World) -> AlarmRequest {
     let action = world.random.pick(&[0, 0, 1, 2, 2]);
     let alarm = world.random.pick(&[0, 1, 1, 2, 9]);

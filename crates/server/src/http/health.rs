@@ -1,4 +1,4 @@
-//! `/health`, `/livez` and `/readyz` (`reference/http.md` 2.1 and 2.2).
+//! `/health`, `/livez` and `/readyz` (`docs/etcd/http.md` 2.1 and 2.2).
 
 use apply::{CORRUPT, NOSPACE};
 use http::{Method, Request, Response, StatusCode};

@@ -1,7 +1,7 @@
 //! What is served over HTTP/1.1: health, version, metrics, and the JSON gateway behind them.
 //!
-//! Paths, bodies and status codes are etcd's (`reference/http.md`, corrected by
-//! `reference/observed.md` F).
+//! Paths, bodies and status codes are etcd's (`docs/etcd/http.md`, corrected by
+//! `docs/etcd/observed.md` F).
 
 mod address;
 mod answer;
@@ -171,7 +171,7 @@ impl Settings {
 }
 
 /// The path Go's server sends a client to that asked for an unclean one; `None` for a clean one.
-/// `/v3` alone is sent to `/v3/`, which is where the gateway begins (`reference/observed.md` F).
+/// `/v3` alone is sent to `/v3/`, which is where the gateway begins (`docs/etcd/observed.md` F).
 fn cleaned(path: &str) -> Option<String> {
     if path == "/v3" {
         return Some("/v3/".into());

@@ -1,7 +1,7 @@
 //! Signed tokens (`--auth-token=jwt,...`): what one says, and whether it may be believed.
 //!
 //! A token carries its user and the revision of users and roles at its login, so any change of those ends it
-//! (`reference/api.md` 9.4). Members share the key, not the tokens. The crates for such tokens do not know
+//! (`docs/etcd/api.md` 9.4). Members share the key, not the tokens. The crates for such tokens do not know
 //! ES512, which etcd does; so the envelope is made here, and everything secret in `aws-lc-rs`.
 
 use std::time::Duration;

@@ -90,7 +90,7 @@ async fn authenticate(
     Ok(pb::AuthenticateResponse { header: Some(desk.header(revision)), token })
 }
 
-/// A hash that the client sent counts for nothing (`reference/observed.md` D).
+/// A hash that the client sent counts for nothing (`docs/etcd/observed.md` D).
 async fn add_user(
     desk: Desk,
     _call: Call,

@@ -1,6 +1,6 @@
 //! The Cluster service, for a cluster of one.
 //!
-//! Headers of this service show no revision (`reference/api.md` 3).
+//! Headers of this service show no revision (`docs/etcd/api.md` 3).
 
 use apply::{Answer, ChangeContext, Member};
 use auth::Permitted;

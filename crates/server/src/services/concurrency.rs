@@ -1,6 +1,6 @@
 //! What Lock and Election are made of: keys under a prefix, ordered by their creation.
 //!
-//! Both services behave as a client embedded in the server would (`reference/api.md` 10 and 11), down to
+//! Both services behave as a client embedded in the server would (`docs/etcd/api.md` 10 and 11), down to
 //! every refusal arriving as code Unknown with the plain text.
 
 use apply::TxnAnswer;

@@ -1,4 +1,4 @@
-//! The Election service (`reference/api.md` 11).
+//! The Election service (`docs/etcd/api.md` 11).
 
 use auth::Permitted;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ pub(crate) fn register(methods: &mut Methods<'_>) {
     methods.unary_shown(Rpc::ElectionResign, plain, resign);
 }
 
-/// Whoever may not look is told nothing, as in etcd: the stream just ends (`reference/observed.md` E).
+/// Whoever may not look is told nothing, as in etcd: the stream just ends (`docs/etcd/observed.md` E).
 fn quietly(refusal: Refusal) -> Result<(), Refusal> {
     match refusal {
         Refusal::PermissionDenied
@@ -37,7 +37,7 @@ fn quietly(refusal: Refusal) -> Result<(), Refusal> {
     }
 }
 
-/// The header is that of the first transaction, even after waiting (`reference/observed.md` E).
+/// The header is that of the first transaction, even after waiting (`docs/etcd/observed.md` E).
 async fn campaign(
     desk: Desk,
     call: Call,
@@ -81,7 +81,7 @@ fn given(leader: Option<ep::LeaderKey>) -> Result<ep::LeaderKey, Refusal> {
     leader.ok_or_else(|| Refusal::unknown("\"leader\" field must be provided"))
 }
 
-/// Puts with the lease in the request, not the key's own (`reference/observed.md` E).
+/// Puts with the lease in the request, not the key's own (`docs/etcd/observed.md` E).
 async fn proclaim(
     desk: Desk,
     call: Call,

@@ -1,6 +1,6 @@
 //! What Lock and Election ask for on behalf of their callers.
 //!
-//! Each inner request is admitted like one that the caller had sent (`reference/api.md` 10 and 11), as of the
+//! Each inner request is admitted like one that the caller had sent (`docs/etcd/api.md` 10 and 11), as of the
 //! moment it is made: a place in line may be waited for while users change.
 
 use apply::{Answer, RangeAnswer, TxnAnswer};

@@ -1,4 +1,4 @@
-//! The Lock service (`reference/api.md` 10).
+//! The Lock service (`docs/etcd/api.md` 10).
 
 use auth::Permitted;
 use proto::v3lockpb as lp;
