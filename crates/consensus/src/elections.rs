@@ -11,9 +11,10 @@ use proto::raftpb::{Message, MessageType};
 use types::{EntryKind, MemberId};
 
 use crate::configuration::Tally;
+use crate::durability::Ack;
 use crate::guard::{RefusedMessage, TERM_MAX};
 use crate::io::Role;
-use crate::machine::{Ack, Consensus};
+use crate::machine::Consensus;
 use crate::progress::Progress;
 use crate::reads::Reads;
 use crate::wire::{message, number};

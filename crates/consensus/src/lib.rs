@@ -13,13 +13,15 @@
 //! - configurations change one member at a time. Joint ones are read, and refused by name.
 //!
 //! In reading order: `io` (what goes in and out), `log`, `progress` (one follower), `configuration`, `guard` (what
-//! a peer may say), `elections`, `replication`, `following`, `reads`, `changes`, `machine`.
+//! a peer may say), `elections`, `proposals`, `replication`, `following`, `reads`, `changes`, `durability` (what waits
+//! for the disk), `machine`.
 //!
 //! Not here: what entries mean (see `apply`), where they are written (see `wal`), who asked (see
 //! `member`), how messages travel (see `peer`).
 
 mod changes;
 mod configuration;
+mod durability;
 mod elections;
 mod following;
 mod guard;
@@ -27,6 +29,7 @@ mod io;
 mod log;
 mod machine;
 mod progress;
+mod proposals;
 mod reads;
 mod replication;
 mod wire;

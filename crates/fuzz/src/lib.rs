@@ -27,7 +27,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "wal", run: targets::wal, seeds: seeds::wal },
     Target { name: "store", run: targets::store, seeds: seeds::store },
     Target { name: "bolt", run: targets::bolt, seeds: seeds::bolt },
@@ -36,6 +36,7 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "http2", run: targets::http2, seeds: seeds::http2 },
     Target { name: "rpc", run: targets::rpc, seeds: seeds::rpc },
     Target { name: "peer", run: targets::peer, seeds: seeds::peer },
+    Target { name: "raft", run: targets::raft, seeds: seeds::raft },
 ];
 
 /// The target of this name.

@@ -254,3 +254,33 @@ pub(crate) fn peer() -> Vec<Vec<u8>> {
         with(2, promote),
     ]
 }
+
+/// Lives of three members: one is elected, entries are written and applied, logs let go, members crash; in one of them
+/// the fourth keeps talking, in one it leads.
+pub(crate) fn raft() -> Vec<Vec<u8>> {
+    let settle = |rounds: usize| {
+        let round = [6, 0, 0, 9, 0, 0, 9, 1, 0, 9, 2, 0, 10, 0, 0, 10, 1, 0, 10, 2, 0, 13, 0, 1];
+        round.repeat(rounds)
+    };
+    let life = |talks: bool| {
+        // The first member is told to run until it does.
+        let mut life = [8, 0, 15, 8, 0, 3].to_vec();
+        life.extend(settle(30));
+        for turn in 0..25u8 {
+            life.extend([11, turn % 3, turn, 8, 0, 0]);
+            life.extend(settle(12));
+            if talks {
+                // Kind, from, term, index, commit, log term, flags, entry.
+                life.extend([0, turn % 3, turn, 15, 8, 8, 8, 8, turn << 2, turn]);
+            }
+            life.extend([12, 0, turn, 12, 1, turn / 2]);
+            if turn % 7 == 6 {
+                life.extend([14, 2, 0]);
+            }
+        }
+        life
+    };
+    let append =
+        [0, 0, 3, 15, 9, 8, 8, 8, 4, 0, 9, 0, 0, 0, 0, 8, 15, 8, 9, 9, 8, 0, 9, 0, 0, 10, 0, 0];
+    vec![life(false), life(true), append.repeat(10)]
+}

@@ -56,6 +56,11 @@ fn the_corpus_of_requests_is_harmless() {
 }
 
 #[test]
+fn the_corpus_of_what_a_raft_peer_says_is_harmless() {
+    play("raft", 3000);
+}
+
+#[test]
 fn the_corpus_of_peers_is_harmless() {
     play("peer", 2000);
 }
