@@ -21,6 +21,11 @@ impl Applier {
         }
     }
 
+    /// Whether hashes are being computed on some other thread.
+    pub fn is_hashing(&self) -> bool {
+        0 < self.hashing
+    }
+
     /// Prunes about `budget` keys and revisions; says whether there is more to do right now.
     pub fn prune(&mut self, budget: usize) -> bool {
         if !self.pruning || 0 < self.hashing {

@@ -145,6 +145,10 @@ impl Report for LogReport {
             Event::ClusterVersion(version) => self.cluster_version(version),
             Event::Alarms(count) => warn!(log, "alarms have changed", "raised" => count),
             Event::Marked { index } => info!(log, "saved snapshot", "snapshot-index" => index),
+            Event::Installed { index } => info!(log, "applied snapshot", "snapshot-index" => index),
+            Event::Removed => {
+                warn!(log, "the member has been permanently removed from the cluster");
+            }
             Event::Compacted { revision } => info!(
                 log,
                 "finished scheduled compaction",

@@ -7,6 +7,8 @@ use apply::RecoverError;
 use store::StoreError;
 use types::MemberId;
 
+use crate::install::InstallError;
+
 /// Why a directory cannot be served. Each names what is wrong and where.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
@@ -45,6 +47,9 @@ pub enum BootError {
         /// The log's directory.
         dir: PathBuf,
     },
+    /// A snapshot that was being taken over cannot be.
+    #[error("the snapshot that the log names cannot be taken over")]
+    Install(#[from] InstallError),
     /// The store could not be written.
     #[error("the store cannot be written")]
     WriteStore(#[from] StoreError),
@@ -68,7 +73,7 @@ pub enum BootError {
         /// The other.
         other: String,
     },
-    /// The member was removed, so it cannot be the last one of its cluster.
+    /// The member was removed from its cluster, for ever.
     #[error("member {member:x} was removed from its cluster")]
     Removed {
         /// The member.
@@ -112,17 +117,6 @@ pub enum BootError {
     Foreign {
         /// Its database.
         path: PathBuf,
-    },
-    /// The directory is that of a member among others, and nobody here speaks to peers yet.
-    #[error(
-        "{dir} belongs to one of {members} members of a cluster; a cluster of more than one member is not \
-         supported yet"
-    )]
-    SeveralMembers {
-        /// The member's directory.
-        dir: PathBuf,
-        /// How many the cluster has.
-        members: usize,
     },
     /// Log and store do not belong together, or one of them lost its end.
     #[error(

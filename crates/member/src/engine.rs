@@ -322,6 +322,20 @@ impl Engine {
         self.primary.take_if(|primary| !leads_in(primary.term()));
     }
 
+    /// Goes on with the state of a snapshot. Watchers hear that changes in between were never seen here, and are
+    /// caught up from the new state, or told that it is compacted. Whose tokens stand is not known any more, so none
+    /// does: whoever has one asks for another.
+    pub fn replace(&mut self, applier: Applier) -> Vec<Effect> {
+        self.applier = applier;
+        self.primary = None;
+        let (revision, compacted) = (self.applier.revision(), self.applier.compact_revision());
+        let mut effects = vec![Effect::Publish(Box::new(self.applier.view()))];
+        self.hub_step(watch::Input::Restored { revision, compacted }, &mut effects);
+        effects.push(Effect::Tokens(TokenChange::DropAll));
+        effects.push(Effect::Cluster);
+        effects
+    }
+
     /// Something happened to a watch stream.
     pub fn watch(&mut self, input: watch::Input) -> Vec<Effect> {
         let mut effects = Vec::new();

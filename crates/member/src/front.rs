@@ -4,18 +4,31 @@
 //! writer and the applying half run beside it and report back, so nothing here ever waits for a disk.
 //!
 //! Always true: an entry is handed to [`Effect::Apply`] once, in order, and only when a majority has
-//! it in its synced log; a read is released at an index that was committed after the read arrived.
+//! it in its synced log; a read is released at an index that was committed after the read arrived; what only a
+//! leader may propose is proposed in the leader's own term or never.
+//!
+//! In reading order: this file (what goes in and out), `proposals`, `reads`, `keeping` (how much of the log is
+//! kept for members that lag), `office` (when a leader gives its office up).
 //!
 //! Not here: what entries do (see `engine`), who may propose what (see `server`).
 
-use std::collections::VecDeque;
+mod keeping;
+mod office;
+mod proposals;
+mod reads;
 
-use consensus::{Consensus, Message, NotProposed, Persist, Role, Scope, Standing};
-use planted::planted;
-use proto::raftpb::ConfChange;
-use types::{Code, ConfState, Entry, EntryKind, Refusal};
+use std::collections::{BTreeMap, VecDeque};
+
+use consensus::{Consensus, LogRead, Message, Persist, Progress, Role, Standing};
+use proto::raftpb::{ConfChange, MessageType};
+use types::{ConfState, Entry, MemberId, Refusal};
 
 use crate::proposal::Proposal;
+use crate::{Mark, RequestIds, Stored};
+use keeping::Hold;
+use office::Office;
+use proposals::Waiting;
+use reads::Reads;
 
 /// Bounds and habits of the log-facing half.
 #[derive(Clone, Debug)]
@@ -24,20 +37,28 @@ pub struct Options {
     pub proposals_pending_max: usize,
     /// Entries committed and not applied, above which proposals are refused.
     pub committed_applied_gap_max: u64,
+    /// Groups of reads that may wait for a leader. Above that the oldest are forgotten: whoever asked is told by
+    /// its own clock.
+    pub reads_waiting_max: usize,
     /// Ticks after which an unanswered read round is asked again.
     pub read_retry_ticks: u64,
-    /// Ticks a proposal waits for a leader before it is refused.
+    /// Ticks a proposal or a read waits for a leader before it is refused, or forgotten.
     pub leader_wait_ticks: u64,
+    /// Ticks of an election timeout: a leader whose disk is silent for longer hands over its office.
+    pub election_ticks: u64,
     /// Applied entries between two marks in the log (`--snapshot-count`).
     pub snapshot_count: u64,
-    /// Entries kept in memory behind a mark for members that lag (`--snapshot-catchup-entries`).
+    /// Entries kept behind a mark for members that lag (`--snapshot-catchup-entries`).
     pub catchup_entries: u64,
-    /// Bytes of entries kept in memory for them, at most.
+    /// Bytes of entries that may gather between two marks.
     pub log_bytes_max: usize,
+    /// Bytes of entries kept in memory for members that lag. What goes beyond is read back from the log's files.
+    pub lagging_bytes_max: usize,
+    /// Bytes of entries kept in the log's files for them.
+    pub log_file_bytes_max: u64,
+    /// Ticks for which the log is kept behind a snapshot that has been sent.
+    pub snapshot_hold_ticks: u64,
 }
-
-/// Bytes of waiting proposals that are proposed as one group; one always fits.
-const RETRY_BYTES_MAX: usize = 1 << 20;
 
 /// Everything that can happen to the front.
 #[derive(Debug)]
@@ -64,16 +85,40 @@ pub enum Input {
         changes: Vec<Option<ConfChange>>,
     },
     /// The store holds, synced, everything up to here: the log before it is not needed any more.
-    Stored {
-        /// The last entry in the store.
-        index: u64,
-        /// Its term.
-        term: u64,
-        /// Who votes at that index.
-        conf_state: ConfState,
-    },
-    /// Another member sent a message.
+    Stored(Stored),
+    /// The engine goes on with the snapshot it was told to install.
+    Installed(Stored),
+    /// Another member sent a message. A snapshot's database is in its file already.
     Received(Box<Message>),
+    /// Entries that were asked for with [`Effect::ReadLog`].
+    LogRead {
+        /// Names the question.
+        ticket: u64,
+        /// From the first wanted on, in order; none if they are gone.
+        entries: Vec<Entry>,
+    },
+    /// A message to this member was lost.
+    Unreachable {
+        /// The member.
+        peer: MemberId,
+    },
+    /// A snapshot to this member arrived, or did not.
+    SnapshotSent {
+        /// The member.
+        peer: MemberId,
+        /// Whether it arrived.
+        arrived: bool,
+    },
+    /// The host of this member closed its connections: the member is probably gone.
+    HostGone {
+        /// The member.
+        peer: MemberId,
+    },
+    /// Leadership is to be handed over.
+    Transfer {
+        /// To this member; 0 for the one that is furthest.
+        to: MemberId,
+    },
 }
 
 /// Everything the front can ask for.
@@ -81,10 +126,21 @@ pub enum Input {
 pub enum Effect {
     /// For the log writer. Groups are written in the order they are asked for.
     Persist(Persist),
-    /// For the peers, at once.
+    /// For the peers, at once. No snapshot is among them.
     Send(Vec<Message>),
+    /// For a peer that is too far behind: to be sent with a snapshot of the applied state in its place.
+    SendSnapshot(Box<Message>),
     /// For the engine.
     Apply(Vec<Entry>),
+    /// For the engine, and ahead of any further entries: go on with the snapshot at this entry.
+    Install(Stored),
+    /// The snapshot at this entry is not wanted: its file may go.
+    SnapshotUnused {
+        /// The entry.
+        index: u64,
+    },
+    /// Entries to be read from the log's files; [`Input::LogRead`] is due.
+    ReadLog(LogRead),
     /// These reads may be served once everything up to `index` is applied.
     ReadReady {
         /// The reads.
@@ -102,64 +158,66 @@ pub enum Effect {
     /// For the engine: sync the store and report [`Input::Stored`].
     SyncStore,
     /// For the log writer: mark the log here, then forget what lies before.
-    Mark {
-        /// The last entry that the store holds.
-        index: u64,
-        /// Its term.
-        term: u64,
-        /// Who votes at that index.
-        conf_state: ConfState,
-    },
+    Mark(Mark),
     /// Term, leader, role or commit index changed.
     Standing(Standing),
-}
-
-/// A proposal that waits for a leader.
-#[derive(Debug)]
-struct Waiting {
-    proposal: Proposal,
-    since: u64,
-}
-
-/// A question to the quorum that answers all reads that came before it.
-#[derive(Debug)]
-struct Round {
-    ticket: u64,
-    reads: Vec<u64>,
-    asked_at: u64,
 }
 
 /// The front of one member.
 pub struct Front {
     consensus: Consensus,
     options: Options,
+    member: MemberId,
     ticks: u64,
     waiting: VecDeque<Waiting>,
-    reads: Vec<u64>,
-    round: Option<Round>,
-    rounds: u64,
+    reads: Reads,
+    office: Office,
+    /// How far the log is kept for the sake of snapshots on their way.
+    holds: BTreeMap<MemberId, Hold>,
     applied: u64,
     marked: u64,
     syncing: bool,
+    /// Bytes of the log in memory when it was last let go.
+    kept_bytes: usize,
+    /// Bytes of entries handed to the log writer.
+    written_bytes: u64,
+    /// How many there were when the log was marked here or there.
+    written: VecDeque<(u64, u64)>,
+    /// The last entry that was let go because there were too many.
+    let_go: u64,
+    /// The group that begins the log anew, and the snapshot it begins with.
+    arriving: Option<(u64, Stored)>,
     standing: Standing,
 }
 
 impl Front {
-    /// A front over a raft member that starts at `applied`, with the log marked at `marked`.
-    pub fn new(consensus: Consensus, options: Options, applied: u64, marked: u64) -> Front {
-        let standing = Standing::default();
+    /// A front over a raft member that starts at `applied`, with the log marked at `marked`. Its questions go under
+    /// `contexts`, which nobody else uses.
+    pub fn new(
+        consensus: Consensus,
+        options: Options,
+        (member, contexts): (MemberId, RequestIds),
+        applied: u64,
+        marked: u64,
+    ) -> Front {
         Front {
             consensus,
             options,
+            member,
             ticks: 0,
             waiting: VecDeque::new(),
-            reads: Vec::new(),
-            round: None,
-            rounds: 0,
+            reads: Reads::new(contexts),
+            office: Office::default(),
+            holds: BTreeMap::new(),
             applied,
             marked,
             syncing: false,
-            standing,
+            kept_bytes: 0,
+            written_bytes: 0,
+            written: VecDeque::new(),
+            let_go: 0,
+            arriving: None,
+            standing: Standing::default(),
         }
     }
 
@@ -177,14 +235,17 @@ impl Front {
         match input {
             Input::Ticked => self.ticked(&mut effects),
             Input::Propose(proposals) => self.propose(proposals, &mut effects),
-            Input::Read { ticket } => self.reads.push(ticket),
-            Input::Persisted { number } => self.consensus.persisted(number),
+            Input::Read { ticket } => self.read(ticket),
+            Input::Persisted { number } => self.persisted(number, &mut effects),
             Input::Applied { index, changes } => self.applied(index, &changes, &mut effects),
-            Input::Stored { index, term, conf_state } => {
-                self.stored(index, term, conf_state, &mut effects);
-            }
-            // What raft refuses is another member's mistake; there is nobody to tell.
-            Input::Received(message) => drop(self.consensus.step(*message)),
+            Input::Stored(stored) => self.stored(stored, &mut effects),
+            Input::Installed(stored) => self.installed(&stored),
+            Input::Received(message) => self.received(*message, &mut effects),
+            Input::LogRead { ticket, entries } => self.consensus.log_read(ticket, entries),
+            Input::Unreachable { peer } => self.consensus.unreachable(peer),
+            Input::SnapshotSent { peer, arrived } => self.snapshot_sent(peer, arrived),
+            Input::HostGone { peer } => self.consensus.leader_gone(peer),
+            Input::Transfer { to } => self.transfer(to),
         }
         self.ask_round();
         self.collect(&mut effects);
@@ -201,154 +262,61 @@ impl Front {
         self.consensus.log_bytes()
     }
 
+    /// Whether nobody else takes part, with a vote or without: nobody waits for this member's heart to beat.
+    pub fn is_alone(&self) -> bool {
+        let ConfState { voters, learners } = self.consensus.conf_state();
+        voters.len() + learners.len() <= 1
+    }
+
+    /// Ticks since a majority was last heard of; nothing if this member does not lead.
+    pub fn quorum_silence(&self) -> Option<u64> {
+        self.consensus.quorum_silence()
+    }
+
+    /// What a leader knows of each member; nothing if this one does not lead.
+    pub fn progress(&self) -> Vec<Progress> {
+        self.consensus.progress()
+    }
+
     fn ticked(&mut self, effects: &mut Vec<Effect>) {
         self.ticks += 1;
-        self.consensus.tick();
-        if self
-            .round
-            .as_ref()
-            .is_some_and(|round| round.asked_at + self.options.read_retry_ticks <= self.ticks)
-        {
-            // Raft forgets a question when leadership moves; the reads join the next one.
-            let round = self.round.take().expect("checked just above");
-            self.reads.extend(round.reads);
+        self.look_after_the_disk();
+        if !self.office.is_silent() {
+            self.consensus.tick();
         }
-        let patience = self.options.leader_wait_ticks;
-        while self.waiting.front().is_some_and(|oldest| oldest.since + patience <= self.ticks) {
-            let late = self.waiting.pop_front().expect("checked just above");
-            effects.push(Effect::Refuse { id: late.proposal.id, refusal: Refusal::Timeout });
-        }
+        self.retry_reads();
         self.retry_waiting(effects);
+        self.let_go_of_holds();
     }
 
-    fn propose(&mut self, proposals: Vec<Proposal>, effects: &mut Vec<Effect>) {
-        let gap = self.standing.committed.saturating_sub(self.applied);
-        if self.options.committed_applied_gap_max < gap {
-            let refuse = |proposal: Proposal| Effect::Refuse {
-                id: proposal.id,
-                refusal: Refusal::RequestTooManyRequests,
-            };
-            effects.extend(proposals.into_iter().map(refuse));
-            return;
-        }
-        let is_anyones = |proposal: &Proposal| proposal.scope == Scope::Anyone;
-        let anyones = if proposals.iter().all(is_anyones) {
-            proposals
-        } else {
-            let (anyones, ours) = proposals.into_iter().partition(is_anyones);
-            self.propose_as_leader(ours, effects);
-            anyones
-        };
-        if !self.waiting.is_empty() || self.standing.leader == 0 {
-            self.wait_for_leader(anyones, effects);
-            return;
-        }
-        let late = self.try_propose(anyones, effects);
-        self.wait_for_leader(late, effects);
-    }
-
-    /// Proposes what was decided as the leader of a term: now, or never. It waits for nobody and is forwarded to
-    /// nobody, or a deposed leader would end leases that the present one keeps alive.
-    fn propose_as_leader(&mut self, proposals: Vec<Proposal>, effects: &mut Vec<Effect>) {
-        for Proposal { id, scope, kind, data } in proposals {
-            if self.consensus.propose([(kind, data)], scope).is_err() {
-                effects.push(Effect::Refuse { id, refusal: Refusal::LeaderChanged });
-            }
+    fn received(&mut self, message: Message, effects: &mut Vec<Effect>) {
+        let snapshot = (message.r#type() == MessageType::MsgSnap).then(|| {
+            let metadata = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
+            metadata.map_or(0, |metadata| metadata.index())
+        });
+        // What raft refuses is another member's mistake, and it changed nothing.
+        let _ = self.consensus.step(message);
+        let Some(index) = snapshot else { return };
+        self.collect(effects);
+        if self.arriving.as_ref().is_none_or(|(_, stored)| stored.index != index) {
+            effects.push(Effect::SnapshotUnused { index });
         }
     }
 
-    /// Proposes in groups with at most one configuration change each, their last. Returns what must wait.
-    fn try_propose(
-        &mut self,
-        mut proposals: Vec<Proposal>,
-        effects: &mut Vec<Effect>,
-    ) -> Vec<Proposal> {
-        while !proposals.is_empty() {
-            let change = proposals.iter().position(|p| p.kind != EntryKind::Normal);
-            let mut rest = match change {
-                Some(at) => proposals.split_off(at + 1),
-                None => Vec::new(),
-            };
-            let late = self.propose_group(proposals, effects);
-            if !late.is_empty() {
-                return late.into_iter().chain(rest.drain(..)).collect();
-            }
-            proposals = rest;
+    fn persisted(&mut self, number: u64, effects: &mut Vec<Effect>) {
+        if let Some((_, stored)) = self.arriving.take_if(|(group, _)| *group <= number) {
+            // Ahead of whatever raft hands out behind it.
+            effects.push(Effect::Install(stored));
         }
-        proposals
+        self.consensus.persisted(number);
     }
 
-    /// Proposes a group. Where only its change is refused, the rest is proposed without it.
-    fn propose_group(
-        &mut self,
-        mut group: Vec<Proposal>,
-        effects: &mut Vec<Effect>,
-    ) -> Vec<Proposal> {
-        while !group.is_empty() {
-            let entries = group.iter().map(|p| (p.kind, p.data.clone()));
-            let refused = match self.consensus.propose(entries, Scope::Anyone) {
-                Ok(()) => break,
-                Err(NotProposed::NoLeader | NotProposed::Transferring) => return group,
-                Err(refused) => refused,
-            };
-            let (count, refusal) = match refused {
-                NotProposed::TooMuchUncommitted => (group.len(), Refusal::RequestTooManyRequests),
-                NotProposed::ChangePending => {
-                    let text = "etcdserver: another configuration change is under way";
-                    (1, Refusal::Other(Code::Unavailable, text.into()))
-                }
-                NotProposed::Impossible(_) => (1, Refusal::MemberNotEnoughStarted),
-                _ => (1, Refusal::invalid("etcdserver: malformed configuration change")),
-            };
-            for proposal in group.drain(group.len() - count..) {
-                effects.push(Effect::Refuse { id: proposal.id, refusal: refusal.clone() });
-            }
-        }
-        Vec::new()
-    }
-
-    fn wait_for_leader(&mut self, proposals: Vec<Proposal>, effects: &mut Vec<Effect>) {
-        for proposal in proposals {
-            if self.waiting.len() < self.options.proposals_pending_max {
-                self.waiting.push_back(Waiting { proposal, since: self.ticks });
-            } else {
-                let refusal = Refusal::RequestTooManyRequests;
-                effects.push(Effect::Refuse { id: proposal.id, refusal });
-            }
-        }
-    }
-
-    /// What waited is proposed in pieces, so that no message to the leader holds all of it.
-    fn retry_waiting(&mut self, effects: &mut Vec<Effect>) {
-        while !self.waiting.is_empty() && self.standing.leader != 0 {
-            let mut bytes = 0;
-            let fits = |waiting: &&Waiting| {
-                let first = bytes == 0;
-                bytes += waiting.proposal.data.len();
-                first || bytes <= RETRY_BYTES_MAX
-            };
-            let count = self.waiting.iter().take_while(fits).count();
-            let (ages, group): (Vec<u64>, Vec<Proposal>) =
-                self.waiting.drain(..count).map(|w| (w.since, w.proposal)).unzip();
-            let late = self.try_propose(group, effects);
-            if !late.is_empty() {
-                for (since, proposal) in ages.into_iter().zip(late).rev() {
-                    self.waiting.push_front(Waiting { proposal, since });
-                }
-                return;
-            }
-        }
-    }
-
-    /// One question is under way at a time: all reads that come meanwhile share the next one.
-    fn ask_round(&mut self) {
-        if self.round.is_some() || self.reads.is_empty() || !self.consensus.may_read() {
-            return;
-        }
-        self.rounds += 1;
-        let reads = std::mem::take(&mut self.reads);
-        self.round = Some(Round { ticket: self.rounds, reads, asked_at: self.ticks });
-        self.consensus.read_index(self.rounds);
+    /// The store is another one now, synced up to the snapshot's entry, and the log begins there.
+    fn installed(&mut self, stored: &Stored) {
+        self.applied = self.applied.max(stored.index);
+        self.marked = self.marked.max(stored.index);
+        // A sync of the store before is never heard of.
+        self.syncing = false;
     }
 
     fn applied(&mut self, index: u64, changes: &[Option<ConfChange>], effects: &mut Vec<Effect>) {
@@ -366,60 +334,64 @@ impl Front {
                 self.consensus.campaign_if_alone();
             }
         }
-        let due = self.marked + self.options.snapshot_count <= index
-            || self.options.log_bytes_max < self.consensus.log_bytes();
-        if due && !self.syncing && self.marked < index {
-            self.syncing = true;
-            effects.push(Effect::SyncStore);
-        }
-    }
-
-    fn stored(&mut self, index: u64, term: u64, conf_state: ConfState, effects: &mut Vec<Effect>) {
-        self.syncing = false;
-        if self.marked < index {
-            self.marked = index;
-            effects.push(Effect::Mark { index, term, conf_state });
-        }
-        let lone = self.consensus.conf_state().voters.len() == 1
-            && self.consensus.conf_state().learners.is_empty();
-        let full = self.options.log_bytes_max < self.consensus.log_bytes();
-        let behind = if lone || full { 0 } else { self.options.catchup_entries };
-        self.consensus.forget_to(index.saturating_sub(behind));
+        self.sync_store_if_due(effects);
     }
 
     fn collect(&mut self, effects: &mut Vec<Effect>) {
         while let Some(output) = self.consensus.output() {
             if let Some(persist) = output.persist {
+                if let Some(point) = persist.snapshot.clone() {
+                    let stored = Stored {
+                        index: point.index,
+                        term: point.term,
+                        conf_state: point.conf_state,
+                    };
+                    self.arriving = Some((persist.number, stored));
+                }
+                self.written_bytes +=
+                    persist.entries.iter().map(|e| e.data.len() as u64).sum::<u64>();
                 effects.push(Effect::Persist(persist));
             }
-            if !output.messages.is_empty() {
-                effects.push(Effect::Send(output.messages));
-            }
+            self.send(output.messages, effects);
             if !output.committed.is_empty() {
                 effects.push(Effect::Apply(output.committed));
             }
+            effects.extend(output.log_reads.into_iter().map(Effect::ReadLog));
             for read in output.reads {
-                if let Some(round) = self.round.take_if(|round| round.ticket == read.context) {
-                    let index = if planted!("read before it is applied") { 0 } else { read.index };
-                    effects.push(Effect::ReadReady { tickets: round.reads, index });
-                }
+                effects.extend(self.reads.confirmed(read));
             }
         }
         let standing = self.consensus.standing();
         if standing != self.standing {
-            let moved =
-                (standing.term, standing.leader) != (self.standing.term, self.standing.leader);
+            let before = self.standing;
             self.standing = standing;
             effects.push(Effect::Standing(standing));
-            if moved && let Some(round) = self.round.take() {
+            if (standing.term, standing.leader) != (before.term, before.leader) {
                 // Raft has forgotten the question; the reads join the next one.
-                self.reads.extend(round.reads);
-            }
-            if moved && standing.leader != 0 {
+                self.reads.ask_again();
                 self.retry_waiting(effects);
                 self.ask_round();
                 self.collect(effects);
             }
+        }
+    }
+
+    /// Messages leave in order; a snapshot's takes its own way.
+    fn send(&mut self, messages: Vec<Message>, effects: &mut Vec<Effect>) {
+        let is_snapshot = |message: &Message| message.r#type() == MessageType::MsgSnap;
+        if !messages.iter().any(is_snapshot) {
+            if !messages.is_empty() {
+                effects.push(Effect::Send(messages));
+            }
+            return;
+        }
+        let (snapshots, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(is_snapshot);
+        if !others.is_empty() {
+            effects.push(Effect::Send(others));
+        }
+        for message in snapshots {
+            self.hold_for(message.to());
+            effects.push(Effect::SendSnapshot(Box::new(message)));
         }
     }
 }

@@ -51,6 +51,11 @@ impl House {
         }
     }
 
+    /// Whether long work on the store is under way.
+    pub fn is_busy(&self) -> bool {
+        self.cleaning || self.checkpointing
+    }
+
     /// Time passed.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod engine;
 mod front;
 mod house;
 mod identity;
+mod install;
 mod jobs;
 mod log_writer;
 mod proposal;
@@ -30,7 +31,8 @@ pub use engine::{
 pub use front::{Effect as FrontEffect, Front, Input as FrontInput, Options as FrontOptions};
 pub use house::{CHECKPOINT_REVISIONS_MIN, Chore, House};
 pub use identity::{RequestIds, Run, added_member_id, bootstrap_member_id, cluster_id};
+pub use install::{InstallError, Installer, spooled};
 pub use jobs::{CheckpointJob, HashRead, HistoryRead};
-pub use log_writer::{LogDone, LogWork, LogWriter};
+pub use log_writer::{LogDone, LogWork, LogWriter, Mark};
 pub use proposal::Proposal;
 pub use recover::{Notice, RecoverOptions, Recovered, recover};

@@ -8,23 +8,27 @@
 
 use consensus::Persist;
 use planted::planted;
-use types::{ConfState, HardState};
+use types::HardState;
 use wal::{Marker, Preparation, Prepared, Wal, WriteError};
+
+use crate::Stored;
+
+/// The store holds, synced, everything up to an entry; the log is let go before another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Where the store ends.
+    pub stored: Stored,
+    /// Entries behind this one are kept for members that lag; not behind `stored`.
+    pub keep_from: u64,
+}
 
 /// Something for the log.
 #[derive(Debug)]
 pub enum LogWork {
     /// A group of raft's.
     Persist(Persist),
-    /// The store holds, synced, everything up to here.
-    Mark {
-        /// The last entry in the store.
-        index: u64,
-        /// Its term.
-        term: u64,
-        /// Who votes at that index.
-        conf_state: ConfState,
-    },
+    /// To be marked.
+    Mark(Mark),
 }
 
 /// What may be told, and done, now that a round is durable.
@@ -49,6 +53,8 @@ pub struct LogWriter {
     /// again. On a full disk the next try would fail at once, and the one after it.
     prepares: bool,
     round: LogDone,
+    /// What the newest mark lets go.
+    keep_from: u64,
     /// A commit index that goes with the next group: on its own it is not worth a write. A log that ends
     /// without it only makes the next start commit those entries again, which are all there.
     unwritten: Option<HardState>,
@@ -65,6 +71,7 @@ impl LogWriter {
             must_sync: false,
             prepares: true,
             round: LogDone::default(),
+            keep_from: 0,
             unwritten: None,
         }
     }
@@ -81,7 +88,15 @@ impl LogWriter {
                     persist.hard_state = None;
                 }
                 let waited = self.unwritten.take();
-                let hard_state = persist.hard_state.or(waited);
+                let mut hard_state = persist.hard_state.or(waited);
+                if let Some(point) = &persist.snapshot {
+                    // The entries of the group go behind the snapshot, and its marker counts once the commit index
+                    // has reached it.
+                    self.wal.append(hard_state.take().as_ref(), &[])?;
+                    let conf_state = Some(point.conf_state.clone());
+                    let (index, term) = (point.index, point.term);
+                    self.wal.append_marker(&Marker { index, term, conf_state })?;
+                }
                 if persist.must_sync || !persist.entries.is_empty() {
                     self.wal.append(hard_state.as_ref(), &persist.entries)?;
                 } else {
@@ -90,12 +105,14 @@ impl LogWriter {
                 self.must_sync |= persist.must_sync;
                 self.round.persisted = Some(persist.number);
             }
-            LogWork::Mark { index, term, conf_state } => {
+            LogWork::Mark(Mark { stored, keep_from }) => {
+                let Stored { index, term, conf_state } = stored;
                 let conf_state = Some(conf_state);
                 self.write_hard_state()?;
                 self.wal.append_marker(&Marker { index, term, conf_state })?;
                 self.must_sync = true;
                 self.round.marked = Some(index);
+                self.keep_from = keep_from.min(index);
             }
         }
         Ok(())
@@ -138,7 +155,7 @@ impl LogWriter {
     pub fn finish(&mut self) -> Result<LogDone, WriteError> {
         assert!(!self.must_sync || !self.syncs, "a round is synced before it is told");
         if let Some(index) = self.round.marked {
-            self.wal.release_to(index, self.files_kept)?;
+            self.wal.release_to(self.keep_from.min(index), self.files_kept)?;
         }
         let preparation = if self.prepares { self.wal.preparation() } else { None };
         Ok(LogDone { preparation, ..std::mem::take(&mut self.round) })

@@ -23,8 +23,10 @@ use vfs::Disk;
 use wal::{Marker, Wal};
 
 use crate::Run;
+use crate::Stored;
 use crate::begin::{self, Begin, Beginning};
 use crate::boot_error::BootError;
+use crate::install::{self, Installer};
 
 /// Where a member is kept and what it is to be.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct RecoverOptions {
     pub wal_dir: PathBuf,
     /// The directory of the store.
     pub store_dir: PathBuf,
+    /// Where snapshots of other members arrive.
+    pub snap_dir: PathBuf,
     /// Sizes of the raft log.
     pub wal: wal::Options,
     /// Sizes of the store.
@@ -47,6 +51,8 @@ pub struct RecoverOptions {
     pub election_ticks: usize,
     /// Ask around before raising the term.
     pub pre_vote: bool,
+    /// Bytes of proposals that may be in the log and not applied.
+    pub uncommitted_bytes_max: u64,
     /// Bytes the store may take before writes are answered with no-space.
     pub quota_bytes: Option<u64>,
     /// Learners the cluster takes.
@@ -118,6 +124,8 @@ pub struct Recovered {
     pub committed: u64,
     /// Which run this is, for the ids of its requests.
     pub run: Run,
+    /// Takes over snapshots of other members.
+    pub installer: Installer,
 }
 
 /// The raft log as found or begun.
@@ -145,8 +153,7 @@ pub fn recover(
         Found::Nothing(begin::beginning(&options.begin, &options.name, wal_dir)?)
     };
     refuse_to_make_a_store(disk, options, &found)?;
-    let (mut store, restored) =
-        Store::open(disk.clone(), &options.store_dir, options.store.clone())?;
+    let (mut store, restored) = open_store(disk, options, &found)?;
     notices_of_store(&restored, options, notice);
     let mut log = match found {
         Found::Log(markers) => open_log(disk, options, &markers, restored.applied_index)?,
@@ -159,8 +166,13 @@ pub fn recover(
         .ok_or_else(|| BootError::NoIdentity { dir: wal_dir.clone() })?;
     belong_together(options, &log, &store, &restored, (member, cluster))?;
     let run = remember(&mut store, &restored, (member, cluster), options.unix_ms)?;
-    let applier = Applier::open(applier_config(options, member), store, &restored)?;
-    if existed && matches!(options.begin, Begin::ForceNew) {
+    let config = applier_config(options, member);
+    let applier = Applier::open(config.clone(), store, &restored)?;
+    let force_new = matches!(options.begin, Begin::ForceNew);
+    if applier.membership().was_removed(member) && !force_new {
+        return Err(BootError::Removed { member });
+    }
+    if existed && force_new {
         go_on_alone(&mut log, &applier, member)?;
     }
     if !existed {
@@ -189,7 +201,43 @@ pub fn recover(
         log_index,
         committed,
         run,
+        installer: Installer {
+            disk: disk.clone(),
+            store_dir: options.store_dir.clone(),
+            snap_dir: options.snap_dir.clone(),
+            store: options.store.clone(),
+            apply: config,
+            identity: identity_row((member, cluster), run.number),
+        },
     })
+}
+
+/// Opens the store, once a snapshot that was being taken over when the last run ended is in its place. Where the log
+/// begins anew at a snapshot that the store has not reached, the snapshot's file is there.
+fn open_store(
+    disk: &Arc<dyn Disk>,
+    options: &RecoverOptions,
+    found: &Found,
+) -> Result<(Store, Restored), BootError> {
+    let RecoverOptions { store_dir, snap_dir, .. } = options;
+    let open = || Store::open(disk.clone(), store_dir, options.store.clone());
+    install::exchange_stores(disk, store_dir)?;
+    let mut opened = open()?;
+    let Found::Log(markers) = found else { return Ok(opened) };
+    let newest = markers.iter().max_by_key(|marker| marker.index);
+    if let Some(Marker { index, term, conf_state: Some(conf_state) }) = newest
+        && opened.1.applied_index < *index
+        && io("looking at", snap_dir, disk.exists(&install::spooled(snap_dir, *index)))?
+    {
+        let at = Stored { index: *index, term: *term, conf_state: conf_state.clone() };
+        let row = opened.0.state().get(Bucket::Meta, STORE_IDENTITY).cloned();
+        drop(opened);
+        install::build(disk, store_dir, snap_dir, &at, row.unwrap_or_default())?;
+        install::exchange_stores(disk, store_dir)?;
+        opened = open()?;
+    }
+    install::discard(disk, store_dir, snap_dir, None)?;
+    Ok(opened)
 }
 
 /// What there is of a log before anything is written.
@@ -291,15 +339,19 @@ fn remember(
     unix_ms: u64,
 ) -> Result<Run, StoreError> {
     let number = stored_identity(store).map_or(0, |(_, last)| last.wrapping_add(1));
-    let row = [member, cluster, number].map(u64::to_be_bytes).concat();
+    let value = identity_row((member, cluster), number);
     let key = Bytes::from_static(STORE_IDENTITY);
-    let state = vec![StateChange::Set { bucket: Bucket::Meta, key, value: row.into() }];
+    let state = vec![StateChange::Set { bucket: Bucket::Meta, key, value }];
     let (index, term) = (restored.applied_index, restored.applied_term);
     store.append(&Batch { index, term, rows: Vec::new(), state });
     store.flush()?;
     let synced = store.sync_handle().and_then(store::SyncHandle::sync)?;
     store.synced(synced);
     Ok(Run { number, unix_ms })
+}
+
+fn identity_row((member, cluster): (MemberId, u64), number: u64) -> Bytes {
+    [member, cluster, number].map(u64::to_be_bytes).concat().into()
 }
 
 /// Ends the log at its last committed entry and removes everybody else behind that.
@@ -347,6 +399,7 @@ fn consensus(
         election_ticks,
         jitter_ticks: election_ticks,
         pre_vote: options.pre_vote,
+        uncommitted_bytes_max: options.uncommitted_bytes_max,
         ..consensus::Config::new(member, options.seed)
     };
     let boot = Boot {

@@ -15,6 +15,7 @@ fn options(begin: Begin) -> RecoverOptions {
     RecoverOptions {
         wal_dir: PathBuf::from(DIR).join("wal"),
         store_dir: PathBuf::from(DIR).join("store"),
+        snap_dir: PathBuf::from(DIR).join("snap"),
         wal: wal::Options::default(),
         store: store::Options::default(),
         name: "a".into(),
@@ -22,6 +23,7 @@ fn options(begin: Begin) -> RecoverOptions {
         unix_ms: 1_700_000_000_000,
         election_ticks: 10,
         pre_vote: true,
+        uncommitted_bytes_max: 1 << 20,
         quota_bytes: None,
         learners_max: 1,
         leases: lease::Options::new(2),

@@ -8,6 +8,7 @@ use apply::{Applier, Asker, Config};
 use consensus::{Boot, Consensus, Role, Scope, Standing};
 use holdfast_member::{
     Engine, EngineEffect, EngineOptions, Front, FrontEffect, FrontInput, FrontOptions, Proposal,
+    RequestIds, Run,
 };
 use lease::KeepAlive;
 use prost::Message as _;
@@ -136,13 +137,19 @@ fn what_a_leader_decided_waits_for_nobody_and_is_not_forwarded() {
     let options = FrontOptions {
         proposals_pending_max: 10,
         committed_applied_gap_max: 5000,
+        reads_waiting_max: 10,
         read_retry_ticks: 5,
         leader_wait_ticks: 70,
+        election_ticks: 10,
         snapshot_count: 100,
         catchup_entries: 5,
         log_bytes_max: 1 << 20,
+        lagging_bytes_max: 1 << 20,
+        log_file_bytes_max: 1 << 20,
+        snapshot_hold_ticks: 300,
     };
-    let mut front = Front::new(consensus, options, 0, 0);
+    let ids = RequestIds::new(MEMBER, Run { number: 0, unix_ms: 0 }, 0, 1);
+    let mut front = Front::new(consensus, options, (MEMBER, ids), 0, 0);
     let revoke = || pb::InternalRaftRequest {
         lease_revoke: Some(pb::LeaseRevokeRequest { id: 5 }),
         ..Default::default()

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use member::{Begin, BootError, Notice, RecoverOptions, Recovered};
+use member::{BootError, Notice, RecoverOptions, Recovered};
 use metrics::Metrics;
 use vfs::{Disk, Lock};
 
@@ -34,10 +34,6 @@ pub(crate) fn boot(
     let lock = lock(disk, &dir, report)?;
     let mut notice = |notice| report.report(event(notice));
     let parts = member::recover(disk, &options(config, &dir), &mut notice)?;
-    let members = parts.applier.membership().members().count();
-    if 1 < members && !matches!(config.begin, Begin::ForceNew) {
-        return Err(BootError::SeveralMembers { dir, members });
-    }
     metrics.mvcc.compact_revision.set(parts.applier.compact_revision());
     Ok(Booted { parts, lock })
 }
@@ -48,6 +44,7 @@ fn options(config: &Config, dir: &Path) -> RecoverOptions {
     RecoverOptions {
         wal_dir: config.wal_dir.clone().unwrap_or_else(|| dir.join("wal")),
         store_dir: dir.join("store"),
+        snap_dir: dir.join("snap"),
         wal: wal::Options::default(),
         store: store::Options::default(),
         name: config.name.clone(),
@@ -55,6 +52,7 @@ fn options(config: &Config, dir: &Path) -> RecoverOptions {
         unix_ms: unix_ms(),
         election_ticks: config.election_ticks,
         pre_vote: config.pre_vote,
+        uncommitted_bytes_max: config.limits.proposals_pending_bytes_max as u64,
         quota_bytes: config.limits.quota_bytes,
         learners_max: config.learners_max,
         leases: lease::Options {

@@ -53,9 +53,12 @@ impl EngineRef {
         Arc::new(EngineRef { engine: Mutex::new(engine), waiting })
     }
 
-    /// The engine, if nobody has it at this moment and it has not stopped.
+    /// The engine, if nobody has it at this moment, it has not stopped, and its store stays what it is.
     pub(crate) fn now(&self) -> Option<MutexGuard<'_, EngineThread>> {
-        self.engine.try_lock().ok().filter(|engine| !engine.stopped)
+        self.engine
+            .try_lock()
+            .ok()
+            .filter(|engine| !engine.stopped && !engine.installing.is_under_way())
     }
 
     /// Runs until told to stop. A fault ends the process.
@@ -84,11 +87,14 @@ impl EngineRef {
                 }
             } else {
                 put_back = message;
-                engine.apply(&entries).map(|applied| engine.tell_front(applied))
+                engine.handle(EngineMessage::Apply(entries))
             };
             self.waiting.fetch_sub(groups.max(1), Ordering::AcqRel);
             if let Err(fault) = handled {
                 engine.fatal(&fault);
+                return;
+            }
+            if engine.stopped {
                 return;
             }
         }

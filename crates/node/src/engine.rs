@@ -8,7 +8,8 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use apply::{Asker, Fault, ReadView};
-use consensus::{Role, Scope, Standing};
+use consensus::{Message, Role, Scope, Standing};
+use exchange::Image;
 use lease::KeepAlive;
 use member::{Chore, Engine, EngineEffect, House, Proposal, RequestIds, Stored};
 use mvcc::HashTriple;
@@ -20,7 +21,9 @@ use types::{Entry, LeaseId};
 use crate::door::Applied;
 use crate::front::FrontMessage;
 use crate::history::HistoryJob;
+use crate::install::Installing;
 use crate::lane::{LaneMessage, Outcome};
+use crate::peers::snapshot;
 use crate::report::chain;
 use crate::shared::{ClusterView, Shared};
 use crate::start::SyncJob;
@@ -52,6 +55,10 @@ pub(crate) enum EngineMessage {
     Leases {
         answer: oneshot::Sender<Vec<LeaseId>>,
     },
+    /// Goes on with this snapshot.
+    Install(Stored),
+    /// Sends the applied state to whom raft wants to send a snapshot.
+    SendSnapshot(Box<Message>),
     SyncStore,
     Synced {
         done: Result<Synced, StoreError>,
@@ -85,6 +92,7 @@ pub(crate) struct EngineThread {
     pub(crate) streams: HashMap<watch::StreamId, mpsc::UnboundedSender<Vec<watch::Response>>>,
     pub(crate) ids: RequestIds,
     pub(crate) house: House,
+    pub(crate) installing: Installing,
     pub(crate) defragmenting: Vec<oneshot::Sender<()>>,
     pub(crate) timed: Timed,
     /// What an entry of the last group took, on average.
@@ -95,8 +103,12 @@ pub(crate) struct EngineThread {
 
 impl EngineThread {
     pub(crate) fn fatal(&self, fault: &dyn std::error::Error) {
+        self.fatal_at("applying to the store", fault);
+    }
+
+    pub(crate) fn fatal_at(&self, what: &'static str, fault: &dyn std::error::Error) {
         let error = chain(fault);
-        self.shared.report.report(Event::Fatal { what: "applying to the store", error });
+        self.shared.report.report(Event::Fatal { what, error });
     }
 
     pub(crate) fn apply(&mut self, entries: &[Entry]) -> Result<Option<Applied>, Fault> {
@@ -122,6 +134,7 @@ impl EngineThread {
     }
 
     pub(crate) fn handle(&mut self, message: EngineMessage) -> Result<(), Fault> {
+        let Some(message) = self.installing.keep_back(message) else { return Ok(()) };
         match message {
             EngineMessage::Apply(entries) => {
                 let applied = self.apply(&entries)?;
@@ -146,7 +159,16 @@ impl EngineThread {
                 let _ = answer.send(left.map(|(time, keys)| LeaseLeft { time, keys }));
             }
             EngineMessage::Leases { answer } => drop(answer.send(self.engine.leases())),
+            EngineMessage::Install(stored) => self.install(stored)?,
+            EngineMessage::SendSnapshot(message) => {
+                self.engine.flush()?;
+                let applier = self.engine.applier();
+                let image = Image::new(applier.view(), applier.stored().state().clone());
+                let (message, body) = snapshot(*message, image);
+                self.shared.peers.send_snapshot(message, body);
+            }
             EngineMessage::SyncStore => {
+                self.installing.syncs += 1;
                 let syncing = self.engine.begin_sync()?;
                 let _ = self
                     .sync
@@ -154,14 +176,19 @@ impl EngineThread {
             }
             EngineMessage::Synced { done, stored } => {
                 self.engine.synced(done?);
-                let _ = self.shared.front.send(FrontMessage::Stored(stored));
+                self.installing.syncs -= 1;
+                if !self.installing.is_under_way() {
+                    let _ = self.shared.front.send(FrontMessage::Stored(stored));
+                }
+                self.install_if_quiet()?;
             }
             EngineMessage::Hashed(triple) => {
                 self.engine.hashed(triple);
                 self.publish_hashes();
+                self.install_if_quiet()?;
             }
             EngineMessage::Cleaned { cleaning, failed } => self.cleaned(*cleaning, failed)?,
-            EngineMessage::Checkpointed(done) => self.checkpointed(done),
+            EngineMessage::Checkpointed(done) => self.checkpointed(done)?,
             EngineMessage::Defragment { answer } => {
                 self.defragmenting.push(answer);
                 let chores = self.house.defragment(&mut self.engine)?;
@@ -200,7 +227,7 @@ impl EngineThread {
 
     /// Acts on effects in their order; answers and watch responses for one receiver travel together. What
     /// the front is to be told is left to the caller, who may have it in hand.
-    fn effects(&mut self, effects: Vec<EngineEffect>) -> Option<Applied> {
+    pub(crate) fn effects(&mut self, effects: Vec<EngineEffect>) -> Option<Applied> {
         let mut decided: HashMap<usize, Vec<(u64, Outcome)>> = HashMap::new();
         let mut responses: HashMap<watch::StreamId, Vec<watch::Response>> = HashMap::new();
         let mut applied = None;
@@ -230,10 +257,7 @@ impl EngineThread {
                 EngineEffect::SyncStore => {
                     let _ = self.shared.engine.send(EngineMessage::SyncStore);
                 }
-                EngineEffect::Removed => {
-                    let error = "the member has been permanently removed from the cluster".into();
-                    self.shared.report.report(Event::Fatal { what: "staying a member", error });
-                }
+                EngineEffect::Removed => self.shared.report.report(Event::Removed),
                 EngineEffect::Tokens(change) => self.shared.tokens(|tokens, now_ms| {
                     tokens.change(&change, now_ms);
                 }),
@@ -299,12 +323,13 @@ impl EngineThread {
         if let Some(version) = agreed(&now).filter(|_| agreed(&before) != agreed(&now)) {
             self.shared.report.report(Event::ClusterVersion(version));
         }
+        self.shared.peers.members(&now);
         if before.alarms != now.alarms {
             self.shared.report.report(Event::Alarms(now.alarms.len()));
         }
     }
 
-    fn publish_hashes(&self) {
+    pub(crate) fn publish_hashes(&self) {
         let mut hashes = self.shared.hashes.write().expect("no holder of the lock panics");
         *hashes = self.engine.applier().hashes().clone();
     }
@@ -320,8 +345,10 @@ impl EngineThread {
         let effects = self.engine.ticked(self.shared.now_ms());
         let applied = self.effects(effects);
         self.tell_front(applied);
-        let chores = self.house.tick(&mut self.engine)?;
-        self.chores(chores);
+        if !self.installing.is_under_way() {
+            let chores = self.house.tick(&mut self.engine)?;
+            self.chores(chores);
+        }
         self.figures();
         Ok(())
     }
@@ -369,12 +396,13 @@ impl EngineThread {
         let chores = self.house.cleaned(&mut self.engine, cleaning, failed.is_none())?;
         self.chores(chores);
         self.upkeep_failed("cleaning the store", failed);
-        Ok(())
+        self.install_if_quiet()
     }
 
-    fn checkpointed(&mut self, done: Result<CheckpointDone, StoreError>) {
+    fn checkpointed(&mut self, done: Result<CheckpointDone, StoreError>) -> Result<(), Fault> {
         let failed = self.house.checkpointed(&mut self.engine, done).err();
         self.upkeep_failed("writing the index checkpoint", failed);
+        self.install_if_quiet()
     }
 
     fn upkeep_failed(&self, what: &'static str, failed: Option<StoreError>) {
@@ -385,6 +413,10 @@ impl EngineThread {
 
     /// Leaves a store that needs no replay. What fails here costs the next start some time.
     pub(crate) fn stop(&mut self) -> Option<Stored> {
+        if self.installing.is_under_way() {
+            // The next start finishes that; the old store is of no use to it.
+            return None;
+        }
         match self.house.leave(&mut self.engine) {
             Ok(stored) => Some(stored),
             Err(fault) => {

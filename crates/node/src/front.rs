@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+use consensus::Message;
 use member::{Front, FrontEffect, FrontInput, LogWork, Proposal, RequestIds, Stored};
 use proto::raftpb::ConfChange;
-use types::Refusal;
+use types::{Entry, MemberId, Refusal};
 
 use crate::Event;
 use crate::door::EngineDoor;
@@ -17,6 +18,7 @@ use crate::engine::EngineMessage;
 use crate::lane::LaneMessage;
 use crate::log::{Claim, LogDoor, Patience};
 use crate::shared::Shared;
+use crate::upkeep::UpkeepJob;
 
 /// What reaches the front's thread.
 #[derive(Debug)]
@@ -26,6 +28,13 @@ pub(crate) enum FrontMessage {
     Persisted { number: u64 },
     Applied { index: u64, changes: Vec<Option<ConfChange>> },
     Stored(Stored),
+    Installed(Stored),
+    Received(Box<Message>),
+    Unreachable { peer: MemberId },
+    SnapshotSent { peer: MemberId, arrived: bool },
+    HostGone { peer: MemberId },
+    Transfer { to: MemberId },
+    LogRead { ticket: u64, entries: Vec<Entry> },
     Tick,
     Stop,
 }
@@ -64,6 +73,7 @@ pub(crate) struct FrontRef {
     state: Mutex<State>,
     log: LogDoor,
     engine: EngineDoor,
+    upkeep: Sender<UpkeepJob>,
     shared: Arc<Shared>,
 }
 
@@ -87,10 +97,11 @@ impl FrontRef {
         front: Front,
         log: LogDoor,
         engine: EngineDoor,
+        upkeep: Sender<UpkeepJob>,
         shared: Arc<Shared>,
     ) -> Arc<FrontRef> {
         let state = Mutex::new(State { front, stopped: false });
-        Arc::new(FrontRef { state, log, engine, shared })
+        Arc::new(FrontRef { state, log, engine, upkeep, shared })
     }
 
     /// The front, if nobody has it at this moment, it has not stopped, and this message may be its next.
@@ -112,16 +123,18 @@ impl FrontRef {
     pub(crate) fn run(&self, inbox: &Receiver<FrontMessage>) {
         let Ok(mut state) = self.state.lock() else { return };
         let effects = state.front.start();
-        self.follow(state, effects, Patience::Short);
+        let patience = state.patience();
+        self.follow(state, effects, patience);
         while let Ok(first) = inbox.recv() {
             let more = std::iter::from_fn(|| inbox.try_recv().ok()).take(MESSAGES_PER_STEP_MAX);
             let mut count = 0;
             let messages = std::iter::once(first).chain(more).inspect(|_| count += 1);
             let Ok(mut state) = self.state.lock() else { return };
-            let (effects, stop) = state.take(messages);
+            let (effects, stop) = state.take(messages, &self.shared);
             self.shared.front.waiting.fetch_sub(count, Ordering::AcqRel);
             state.stopped = stop;
-            self.follow(state, effects, Patience::Short);
+            let patience = state.patience();
+            self.follow(state, effects, patience);
             if stop {
                 return;
             }
@@ -173,11 +186,19 @@ impl FrontRef {
             FrontEffect::Persist(persist) => {
                 self.log.claim(LogWork::Persist(persist), patience, claim);
             }
-            FrontEffect::Mark { index, term, conf_state } => {
-                self.log.claim(LogWork::Mark { index, term, conf_state }, patience, claim);
+            FrontEffect::Mark(mark) => self.log.claim(LogWork::Mark(mark), patience, claim),
+            FrontEffect::Send(messages) => shared.peers.send(messages),
+            FrontEffect::SendSnapshot(message) => {
+                drop(shared.engine.send(EngineMessage::SendSnapshot(message)));
             }
-            // A lone member has nobody to send to.
-            FrontEffect::Send(_) => {}
+            FrontEffect::Install(stored) => {
+                drop(shared.engine.send(EngineMessage::Install(stored)));
+            }
+            FrontEffect::SnapshotUnused { index } => {
+                let file = member::spooled(&shared.snap_dir, index);
+                drop(self.upkeep.send(UpkeepJob::RemoveFile(file)));
+            }
+            FrontEffect::ReadLog(read) => self.log.read(read),
             FrontEffect::Apply(entries) => {
                 let Some((index, changes)) = self.engine.apply(entries) else { return };
                 if shared.front.is_idle() {
@@ -220,14 +241,36 @@ impl FrontNow<'_> {
     /// Takes one step and does what follows. With long patience a group that is alone is written, and
     /// waited for, on this thread.
     pub(crate) fn step(mut self, message: FrontMessage, patience: Patience) {
-        let (effects, _) = self.state.take(std::iter::once(message));
+        let (effects, _) = self.state.take(std::iter::once(message), &self.whole.shared);
         self.whole.follow(self.state, effects, patience);
     }
 }
 
 impl State {
+    /// With others in the cluster no thread that waits for the disk may be the one whose heart beats.
+    fn patience(&self) -> Patience {
+        if self.front.is_alone() { Patience::Short } else { Patience::None }
+    }
+
+    /// Shows what a leader knows of the others.
+    fn publish(&self, shared: &Shared) {
+        let progress = self.front.progress();
+        if !progress.is_empty() || !shared.progress.load().is_empty() {
+            shared.progress.store(Arc::new(progress));
+        }
+        if let Some(ticks) = self.front.quorum_silence() {
+            let tick_ms = u64::try_from(shared.config.heartbeat.as_millis()).unwrap_or(u64::MAX);
+            let heard = shared.now_ms().saturating_sub(ticks.saturating_mul(tick_ms));
+            shared.quorum_heard_ms.store(heard, Ordering::Release);
+        }
+    }
+
     /// One step for everything that arrived; whether it was told to stop.
-    fn take(&mut self, messages: impl Iterator<Item = FrontMessage>) -> (Vec<FrontEffect>, bool) {
+    fn take(
+        &mut self,
+        messages: impl Iterator<Item = FrontMessage>,
+        shared: &Shared,
+    ) -> (Vec<FrontEffect>, bool) {
         let mut proposals = Vec::new();
         let mut effects = Vec::new();
         let mut stop = false;
@@ -240,10 +283,26 @@ impl State {
                 FrontMessage::Read { ticket } => FrontInput::Read { ticket },
                 FrontMessage::Persisted { number } => FrontInput::Persisted { number },
                 FrontMessage::Applied { index, changes } => FrontInput::Applied { index, changes },
-                FrontMessage::Stored(Stored { index, term, conf_state }) => {
-                    FrontInput::Stored { index, term, conf_state }
+                FrontMessage::Stored(stored) => FrontInput::Stored(stored),
+                FrontMessage::Installed(stored) => FrontInput::Installed(stored),
+                FrontMessage::Received(message) => {
+                    shared.received.leave(&message);
+                    FrontInput::Received(message)
                 }
-                FrontMessage::Tick => FrontInput::Ticked,
+                FrontMessage::Unreachable { peer } => FrontInput::Unreachable { peer },
+                FrontMessage::SnapshotSent { peer, arrived } => {
+                    FrontInput::SnapshotSent { peer, arrived }
+                }
+                FrontMessage::HostGone { peer } => FrontInput::HostGone { peer },
+                FrontMessage::Transfer { to } => FrontInput::Transfer { to },
+                FrontMessage::LogRead { ticket, entries } => {
+                    FrontInput::LogRead { ticket, entries }
+                }
+                FrontMessage::Tick => {
+                    effects.extend(self.front.step(FrontInput::Ticked));
+                    self.publish(shared);
+                    continue;
+                }
                 FrontMessage::Stop => {
                     stop = true;
                     break;

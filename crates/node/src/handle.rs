@@ -248,6 +248,7 @@ impl Node {
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<KeepAliveAnswer, Refusal> {
         Lane::not_alone();
         loop {
+            self.make_sure_to_lead().await?;
             let led_in = self.standing().term;
             let kept = self.renew(lease, led_in).await?;
             let KeepAlive::Renewed { clear: Some(checkpoint), .. } = kept else { return Ok(kept) };
@@ -255,6 +256,24 @@ impl Node {
             let by = Principal::Internal(Why::Leases);
             self.propose_scoped(cleared, &by, Scope::LeaderOf(led_in)).await?;
         }
+    }
+
+    /// A leader that was stopped for a while may have been replaced without knowing. It asks the others when it has
+    /// not heard of a majority for half an election timeout; all that ask in one turn share the question.
+    async fn make_sure_to_lead(&self) -> Result<(), Refusal> {
+        if self.shared.is_alone() || !self.is_leader() {
+            return Ok(());
+        }
+        let heard = self.shared.quorum_heard_ms.load(Ordering::Acquire);
+        let silence = self.shared.now_ms().saturating_sub(heard);
+        if silence <= millis(self.shared.config.election_timeout()) / 2 {
+            return Ok(());
+        }
+        let term = self.standing().term;
+        self.barrier().await?;
+        let standing = self.standing();
+        let leads = standing.role == Role::Leader && standing.term == term;
+        if leads { Ok(()) } else { Err(Refusal::LeaderChanged) }
     }
 
     async fn renew(&self, lease: LeaseId, led_in: u64) -> Result<KeepAliveAnswer, Refusal> {

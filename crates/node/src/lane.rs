@@ -27,8 +27,11 @@ use crate::timed::Timed;
 const LANES_MAX: usize = 256;
 
 /// Threads beside those that serve clients which have a lane, at most: duties, the listeners of metrics and of
-/// peers, the engine, and as many again.
+/// peers, the two machines, and some more.
 const LANES_BESIDE: usize = 8;
+
+/// Generators of ids that belong to no thread: the engine's, and the front's.
+pub(crate) const LANES_OF_MACHINES: usize = 2;
 
 /// Threads that may serve clients, at most: each has a lane.
 pub const SERVING_THREADS_MAX: usize = LANES_MAX - LANES_BESIDE;
@@ -112,7 +115,7 @@ impl Lanes {
         let awaited = Arc::new(AtomicU64::new(u64::MAX));
         let mut ends = self.ends.write().expect("no holder of the lock panics");
         let lane = ends.len();
-        assert!(lane + 1 < self.max, "there are fewer serving threads than lanes");
+        assert!(lane + LANES_OF_MACHINES < self.max, "there are fewer serving threads than lanes");
         ends.push(LaneEnd { sender, awaited: awaited.clone() });
         (lane, receiver, awaited)
     }

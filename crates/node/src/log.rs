@@ -14,8 +14,9 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use consensus::LogRead;
 use member::{LogWork, LogWriter};
-use wal::{Prepared, WriteError};
+use wal::{LogReading, Prepared, WriteError};
 
 use crate::Event;
 use crate::front::FrontMessage;
@@ -28,6 +29,7 @@ use crate::upkeep::UpkeepJob;
 pub(crate) enum LogMessage {
     Work(LogWork),
     Prepared(Prepared),
+    Read(LogRead),
     Stop,
 }
 
@@ -78,9 +80,10 @@ pub(crate) fn open(
     log: LogWriter,
     sender: Sender<LogMessage>,
     upkeep: Sender<UpkeepJob>,
+    reads: Sender<ReadJob>,
     shared: Arc<Shared>,
 ) -> (LogDoor, LogThread) {
-    let writer = Writer { log, upkeep, shared, last_sync: Duration::ZERO, ended: false };
+    let writer = Writer { log, upkeep, reads, shared, last_sync: Duration::ZERO, ended: false };
     let writer = Arc::new(Mutex::new(writer));
     let waiting = Arc::new(AtomicUsize::new(0));
     let thread = LogThread { writer: writer.clone(), waiting: waiting.clone() };
@@ -94,6 +97,11 @@ pub(crate) struct Claim<'a> {
 }
 
 impl LogDoor {
+    /// Has entries read from the log's files, on another thread.
+    pub(crate) fn read(&self, read: LogRead) {
+        let _ = self.sender.send(LogMessage::Read(read));
+    }
+
     /// Puts work into the claim if it may be done by its holder; else the log's thread does it. To be called in
     /// the order in which raft asks, that is with the front in hand.
     pub(crate) fn claim<'a>(
@@ -107,7 +115,7 @@ impl LogDoor {
                 let bytes: usize = persist.entries.iter().map(|entry| entry.data.len()).sum();
                 bytes <= QUICK_BYTES_MAX
             }
-            LogWork::Mark { .. } => false,
+            LogWork::Mark(_) => false,
         };
         let next = small && self.waiting.load(Ordering::Acquire) == 0;
         if next && claim.is_none() {
@@ -128,11 +136,26 @@ impl LogDoor {
     }
 }
 
+/// Entries to be read from the log's files; nothing if they are gone.
+#[derive(Debug)]
+pub(crate) struct ReadJob {
+    ticket: u64,
+    reading: Option<LogReading>,
+}
+
+/// Reads until nobody can ask any more. What cannot be read is not there, and whoever lags gets a snapshot.
+pub(crate) fn run_reads(inbox: &Receiver<ReadJob>, shared: &Arc<Shared>) {
+    while let Ok(ReadJob { ticket, reading }) = inbox.recv() {
+        let entries = reading.and_then(|reading| reading.run().ok()).unwrap_or_default();
+        let _ = shared.front.send(FrontMessage::LogRead { ticket, entries });
+    }
+}
+
 /// A commit index on its own waits in memory for the next group.
 fn waits_for_the_disk(work: &LogWork) -> bool {
     match work {
         LogWork::Persist(persist) => persist.must_sync || !persist.entries.is_empty(),
-        LogWork::Mark { .. } => true,
+        LogWork::Mark(_) => true,
     }
 }
 
@@ -179,6 +202,7 @@ impl LogThread {
 struct Writer {
     log: LogWriter,
     upkeep: Sender<UpkeepJob>,
+    reads: Sender<ReadJob>,
     shared: Arc<Shared>,
     /// What the last sync took, a little forgetful: one slow sync is soon forgiven.
     last_sync: Duration,
@@ -207,6 +231,10 @@ impl Writer {
             match message {
                 LogMessage::Work(work) => self.log.take(work)?,
                 LogMessage::Prepared(prepared) => self.prepared(prepared),
+                LogMessage::Read(LogRead { ticket, first, last, bytes_max }) => {
+                    let reading = self.log.log().reading(first, last, bytes_max);
+                    let _ = self.reads.send(ReadJob { ticket, reading });
+                }
                 LogMessage::Stop => {
                     self.ended = true;
                     break;
@@ -224,7 +252,6 @@ impl Writer {
             disk.wal_fsync.observe_duration(took);
             self.last_sync = (self.last_sync * 3 + took) / 4;
         }
-        // A lone member has nobody to send to, so no message waits for the log.
         let done = self.log.finish()?;
         if let Some(index) = done.marked {
             self.shared.report.report(Event::Marked { index });

@@ -59,6 +59,13 @@ pub enum Event {
         /// The last entry it covers.
         index: u64,
     },
+    /// The state of another member's snapshot took the place of this one's.
+    Installed {
+        /// The last entry in it.
+        index: u64,
+    },
+    /// This member was removed from its cluster. Whoever hears this stops it, a second later.
+    Removed,
     /// A compaction's rows are all forgotten.
     Compacted {
         /// The compact revision.

@@ -1,5 +1,6 @@
 //! What the threads of one member share: the published state, and the ways to each other.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Instant;
@@ -7,7 +8,7 @@ use std::time::Instant;
 use apply::{Members, ReadView};
 use arc_swap::ArcSwap;
 use auth::Tokens;
-use consensus::{Role, Standing};
+use consensus::{Progress, Role, Standing};
 use member::Run;
 use metrics::Metrics;
 use mvcc::CompactionHashes;
@@ -17,6 +18,7 @@ use types::MemberId;
 use crate::door::{EngineSender, WeakEngine};
 use crate::front::{FrontSender, WeakFront};
 use crate::lane::Lanes;
+use crate::peers::{Peers, Received};
 use crate::{Config, Report};
 
 /// Everything threads of one member reach for.
@@ -31,6 +33,15 @@ pub(crate) struct Shared {
     /// The engine itself, for what is done at once when it is idle.
     pub(crate) engine_here: OnceLock<WeakEngine>,
     pub(crate) lanes: Lanes,
+    pub(crate) peers: Arc<dyn Peers>,
+    /// What came from them and is not looked at yet.
+    pub(crate) received: Received,
+    /// Where their snapshots arrive.
+    pub(crate) snap_dir: PathBuf,
+    /// What a leader knows of each member.
+    pub(crate) progress: ArcSwap<Vec<Progress>>,
+    /// When this member, leading, last heard of a majority, by its own clock.
+    pub(crate) quorum_heard_ms: AtomicU64,
     /// What readers see.
     pub(crate) view: ArcSwap<ReadView>,
     /// The last entry in `view`.
@@ -59,6 +70,11 @@ impl Shared {
     pub(crate) fn tokens<T>(&self, with: impl FnOnce(&mut Tokens, u64) -> T) -> T {
         let mut tokens = self.tokens.lock().expect("no holder of the lock panics");
         with(&mut tokens, self.now_ms())
+    }
+
+    /// Whether the cluster has no other member.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.cluster.load().members.members().nth(1).is_none()
     }
 
     /// Milliseconds on the member's clock, which only moves forward.

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use auth::Tokens;
 use member::{
     CHECKPOINT_REVISIONS_MIN, Engine, EngineOptions, Front, FrontOptions, House, LogWork,
-    LogWriter, Recovered, RequestIds, Stored,
+    LogWriter, Mark, Recovered, RequestIds, Stored,
 };
 use metrics::Metrics;
 use mvcc::CompactionHashes;
@@ -23,8 +23,10 @@ use crate::door::{EngineDoor, EngineRef, EngineSender};
 use crate::engine::{EngineMessage, EngineThread};
 use crate::front::{FrontMessage, FrontRef, FrontSender};
 use crate::handle::millis;
+use crate::install::Installing;
 use crate::lane::Lanes;
 use crate::log::LogMessage;
+use crate::peers::{Peers, Received};
 use crate::report::chain;
 use crate::shared::{ClusterView, Figures, PublishedStanding, Shared};
 use crate::timed::Timed;
@@ -40,6 +42,18 @@ pub(crate) enum SyncJob {
 /// Bytes of entries in memory and in the raft log before the store is synced and the log marked, so that both
 /// may forget. About a segment of the log; a sync of the store every 16 MiB is nothing beside the log's own.
 const LOG_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of entries kept in memory for members that lag. What goes beyond is read back from the log's files.
+const LAGGING_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of entries kept in the log's files for them. Whoever lags further is served by a snapshot.
+const LOG_FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// How long the log is kept behind a snapshot that was sent.
+const SNAPSHOT_HOLD: Duration = Duration::from_secs(30);
+
+/// Groups of reads that may wait for a leader.
+const READS_WAITING_MAX: usize = 65_536;
 
 /// How often the engine looks at its leases and its house.
 const ENGINE_TICK: Duration = Duration::from_millis(100);
@@ -63,6 +77,7 @@ pub fn start(
     disk: &Arc<dyn Disk>,
     metrics: Arc<Metrics>,
     report: Arc<dyn Report>,
+    peers: Arc<dyn Peers>,
 ) -> Result<Running, BootError> {
     let booted = boot(&config, disk, &*report, &metrics)?;
     let (front_sender, front_inbox) = channel();
@@ -75,6 +90,11 @@ pub fn start(
         engine: EngineSender::new(engine_sender),
         engine_here: OnceLock::new(),
         lanes: Lanes::new(config.serving_threads),
+        peers,
+        received: Received::default(),
+        snap_dir: booted.parts.installer.snap_dir.clone(),
+        progress: ArcSwap::default(),
+        quorum_heard_ms: AtomicU64::new(0),
         view: ArcSwap::from_pointee(booted.parts.applier.view()),
         applied: AtomicU64::new(booted.parts.applier.applied().0),
         standing: PublishedStanding::default(),
@@ -104,17 +124,21 @@ fn threads(
     let (sync_sender, sync_inbox) = channel();
     let (history_sender, history_inbox) = channel();
     let (upkeep_sender, upkeep_inbox) = channel();
+    let (reads_sender, reads_inbox) = channel();
     let (ticker, ticker_inbox) = channel();
     let Booted { parts, lock } = booted;
-    let Recovered { wal, consensus, applier, marked, committed, .. } = parts;
+    let Recovered { wal, consensus, applier, marked, committed, installer, .. } = parts;
 
-    let lanes = shared.lanes.max();
+    let (lanes, disk) = (shared.lanes.max(), installer.disk.clone());
     let applied = applier.applied().0;
     let house = House::new(applier.revision(), CHECKPOINT_REVISIONS_MIN);
     // `--max-wals` is how many are kept at most. Nobody reads a segment behind the mark, so none is kept.
     let files_kept = if shared.config.wals_max == 0 { usize::MAX } else { 1 };
     let log_writer = LogWriter::new(wal, files_kept, !shared.config.unsafe_no_fsync);
-    let front = Front::new(consensus, front_options(&shared.config), applied, marked);
+    let ids =
+        |from_the_end| RequestIds::new(shared.member, shared.run, lanes - from_the_end, lanes);
+    let own = (shared.member, ids(2));
+    let front = Front::new(consensus, front_options(&shared.config), own, applied, marked);
     let engine = EngineThread {
         engine: Engine::new(applier, watch::Limits::default(), engine_options(&shared, committed)),
         shared: shared.clone(),
@@ -122,7 +146,8 @@ fn threads(
         history: history_sender,
         upkeep: upkeep_sender.clone(),
         streams: HashMap::new(),
-        ids: RequestIds::new(shared.member, shared.run, lanes - 1, lanes),
+        ids: ids(1),
+        installing: Installing::new(installer),
         house,
         defragmenting: Vec::new(),
         timed: Timed::default(),
@@ -133,9 +158,14 @@ fn threads(
     let engine = EngineRef::new(engine);
     let _ = shared.engine_here.set(Arc::downgrade(&engine));
     let engine_door = EngineDoor { engine: engine.clone(), shared: shared.clone() };
-    let (log_door, log_thread) =
-        log::open(log_writer, log_sender.clone(), upkeep_sender, shared.clone());
-    let front = FrontRef::new(front, log_door, engine_door, shared.clone());
+    let (log_door, log_thread) = log::open(
+        log_writer,
+        log_sender.clone(),
+        upkeep_sender.clone(),
+        reads_sender,
+        shared.clone(),
+    );
+    let front = FrontRef::new(front, log_door, engine_door, upkeep_sender, shared.clone());
     let _ = shared.front_here.set(Arc::downgrade(&front));
 
     let mut threads = Vec::new();
@@ -149,9 +179,11 @@ fn threads(
     let s = shared.clone();
     spawn("store-sync", Box::new(move || run_syncs(&sync_inbox, &s)));
     let s = shared.clone();
+    spawn("log-read", Box::new(move || log::run_reads(&reads_inbox, &s)));
+    let s = shared.clone();
     spawn("history", Box::new(move || history::run(&history_inbox, &s)));
     let (s, l) = (shared.clone(), log_sender.clone());
-    spawn("upkeep", Box::new(move || upkeep::run(&upkeep_inbox, &l, &s)));
+    spawn("upkeep", Box::new(move || upkeep::run(&upkeep_inbox, &l, &disk, &s)));
     let s = shared.clone();
     spawn("ticker", Box::new(move || run_ticker(&ticker_inbox, &s)));
     Running { node: Node { shared }, log: log_sender, threads, ticker, _lock: lock }
@@ -163,6 +195,11 @@ fn front_options(config: &Config) -> FrontOptions {
     FrontOptions {
         proposals_pending_max: config.limits.proposals_pending_max,
         committed_applied_gap_max: config.limits.committed_applied_gap_max,
+        reads_waiting_max: READS_WAITING_MAX,
+        election_ticks: config.election_ticks as u64,
+        lagging_bytes_max: LAGGING_BYTES_MAX,
+        log_file_bytes_max: LOG_FILE_BYTES_MAX,
+        snapshot_hold_ticks: ticks(SNAPSHOT_HOLD),
         read_retry_ticks: ticks(Duration::from_millis(500)).max(1),
         leader_wait_ticks: ticks(config.limits.request_timeout).max(1),
         snapshot_count: config.snapshot_count,
@@ -233,13 +270,15 @@ impl Running {
     pub fn stop(self) {
         let shared = &self.node.shared;
         shared.stopping.store(true, Ordering::Release);
+        self.hand_over();
         let _ = self.ticker.send(());
         let _ = shared.front.send(FrontMessage::Stop);
         let (done, left) = channel();
         let _ = shared.engine.send(EngineMessage::Stop { done });
-        if let Ok(Some(Stored { index, term, conf_state })) = left.recv() {
-            let mark = LogWork::Mark { index, term, conf_state };
-            let _ = self.log.send(LogMessage::Work(mark));
+        if let Ok(Some(stored)) = left.recv() {
+            // Alone, nobody needs what lies before; others may, as soon as they have elected somebody.
+            let keep_from = if shared.is_alone() { stored.index } else { 0 };
+            let _ = self.log.send(LogMessage::Work(LogWork::Mark(Mark { stored, keep_from })));
         }
         let _ = self.log.send(LogMessage::Stop);
         let names = ["front", "log", "engine", "ticker"];
@@ -248,6 +287,21 @@ impl Running {
             if thread.thread().name().is_some_and(|name| names.contains(&name)) {
                 let _ = thread.join();
             }
+        }
+    }
+}
+
+impl Running {
+    /// A leader among others gives its office to one of them first, so that nobody has to notice that it is gone.
+    fn hand_over(&self) {
+        let shared = &self.node.shared;
+        if shared.is_alone() || !self.node.is_leader() {
+            return;
+        }
+        let _ = shared.front.send(FrontMessage::Transfer { to: 0 });
+        let (began, patience) = (Instant::now(), shared.config.election_timeout());
+        while self.node.is_leader() && began.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! scheduler's order (`nice`): whoever does that may be set aside while it holds the lock inside a channel, and
 //! then everybody waits who sends there.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -14,6 +15,7 @@ use apply::HashJob;
 use member::{CheckpointJob, HashRead};
 use mvcc::HashTriple;
 use store::{CheckpointDone, CleanProgress, Cleaning, Replaced, StoreError};
+use vfs::Disk;
 use wal::Preparation;
 
 use crate::Event;
@@ -29,6 +31,8 @@ pub(crate) enum UpkeepJob {
     Hash(Box<HashJob>),
     Checkpoint(Box<CheckpointJob>),
     PrepareLog(Preparation),
+    /// Of a snapshot that nobody wants.
+    RemoveFile(PathBuf),
 }
 
 /// Bytes of the store worked through at a time.
@@ -44,7 +48,12 @@ const REST_DURATION_MAX: Duration = Duration::from_millis(20);
 const UNREAD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs until nobody can ask any more.
-pub(crate) fn run(inbox: &Receiver<UpkeepJob>, log: &Sender<LogMessage>, shared: &Arc<Shared>) {
+pub(crate) fn run(
+    inbox: &Receiver<UpkeepJob>,
+    log: &Sender<LogMessage>,
+    disk: &Arc<dyn Disk>,
+    shared: &Arc<Shared>,
+) {
     // Closing the last copy of a file that has no name gives its blocks back, which takes as long as it takes.
     // So the last copy is here, and not with a reader.
     let mut replaced: Vec<Replaced> = Vec::new();
@@ -62,6 +71,11 @@ pub(crate) fn run(inbox: &Receiver<UpkeepJob>, log: &Sender<LogMessage>, shared:
             UpkeepJob::Checkpoint(job) => EngineMessage::Checkpointed(checkpoint(*job)),
             UpkeepJob::PrepareLog(preparation) => {
                 let _ = log.send(LogMessage::Prepared(preparation.run()));
+                continue;
+            }
+            UpkeepJob::RemoveFile(file) => {
+                // The next start would do so too.
+                let _ = disk.remove(&file);
                 continue;
             }
         };

@@ -424,24 +424,3 @@ fn a_log_whose_beginning_is_released_is_refused_without_its_store() {
     let said = refusal.to_string();
     assert!(said.contains("member/wal") && said.contains("member/store"), "{said}");
 }
-
-#[test]
-fn a_member_among_others_is_refused_until_it_can_speak_to_them() {
-    let disk = MemoryDisk::new();
-    let member = begin(config(), disk.clone()).expect("a new member");
-    block_on(async || {
-        let node = member.running.node();
-        put_when_led(node, "before", "").await;
-        let context = br#"{"id":7,"peerURLs":["http://h:1"],"isLearner":true,"isPromote":false}"#;
-        let change = proto::raftpb::ConfChange {
-            r#type: Some(proto::raftpb::ConfChangeType::ConfChangeAddLearnerNode as i32),
-            node_id: Some(7),
-            context: Some(context[..].into()),
-            ..Default::default()
-        };
-        node.propose_change(change).await.expect("a learner is nobody's quorum");
-    });
-    member.running.stop();
-    let refusal = refusal(disk);
-    assert!(matches!(refusal, BootError::SeveralMembers { members: 2, .. }), "{refusal}");
-}

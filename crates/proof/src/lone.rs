@@ -12,8 +12,8 @@ use apply::{Applier, Asker, Fault};
 use consensus::Scope;
 use member::{
     Begin, BootError, CheckpointJob, Chore, Engine, EngineEffect, EngineOptions, Front,
-    FrontEffect, FrontInput, FrontOptions, HashRead, House, LogWork, LogWriter, Proposal,
-    RecoverOptions, Stored, Syncing, recover,
+    FrontEffect, FrontInput, FrontOptions, HashRead, House, LogWork, LogWriter, Mark, Proposal,
+    RecoverOptions, RequestIds, Syncing, recover,
 };
 use proto::etcdserverpb as pb;
 use store::{CleanProgress, Cleaning};
@@ -76,6 +76,7 @@ pub fn options() -> RecoverOptions {
     RecoverOptions {
         wal_dir: PathBuf::from(DIR).join("wal"),
         store_dir: PathBuf::from(DIR).join("store"),
+        snap_dir: PathBuf::from(DIR).join("snap"),
         wal: wal::Options {
             segment_bytes: 4096,
             tail_step_bytes: 1024,
@@ -95,6 +96,7 @@ pub fn options() -> RecoverOptions {
         unix_ms: 1,
         election_ticks: 10,
         pre_vote: true,
+        uncommitted_bytes_max: 64 << 20,
         quota_bytes: None,
         learners_max: 1,
         leases: lease::Options { checkpoints: true, ..lease::Options::new(2) },
@@ -111,6 +113,11 @@ fn front_options() -> FrontOptions {
         leader_wait_ticks: 70,
         snapshot_count: 12,
         catchup_entries: 5,
+        reads_waiting_max: 1000,
+        election_ticks: 10,
+        lagging_bytes_max: 64 << 20,
+        log_file_bytes_max: 1 << 28,
+        snapshot_hold_ticks: 300,
         log_bytes_max: 64 << 20,
     }
 }
@@ -130,8 +137,9 @@ impl Lone {
             cluster_version: Version::new(3, 7),
             committed_before: parts.committed,
         };
+        let own = (parts.member, RequestIds::new(parts.member, parts.run, 0, 1));
         Ok(Lone {
-            front: Front::new(parts.consensus, front_options(), applied, parts.marked),
+            front: Front::new(parts.consensus, front_options(), own, applied, parts.marked),
             engine: Engine::new(parts.applier, watch::Limits::default(), engine_options),
             log: LogWriter::new(parts.wal, 2, true),
             house: House::new(revision, 25),
@@ -250,8 +258,8 @@ impl Lone {
     /// # Errors
     /// Why the member ended before it was through.
     pub fn leave(mut self) -> Result<(), Stopped> {
-        let Stored { index, term, conf_state } = self.house.leave(&mut self.engine)?;
-        self.log.take(LogWork::Mark { index, term, conf_state })?;
+        let stored = self.house.leave(&mut self.engine)?;
+        self.log.take(LogWork::Mark(Mark { keep_from: stored.index, stored }))?;
         self.log.sync_all()?;
         self.log.finish()?;
         Ok(())
@@ -276,13 +284,15 @@ impl Lone {
         for effect in effects {
             match effect {
                 FrontEffect::Persist(persist) => self.to_log.push_back(LogWork::Persist(persist)),
-                FrontEffect::Mark { index, term, conf_state } => {
-                    self.to_log.push_back(LogWork::Mark { index, term, conf_state });
-                }
+                FrontEffect::Mark(mark) => self.to_log.push_back(LogWork::Mark(mark)),
                 FrontEffect::Apply(entries) => self.to_engine.extend(entries),
                 FrontEffect::SyncStore => self.begin_sync(),
                 FrontEffect::Standing(standing) => self.engine.stands(standing),
                 FrontEffect::Send(_) | FrontEffect::ReadReady { .. } => {}
+                FrontEffect::SendSnapshot(_)
+                | FrontEffect::Install(_)
+                | FrontEffect::SnapshotUnused { .. }
+                | FrontEffect::ReadLog(_) => unreachable!("nobody is there to lag"),
                 FrontEffect::Refuse { refusal, .. } => panic!("refused: {refusal:?}"),
             }
         }
@@ -383,8 +393,7 @@ impl Lone {
         let Some(Syncing { handle, stored }) = self.syncing.take() else { return Ok(()) };
         let done = handle.sync().map_err(|error| Stopped(told(&error)))?;
         self.engine.synced(done);
-        let Stored { index, term, conf_state } = stored;
-        self.to_front.push_back(FrontInput::Stored { index, term, conf_state });
+        self.to_front.push_back(FrontInput::Stored(stored));
         Ok(())
     }
 

@@ -94,7 +94,8 @@ pub fn start(
     let connections = Connections::new(descriptors.for_connections(CONNECTIONS_MAX));
     let listeners = Listeners::open(config)?;
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-    let member = node::start(node_config(config), &disk, metrics.clone(), report.clone())?;
+    let member =
+        node::start(node_config(config), &disk, metrics.clone(), report.clone(), node::alone())?;
     let node = member.node().clone();
     describe(&node, config, &metrics);
     let gatekeeper = gatekeeper(config)?;

@@ -128,10 +128,11 @@ impl Machine {
             cluster_version: Version::new(3, 7),
             committed_before: committed,
         };
-        let front = Front::new(consensus, plan.front_options(), applied, marked);
         let engine = Engine::new(applier, plan.watch.clone(), engine_options);
         let log = LogWriter::new(wal, chance.pick(&[1, 2, 5]), true);
         let ids = |lane| RequestIds::new(member, run, lane, 16);
+        let own = (member, ids(15));
+        let front = Front::new(consensus, plan.front_options(), own, applied, marked);
         let client_ids = (1..=clients).map(ids).collect();
         let mut running = Running::new(front, engine, house, log, ids(0), client_ids);
         running.start();

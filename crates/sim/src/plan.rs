@@ -82,6 +82,7 @@ impl Plan {
         RecoverOptions {
             wal_dir: PathBuf::from("data/member/wal"),
             store_dir: PathBuf::from("data/member/store"),
+            snap_dir: PathBuf::from("data/member/snap"),
             wal: self.wal,
             store: self.store.clone(),
             name: name.to_owned(),
@@ -89,6 +90,7 @@ impl Plan {
             unix_ms,
             election_ticks: ELECTION_TICKS,
             pre_vote: true,
+            uncommitted_bytes_max: 1 << 20,
             quota_bytes: self.quota_bytes,
             learners_max: 1,
             leases: lease::Options {
@@ -110,6 +112,11 @@ impl Plan {
             leader_wait_ticks: 50,
             snapshot_count: self.snapshot_count,
             catchup_entries: 5,
+            reads_waiting_max: 1000,
+            election_ticks: ELECTION_TICKS as u64,
+            lagging_bytes_max: 1 << 20,
+            log_file_bytes_max: 1 << 28,
+            snapshot_hold_ticks: 300,
             log_bytes_max: self.log_bytes_max,
         }
     }

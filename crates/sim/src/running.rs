@@ -11,7 +11,7 @@ use consensus::{Message, Scope, Standing};
 use lease::KeepAlive;
 use member::{
     CheckpointJob, Chore, Engine, EngineEffect, Front, FrontEffect, FrontInput, HashRead,
-    HistoryRead, House, LogWork, LogWriter, Proposal, RequestIds, Stored,
+    HistoryRead, House, LogWork, LogWriter, Mark, Proposal, RequestIds, Stored,
 };
 use proto::etcdserverpb as pb;
 use store::{CheckpointDone, CleanProgress, Cleaning, StoreError, SyncHandle, Synced};
@@ -250,10 +250,13 @@ impl Running {
                 FrontEffect::Persist(persist) => {
                     self.to_log.push_back(ToLog::Work(LogWork::Persist(persist)));
                 }
-                FrontEffect::Mark { index, term, conf_state } => {
-                    let mark = LogWork::Mark { index, term, conf_state };
-                    self.to_log.push_back(ToLog::Work(mark));
+                FrontEffect::Mark(mark) => {
+                    self.to_log.push_back(ToLog::Work(LogWork::Mark(mark)));
                 }
+                FrontEffect::SendSnapshot(_)
+                | FrontEffect::Install(_)
+                | FrontEffect::SnapshotUnused { .. }
+                | FrontEffect::ReadLog(_) => unreachable!("nobody is there to lag"),
                 FrontEffect::Send(messages) => self.out.push(Out::Send(messages)),
                 FrontEffect::Apply(entries) => {
                     self.out.push(Out::Committed(entries.clone()));
@@ -363,8 +366,7 @@ impl Running {
             }
             ToEngine::Synced { done, stored } => {
                 self.engine.synced(done?);
-                let Stored { index, term, conf_state } = stored;
-                self.to_front.push_back(FrontInput::Stored { index, term, conf_state });
+                self.to_front.push_back(FrontInput::Stored(stored));
             }
             ToEngine::Hashed(triple) => self.engine.hashed(triple),
             ToEngine::Cleaned { cleaning, succeeded } => {
@@ -446,9 +448,10 @@ impl Running {
         }
         // What cannot be left in order costs the next start some time, nothing else.
         let Ok(stored) = self.house.leave(&mut self.engine) else { return Ok(()) };
-        let Stored { index, term, conf_state } = stored;
-        let mark = LogWork::Mark { index, term, conf_state };
-        let marked = self.log.take(mark).and_then(|()| self.log.sync_all());
+        let marked = self
+            .log
+            .take(LogWork::Mark(Mark { keep_from: stored.index, stored }))
+            .and_then(|()| self.log.sync_all());
         let marked = marked.and_then(|()| self.log.finish().map(|_| ()));
         marked.map_err(|error| death("writing the raft log", &error))
     }

@@ -15,12 +15,13 @@
 //!
 //! From small to large: `wire` (messages), `frame` (records and their frames), `segment` (one file),
 //! `replay` (all files, and what their records mean), `open` and `repair` (start-up), `spare` (the
-//! next segment), `writer` (appending).
+//! next segment), `writer` (appending), `reading` (entries back from the files).
 
 mod error;
 mod frame;
 mod name;
 mod open;
+mod reading;
 mod repair;
 mod replay;
 mod segment;
@@ -34,6 +35,7 @@ use bytes::Bytes;
 use types::{ConfState, Entry, HardState};
 
 pub use error::{CreateError, Damage, OpenError, WriteError};
+pub use reading::LogReading;
 pub use spare::{Preparation, Prepared};
 pub use writer::Wal;
 

@@ -10,6 +10,7 @@ use vfs::{Disk, replace_durably};
 use crate::error::{CreateError, OpenError};
 use crate::frame::{RecordKind, put_record};
 use crate::name::SegmentName;
+use crate::reading::Places;
 use crate::repair::open_tail;
 use crate::replay::replay;
 use crate::spare::{SPARE_NAME, Spare};
@@ -87,6 +88,8 @@ impl Wal {
             tail: Tail { path, file, _lock: lock, position, zeroed_to: position },
             checksum,
             last_index: entries.last().map_or(0, |entry| entry.index),
+            // The first entries are applied at once, and never read back.
+            places: Places::default(),
             markers: Vec::new(),
             spare: Spare::None,
         }))
@@ -168,6 +171,7 @@ impl Wal {
             tail: Tail { path, file, _lock: lock, position: read.end, zeroed_to: read.end },
             checksum: read.checksum,
             last_index: read.last_index,
+            places: read.places,
             markers: read.markers.iter().map(|marker| marker.index).collect(),
             spare,
         });

@@ -9,6 +9,7 @@ use vfs::Disk;
 use crate::error::{Damage, OpenError};
 use crate::frame::{Record, RecordKind};
 use crate::name::SegmentName;
+use crate::reading::{Place, Places};
 use crate::segment::{Next, SegmentReader};
 use crate::{Marker, wire};
 
@@ -33,6 +34,8 @@ pub(crate) struct Replay {
     pub end: u64,
     /// Whether an unfinished write follows.
     pub torn: bool,
+    /// Where entries begin.
+    pub places: Places,
     start_found: bool,
     /// Term of the entry at the start marker's index, as far as it was read.
     term_at_start: Option<u64>,
@@ -59,7 +62,7 @@ pub(crate) fn replay(
             source,
         })?;
         let mut reader = SegmentReader::new(path, file, last)?;
-        let read = replay.segment(&mut reader, &mut running, start);
+        let read = replay.segment(*name, &mut reader, &mut running, start);
         read.map_err(|error| match place.checked_sub(1) {
             Some(before) => name_both(error, segments[before], replay.end),
             None => error,
@@ -91,6 +94,7 @@ fn name_both(error: OpenError, before: SegmentName, end: u64) -> OpenError {
 impl Replay {
     fn segment(
         &mut self,
+        name: SegmentName,
         reader: &mut SegmentReader,
         running: &mut Option<u32>,
         start: Option<&Marker>,
@@ -98,6 +102,7 @@ impl Replay {
         let mut expected = BEGINNING.into_iter();
         loop {
             let offset = reader.position();
+            let checksum = running.unwrap_or(0);
             let next = reader.next(running)?;
             let found = match &next {
                 Next::Record(record) => record.kind as u64,
@@ -113,17 +118,18 @@ impl Replay {
                 self.end = offset;
                 return Ok(());
             };
-            self.record(reader, offset, record, start)?;
+            self.record(reader, Place { segment: name, offset, checksum }, record, start)?;
         }
     }
 
     fn record(
         &mut self,
         reader: &SegmentReader,
-        offset: u64,
+        place: Place,
         record: Record,
         start: Option<&Marker>,
     ) -> Result<(), OpenError> {
+        let offset = place.offset;
         let damaged = |damage| reader.damaged(offset, damage);
         let no = |expected| damaged(Damage::Content { expected });
         match record.kind {
@@ -134,6 +140,7 @@ impl Replay {
             }
             RecordKind::Entry => {
                 let entry = wire::entry(&record.data).ok_or_else(|| no("entry"))?;
+                self.places.note(entry.index, place);
                 self.entry(entry, start).map_err(damaged)
             }
             RecordKind::State => {

@@ -52,6 +52,17 @@ impl SegmentReader {
         Ok(reader)
     }
 
+    /// A reader of a segment that goes on being written, from the middle.
+    pub fn starting_at(
+        path: PathBuf,
+        file: Arc<dyn File>,
+        position: u64,
+    ) -> Result<SegmentReader, OpenError> {
+        let mut reader = SegmentReader::new(path, file, true)?;
+        reader.position = position.min(reader.bytes);
+        Ok(reader)
+    }
+
     /// Where the next frame begins, or where the last whole one ended.
     pub fn position(&self) -> u64 {
         self.position

@@ -17,6 +17,7 @@ use vfs::{Disk, File, Lock, replace_durably};
 use crate::error::WriteError;
 use crate::frame::{RecordKind, put_record};
 use crate::name::SegmentName;
+use crate::reading::{LogReading, Place, Places};
 use crate::spare::{Preparation, Prepared, SPARE_NAME, Spare};
 use crate::{Marker, Options, wire};
 
@@ -37,6 +38,8 @@ pub struct Wal {
     checksum: u32,
     /// The last entry's index, or the last marker's if that is higher.
     last_index: u64,
+    /// Where entries begin.
+    places: Places,
     /// Markers that are not known to be durable and committed.
     open_markers: BTreeSet<u64>,
     /// The newest one that is: nothing behind it may be released.
@@ -75,6 +78,7 @@ pub(crate) struct Start {
     pub tail: Tail,
     pub checksum: u32,
     pub last_index: u64,
+    pub places: Places,
     pub markers: Vec<u64>,
     pub spare: Spare,
 }
@@ -91,6 +95,7 @@ impl Wal {
             tail: start.tail,
             checksum: start.checksum,
             last_index: start.last_index,
+            places: start.places,
             open_markers: start.markers.into_iter().collect(),
             settled_marker: 0,
             spare: start.spare,
@@ -176,6 +181,7 @@ impl Wal {
         for _ in 0..needed.min(surplus) {
             let name = self.segments.pop_front().expect("there are more than are kept");
             let file = self.dir.join(name.to_string());
+            self.places.forget(name);
             let released = self.release(&file);
             self.or_end(released, |_, source| WriteError::Release { file, source })?;
         }
@@ -233,6 +239,12 @@ impl Wal {
         Ok(())
     }
 
+    /// Prepares to read entries back from the files, on another thread: those from `first` to `last`, or as many as
+    /// make up `bytes_max`. Nothing if the first was let go. They must have been synced.
+    pub fn reading(&self, first: u64, last: u64, bytes_max: u64) -> Option<LogReading> {
+        LogReading::new(self.disk.clone(), &self.dir, &self.places, (first, last), bytes_max)
+    }
+
     /// Bytes of records and padding written since the log was opened.
     pub fn bytes_written(&self) -> u64 {
         self.bytes_written
@@ -251,6 +263,9 @@ impl Wal {
     fn put_entry(&mut self, entry: &Entry) {
         assert!(wire::is_sound(entry), "raft numbers entries from term 1 and index 1");
         assert!(entry.index - 1 <= self.last_index, "raft leaves no entry out");
+        let segment = *self.segments.back().expect("a log has a segment");
+        let offset = self.tail.position + self.buffer.len() as u64;
+        self.places.note(entry.index, Place { segment, offset, checksum: self.checksum });
         self.scratch.clear();
         wire::put_entry_head(&mut self.scratch, entry);
         let (out, checksum) = (&mut self.buffer, &mut self.checksum);

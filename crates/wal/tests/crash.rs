@@ -98,6 +98,7 @@ impl Ledger {
 fn workload(seed: u64, steps: usize) -> Vec<Action> {
     let mut chance = Chance(seed);
     let (mut term, mut last, mut commit, mut marked) = (1, 0, 0, 0);
+    let mut terms = BTreeMap::new();
     let mut actions = Vec::new();
     for _ in 0..steps {
         actions.push(match chance.below(12) {
@@ -109,13 +110,14 @@ fn workload(seed: u64, steps: usize) -> Vec<Action> {
                 let count = chance.below(4);
                 let bytes = [0, 5, 300, 700, 1400][chance.below(5) as usize];
                 let group = entries(term, last + 1..last + 1 + count, bytes);
+                terms.extend(group.iter().map(|entry| (entry.index, entry.term)));
                 last += count;
                 commit += chance.below(last - commit + 1);
                 Action::Append(state(term, commit), group)
             }
             5 | 6 if marked < commit => {
                 marked = commit;
-                Action::Mark(marker(commit, term))
+                Action::Mark(marker(commit, terms[&commit]))
             }
             7 => Action::Release(marked),
             8 | 9 => Action::Prepare,

@@ -365,6 +365,52 @@ fn a_missing_segment_is_named() {
 }
 
 #[test]
+fn entries_are_read_back_from_the_files_while_the_log_goes_on() {
+    let disk = new_disk();
+    let mut wal = create(&disk);
+    let all = entries(1, 1..400, 300);
+    for group in all.chunks(9) {
+        wal.append(Some(&state(1, group[0].index)), group).expect("no fault");
+    }
+    wal.sync().expect("no fault");
+    assert!(wal.segments() > 20);
+    let read = |wal: &Wal, first, last, bytes_max| {
+        wal.reading(first, last, bytes_max).map(|reading| reading.run().expect("undamaged"))
+    };
+    for first in [1, 2, 57, 398] {
+        let found = read(&wal, first, 399, u64::MAX).expect("all is there");
+        assert_eq!(found, all[first as usize - 1..]);
+    }
+    assert_eq!(read(&wal, 50, 60, u64::MAX).expect("all is there"), all[49..60]);
+    assert_eq!(read(&wal, 50, 399, 1000).expect("all is there"), all[49..53]);
+    assert_eq!(read(&wal, 50, 399, 0).expect("all is there").len(), 0);
+    assert_eq!(read(&wal, 400, 401, u64::MAX), None);
+
+    // What was replaced is never read, wherever it begins; nor after another start.
+    wal.append(Some(&state(2, 300)), &entries(2, 301..350, 300)).expect("no fault");
+    let expected = [&all[..300], &entries(2, 301..350, 300)[..]].concat();
+    for first in [1, 299, 300, 301, 349] {
+        let found = read(&wal, first, 1000, u64::MAX).expect("all is there");
+        assert_eq!(found, expected[first as usize - 1..]);
+    }
+    drop(wal);
+    let (mut wal, _) = open(&disk, &marker(0, 0)).expect("undamaged");
+    wal.append(None, &entries(2, 350..360, 300)).expect("no fault");
+    let found = read(&wal, 250, 1000, u64::MAX).expect("all is there");
+    assert_eq!(found.len(), 110);
+    assert_eq!(found[..100], expected[249..]);
+
+    // What was let go is not there, also for whoever had begun to read it.
+    let begun = wal.reading(1, 10, u64::MAX).expect("all is there");
+    wal.append_marker(&marker(300, 1)).expect("no fault");
+    wal.sync().expect("no fault");
+    wal.release_to(300, 1).expect("no fault");
+    assert_eq!(read(&wal, 1, 10, u64::MAX), None);
+    assert!(begun.run().is_err());
+    assert_eq!(read(&wal, 300, 310, u64::MAX).expect("all is there").len(), 11);
+}
+
+#[test]
 fn a_segment_is_a_quarter_of_etcds() {
     assert_eq!(Options::default().segment_bytes, 16_000_000);
 }

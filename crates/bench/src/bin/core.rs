@@ -14,7 +14,7 @@ use bytes::Bytes;
 use consensus::Scope;
 use member::{
     Begin, Engine, EngineEffect, EngineOptions, Front, FrontEffect, FrontInput, FrontOptions,
-    LogWork, LogWriter, Proposal, RecoverOptions, Recovered,
+    LogWork, LogWriter, Proposal, RecoverOptions, Recovered, RequestIds,
 };
 use proto::etcdserverpb as pb;
 use types::{KeyRange, Version};
@@ -114,6 +114,7 @@ impl Alone {
         let options = RecoverOptions {
             wal_dir: Path::new("/member/wal").to_owned(),
             store_dir: Path::new("/member/store").to_owned(),
+            snap_dir: Path::new("/member/snap").to_owned(),
             wal: wal::Options::default(),
             store: store::Options::default(),
             name: "alone".into(),
@@ -121,6 +122,7 @@ impl Alone {
             unix_ms: 1,
             election_ticks: 10,
             pre_vote: true,
+            uncommitted_bytes_max: 256 << 20,
             quota_bytes: None,
             learners_max: 1,
             leases: lease::Options::new(2),
@@ -130,7 +132,7 @@ impl Alone {
         disk.create_dir_all(&options.wal_dir).expect("memory takes it");
         disk.create_dir_all(&options.store_dir).expect("memory takes it");
         let parts = member::recover(&disk, &options, &mut |_| {}).expect("an empty disk begins");
-        let Recovered { member, wal, consensus, applier, marked, committed, .. } = parts;
+        let Recovered { member, wal, consensus, applier, marked, committed, run, .. } = parts;
         let front_options = FrontOptions {
             proposals_pending_max: 10_000,
             committed_applied_gap_max: 5_000,
@@ -138,9 +140,15 @@ impl Alone {
             leader_wait_ticks: 70,
             snapshot_count: 10_000,
             catchup_entries: 5_000,
+            reads_waiting_max: 1000,
+            election_ticks: 10,
+            lagging_bytes_max: 64 << 20,
+            log_file_bytes_max: 1 << 28,
+            snapshot_hold_ticks: 300,
             log_bytes_max: 16 << 20,
         };
-        let front = Front::new(consensus, front_options, applier.applied().0, marked);
+        let own = (member, RequestIds::new(member, run, 0, 1));
+        let front = Front::new(consensus, front_options, own, applier.applied().0, marked);
         let engine_options = EngineOptions {
             member,
             election_ms: 1000,
@@ -161,16 +169,13 @@ impl Alone {
         while let Some(effect) = waiting.pop_front() {
             let inputs = match effect {
                 FrontEffect::Persist(persist) => self.write(LogWork::Persist(persist)),
-                FrontEffect::Mark { index, term, conf_state } => {
-                    self.write(LogWork::Mark { index, term, conf_state })
-                }
+                FrontEffect::Mark(mark) => self.write(LogWork::Mark(mark)),
                 FrontEffect::Apply(entries) => self.apply(&entries),
                 FrontEffect::SyncStore => {
                     let syncing = self.engine.begin_sync().expect("memory takes it");
                     let done = syncing.handle.sync().expect("memory takes it");
                     self.engine.synced(done);
-                    let member::Stored { index, term, conf_state } = syncing.stored;
-                    vec![FrontInput::Stored { index, term, conf_state }]
+                    vec![FrontInput::Stored(syncing.stored)]
                 }
                 FrontEffect::Standing(standing) => {
                     self.engine.stands(standing);
@@ -178,6 +183,10 @@ impl Alone {
                 }
                 FrontEffect::Refuse { refusal, .. } => panic!("nothing is refused here: {refusal}"),
                 FrontEffect::Send(_) | FrontEffect::ReadReady { .. } => Vec::new(),
+                FrontEffect::SendSnapshot(_)
+                | FrontEffect::Install(_)
+                | FrontEffect::SnapshotUnused { .. }
+                | FrontEffect::ReadLog(_) => unreachable!("nobody is there to lag"),
             };
             for input in inputs {
                 waiting.extend(self.front.step(input));

@@ -1,5 +1,7 @@
 //! A member on a disk in memory, with a gate before every sync.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use std::io;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -176,7 +178,13 @@ pub fn config() -> Config {
 pub fn begin(config: Config, disk: impl Disk) -> Result<Member, BootError> {
     let (sender, faults) = channel();
     let disk: Arc<dyn Disk> = Arc::new(disk);
-    let running = start(config, &disk, Arc::new(Metrics::new(false)), Arc::new(Faults(sender)))?;
+    let running = start(
+        config,
+        &disk,
+        Arc::new(Metrics::new(false)),
+        Arc::new(Faults(sender)),
+        holdfast_node::alone(),
+    )?;
     Ok(Member { running, faults })
 }
 

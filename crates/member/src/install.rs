@@ -1,0 +1,194 @@
+//! Takes over a snapshot that another member sent: from its file to the store this member goes on with.
+//!
+//! Four steps, each of which a crash leaves so that the next start finishes it or throws it away:
+//!
+//! | done so far | what a start finds | it |
+//! |---|---|---|
+//! | the file is synced and named | `snap/INDEX.snap.db`, and no marker at INDEX | throws the file away |
+//! | the log's marker is synced | the file and the marker | builds the store from the file ([`build`]) |
+//! | the new store is synced, beside | `store.new` | exchanges the stores ([`exchange_stores`]) |
+//! | the stores are exchanged | `store`, perhaps `store.old` and the file | throws the rest away |
+//!
+//! A store that is only half built is called `store.tmp`, and thrown away.
+//!
+//! Not here: who sends snapshots (see `peer`), whether raft takes one (see `consensus`).
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use apply::Applier;
+use bytes::Bytes;
+use exchange::ImportError;
+use store::Store;
+use types::ConfState;
+use vfs::{Disk, replace_durably};
+
+use crate::{BootError, Stored};
+
+/// Why a snapshot could not be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The system refused something.
+    #[error("{action} {path} failed")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Its file is none that can be served.
+    #[error("the snapshot at entry {index} cannot be taken over")]
+    Import {
+        /// The entry.
+        index: u64,
+        /// What is wrong with it.
+        #[source]
+        source: ImportError,
+    },
+    /// Its message and its file name other members.
+    #[error(
+        "the snapshot at entry {index} names voters {said:x?} in its message and {held:x?} in its file"
+    )]
+    OtherMembers {
+        /// The entry.
+        index: u64,
+        /// Voters, then learners.
+        said: Vec<u64>,
+        /// Voters, then learners.
+        held: Vec<u64>,
+    },
+}
+
+/// The file of the snapshot at this entry.
+pub fn spooled(snap_dir: &Path, index: u64) -> PathBuf {
+    snap_dir.join(format!("{index:016x}.snap.db"))
+}
+
+/// The name beside `store_dir` that ends so.
+fn beside(store_dir: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(store_dir.as_os_str());
+    name.push(ending);
+    name.into()
+}
+
+/// Builds the store that a spooled file is, beside the one there is. It is complete and synced when it is called
+/// `store.new`.
+///
+/// # Errors
+/// [`InstallError`].
+pub fn build(
+    disk: &Arc<dyn Disk>,
+    store_dir: &Path,
+    snap_dir: &Path,
+    at: &Stored,
+    identity: Bytes,
+) -> Result<(), InstallError> {
+    let (half, whole) = (beside(store_dir, ".tmp"), beside(store_dir, ".new"));
+    empty(disk, &half)?;
+    let file = spooled(snap_dir, at.index);
+    let arrived = exchange::import(disk, &file, &half, (at.index, at.term), Some(identity))
+        .map_err(|source| InstallError::Import { index: at.index, source })?;
+    if arrived.conf_state != at.conf_state {
+        let ids = |state: &ConfState| [&state.voters[..], &state.learners[..]].concat();
+        let (said, held) = (ids(&at.conf_state), ids(&arrived.conf_state));
+        return Err(InstallError::OtherMembers { index: at.index, said, held });
+    }
+    io("renaming to", &whole, replace_durably(&**disk, &half, &whole))
+}
+
+/// Puts `store.new`, if there is one, in the place of the store. Whether there was one.
+///
+/// # Errors
+/// [`InstallError::Io`].
+pub fn exchange_stores(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result<bool, InstallError> {
+    let (whole, old) = (beside(store_dir, ".new"), beside(store_dir, ".old"));
+    if !io("looking at", &whole, disk.exists(&whole))? {
+        return Ok(false);
+    }
+    if io("looking at", store_dir, disk.exists(store_dir))? {
+        empty(disk, &old)?;
+        io("renaming to", &old, replace_durably(&**disk, store_dir, &old))?;
+    }
+    io("renaming to", store_dir, replace_durably(&**disk, &whole, store_dir))?;
+    Ok(true)
+}
+
+/// Throws away what no take-over needs any more: half a store, the old one, and spooled files but that of `kept`.
+///
+/// # Errors
+/// [`InstallError::Io`].
+pub fn discard(
+    disk: &Arc<dyn Disk>,
+    store_dir: &Path,
+    snap_dir: &Path,
+    kept: Option<u64>,
+) -> Result<(), InstallError> {
+    empty(disk, &beside(store_dir, ".tmp"))?;
+    empty(disk, &beside(store_dir, ".old"))?;
+    if !io("looking at", snap_dir, disk.exists(snap_dir))? {
+        return Ok(());
+    }
+    let kept = kept.map(|index| spooled(snap_dir, index));
+    for name in io("listing", snap_dir, disk.list(snap_dir))? {
+        let path = snap_dir.join(&name);
+        if name.ends_with(".snap.db") && Some(&path) != kept.as_ref() {
+            io("removing", &path, disk.remove(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes all files of a directory that may be there. The directory stays: it takes no room, and its name is used
+/// again.
+fn empty(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), InstallError> {
+    if !io("looking at", dir, disk.exists(dir))? {
+        return Ok(());
+    }
+    for name in io("listing", dir, disk.list(dir))? {
+        let path = dir.join(name);
+        io("removing", &path, disk.remove(&path))?;
+    }
+    io("syncing", dir, disk.sync_dir(dir))
+}
+
+fn io<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, InstallError> {
+    result.map_err(|source| InstallError::Io { action, path: path.to_owned(), source })
+}
+
+/// What it takes to go on with a snapshot in the place of a store.
+#[derive(Clone, Debug)]
+pub struct Installer {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The directory of the store.
+    pub store_dir: PathBuf,
+    /// Where snapshots arrive.
+    pub snap_dir: PathBuf,
+    /// Sizes of the store.
+    pub store: store::Options,
+    /// What entries are applied with.
+    pub apply: apply::Config,
+    /// The row that says whose the store is.
+    pub identity: Bytes,
+}
+
+impl Installer {
+    /// Takes over the snapshot at this entry, whose marker is synced. Nobody may write to the old store any more.
+    ///
+    /// # Errors
+    /// [`BootError`]; the member must stop, and its next start tries again.
+    pub fn install(&self, at: &Stored) -> Result<Applier, BootError> {
+        let Installer { disk, store_dir, snap_dir, identity, .. } = self;
+        build(disk, store_dir, snap_dir, at, identity.clone())?;
+        exchange_stores(disk, store_dir)?;
+        let (store, restored) = Store::open(disk.clone(), store_dir, self.store.clone())?;
+        let applier = Applier::open(self.apply.clone(), store, &restored)?;
+        discard(disk, store_dir, snap_dir, None)?;
+        Ok(applier)
+    }
+}
