@@ -160,6 +160,10 @@ fn words(path: &str, text: &str, complaints: &mut Vec<String>) {
 /// Pages that are cited by their place in the repository, as comments do, and are not there.
 fn pages(path: &str, text: &str, complaints: &mut Vec<String>) {
     for (number, line) in text.lines().enumerate() {
+        let former = line.split("reference/").nth(1).and_then(|rest| rest.split_once(".md"));
+        if former.is_some_and(|(page, _)| root().join(format!("docs/etcd/{page}.md")).exists()) {
+            complaints.push(format!("{path}:{}: this page is in docs/etcd/", number + 1));
+        }
         for page in cited(line).filter(|page| !root().join(page).exists()) {
             complaints.push(format!("{path}:{}: the page {page} is not there", number + 1));
         }
