@@ -10,8 +10,10 @@ use proto::Rpc;
 pub enum Rule {
     /// Nothing, not even a token that is one.
     Open,
-    /// Nothing; the message, or each of its stream, or each inner request says what it needs.
+    /// Nothing; the message, or each of its stream, says what it needs.
     AsAsked,
+    /// Nothing of its own: it is made of other requests, and each of those is asked about.
+    Inner,
     /// To be somebody; the message may need more.
     LoggedIn,
     /// The role root.
@@ -68,7 +70,7 @@ pub const fn rule(rpc: Rpc) -> Rule {
         | Rpc::ElectionProclaim
         | Rpc::ElectionLeader
         | Rpc::ElectionObserve
-        | Rpc::ElectionResign => Rule::AsAsked,
+        | Rpc::ElectionResign => Rule::Inner,
         Rpc::HealthCheck | Rpc::HealthList | Rpc::HealthWatch => Rule::Open,
     }
 }

@@ -148,6 +148,12 @@ impl Node {
         self.shared.tokens(|tokens, now_ms| tokens.owner(token, now_ms))
     }
 
+    /// Forgets all tokens: those of logins that an earlier run served come back while its log is replayed, and end
+    /// with it.
+    pub fn forget_tokens(&self) {
+        self.shared.tokens(|tokens, _| tokens.drop_all());
+    }
+
     /// Looks at users and roles as they are now.
     pub fn users<T>(&self, look: impl FnOnce(&Users) -> T) -> T {
         look(&self.shared.view.load().users)

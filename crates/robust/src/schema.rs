@@ -131,7 +131,7 @@ pub const MADE_BY_SERVER: i64 = 1 << 40;
 
 /// Fields whose value depends on time or layout: present or not is compared, the value is not. (Real
 /// etcd's storage version follows its cluster version only some seconds after the start.)
-const MASKED: [(&str, &[&str]); 5] = [
+const MASKED: [(&str, &[&str]); 6] = [
     ("etcdserverpb.ResponseHeader", &["raft_term"]),
     (
         "etcdserverpb.StatusResponse",
@@ -146,6 +146,7 @@ const MASKED: [(&str, &[&str]); 5] = [
         ],
     ),
     ("etcdserverpb.HashResponse", &["hash"]),
+    ("etcdserverpb.AuthenticateResponse", &["token"]),
     ("etcdserverpb.LeaseTimeToLiveResponse", &["TTL"]),
     ("etcdserverpb.SnapshotResponse", &["remaining_bytes", "blob"]),
 ];

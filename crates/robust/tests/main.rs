@@ -12,3 +12,4 @@ mod lockstep;
 mod oracle;
 mod runbooks;
 mod snapshots;
+mod users;

@@ -95,6 +95,20 @@ impl Desk {
         self.readmit(Principal::Nobody, message)
     }
 
+    /// Lets a message in that is made of other requests; each of those will be asked about.
+    ///
+    /// # Errors
+    /// When it has not its form.
+    pub(crate) fn admit_outer<M: Asked>(
+        &self,
+        rpc: Rpc,
+        message: M,
+    ) -> Result<Permitted<M>, Refusal> {
+        assert!(rule(rpc) == Rule::Inner, "{rpc} asks for something itself");
+        message.check(self.node.limits())?;
+        self.readmit(Principal::Nobody, message)
+    }
+
     /// Lets a message in that was changed here since its sender was asked for.
     ///
     /// # Errors

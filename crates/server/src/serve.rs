@@ -121,7 +121,7 @@ fn gatekeeper(config: &Config) -> Result<Gatekeeper, ServeError> {
     Ok(Gatekeeper {
         provider: Provider::of(&config.auth.tokens).map_err(ServeError::Login)?,
         passwords: Passwords::start(config.auth.bcrypt_cost).map_err(ServeError::Thread)?,
-        certificates_count: false,
+        certificates_count: config.tls.client.client_cert_auth,
     })
 }
 
@@ -236,6 +236,7 @@ impl Listeners {
                 serves,
                 origins: config.http.origins.clone(),
                 hosts: config.http.hosts.clone(),
+                certificates_count: config.tls.client.client_cert_auth,
                 gateway,
             })))
         };
@@ -328,6 +329,7 @@ impl Serving {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
+        self.node().forget_tokens();
         if let Some((server, listeners)) = self.clients.take() {
             self.ports.push(server.serve(listeners).map_err(ServeError::Thread)?);
         }

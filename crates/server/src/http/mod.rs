@@ -53,9 +53,15 @@ pub(crate) struct Settings {
     pub(crate) origins: Vec<String>,
     /// Host names this server may be called by; empty for all.
     pub(crate) hosts: Vec<String>,
+    /// Whether a verified certificate's common name is its user (`--client-cert-auth`).
+    pub(crate) certificates_count: bool,
     /// Answers `/v3/…`; `None` with `--enable-grpc-gateway=false`.
     pub(crate) gateway: Option<Gateway>,
 }
+
+/// What is said to a certificate with a name that asks over JSON while users are asked for.
+const NAME_IN_VAIN: &str = "CommonName of client sending a request against gateway will be ignored and not used \
+                            as expected";
 
 impl HttpHandler for Site {
     fn handle(
@@ -123,10 +129,22 @@ impl Settings {
         }
         match &self.gateway {
             Some(gateway) if self.serves == Serves::Clients && Gateway::serves(path) => {
+                if self.shows_a_name_in_vain(path, &remote) {
+                    return error(StatusCode::BAD_REQUEST, NAME_IN_VAIN);
+                }
                 gateway.handle(request, remote).await
             }
             _ => not_found(),
         }
+    }
+
+    /// A certificate makes nobody a user over JSON. Whoever might think so is told, as by etcd.
+    fn shows_a_name_in_vain(&self, path: &str, remote: &Remote) -> bool {
+        let name = remote.identity().and_then(|shown| shown.common_name.as_deref());
+        self.certificates_count
+            && path.starts_with("/v3/")
+            && name.is_some_and(|name| !name.is_empty())
+            && self.node.users(auth::Users::is_enabled)
     }
 
     /// A browser that was tricked into calling us by another name is turned away (CVE-2018-5702).

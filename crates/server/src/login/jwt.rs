@@ -101,3 +101,85 @@ impl Jwt {
 fn encoded(value: &impl Serialize) -> String {
     BASE64.encode(serde_json::to_vec(value).expect("texts and numbers always serialize"))
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::encoding::AsDer as _;
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    };
+
+    use super::*;
+
+    fn pem(label: &str, der: &[u8]) -> Vec<u8> {
+        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n").into_bytes()
+    }
+
+    /// A private and a public key.
+    fn elliptic() -> (Vec<u8>, Vec<u8>) {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("random bytes");
+        let private = pair.to_pkcs8v1().expect("it was made here");
+        let public = pair.public_key().as_der().expect("it was made here");
+        (pem("PRIVATE KEY", private.as_ref()), pem("PUBLIC KEY", public.as_ref()))
+    }
+
+    fn jwt(method: &str, private: Option<&[u8]>, public: Option<&[u8]>) -> Result<Jwt, String> {
+        let method = Method::named(method).expect("etcd knows it");
+        let ttl = Duration::from_secs(60);
+        Keys::read(method, private, public).map(|keys| Jwt::new(method, keys, ttl))
+    }
+
+    #[test]
+    fn a_token_is_worth_its_claims_until_it_ends() {
+        let (private, public) = elliptic();
+        let made = jwt("ES256", Some(&private), None).expect("the public half follows");
+        let token = made.sign("u", 7, 1000).expect("the private half is there");
+        let believer = jwt("ES256", None, Some(&public)).expect("it need not sign");
+        let worth = Some(Worth { user: "u".to_owned(), revision: 7 });
+        assert_eq!(made.worth(&token, 1000), worth);
+        assert_eq!(believer.worth(&token, 1059), worth);
+        assert_eq!(believer.worth(&token, 1060), None);
+        let refused = believer.sign("u", 7, 1000).expect_err("nothing signs");
+        assert_eq!(refused.message(), "auth: token signing attempted with verify-only key");
+    }
+
+    #[test]
+    fn a_token_does_not_choose_how_it_is_checked() {
+        let (_, public) = elliptic();
+        let believer = jwt("ES256", None, Some(&public)).expect("it need not sign");
+        // The public key is known to everybody: as a secret it would sign for everybody.
+        let forger = jwt("HS256", Some(&public), None).expect("any bytes are a secret");
+        let forged = forger.sign("root", 1, 1000).expect("it signs");
+        assert_eq!(believer.worth(&forged, 1000), None);
+        let unsigned = |alg: &str| {
+            let header = BASE64.encode(format!(r#"{{"alg":"{alg}"}}"#));
+            let claims = BASE64.encode(r#"{"username":"root","revision":1}"#);
+            format!("{header}.{claims}.")
+        };
+        for alg in ["none", "ES256"] {
+            assert_eq!(believer.worth(&unsigned(alg), 1000), None, "{alg}");
+        }
+        for nonsense in ["", ".", "..", "...", "a.b.c", "é.é.é"] {
+            assert_eq!(believer.worth(nonsense, 1000), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn keys_fit_each_other_and_their_method() {
+        let ((private, public), (_, other)) = (elliptic(), elliptic());
+        let refused = |method, private: Option<&[u8]>, public: Option<&[u8]>| {
+            jwt(method, private, public).err().unwrap_or_default()
+        };
+        assert_eq!(refused("ES256", Some(&private), Some(&public)), "");
+        let mismatch = "auth: public and private keys don't match";
+        assert_eq!(refused("ES256", Some(&private), Some(&other)), mismatch);
+        assert_eq!(refused("EdDSA", None, Some(&public)), "key is not a valid Ed25519 public key");
+        assert_eq!(refused("ES384", Some(&private), None), "key is not a valid ECDSA private key");
+        let not_pem = "invalid key: Key must be a PEM encoded PKCS1 or PKCS8 key";
+        assert_eq!(refused("RS256", Some(b"nonsense"), None), not_pem);
+        let pair = Ed25519KeyPair::generate().expect("random bytes");
+        let pkcs8 = pem("PRIVATE KEY", pair.to_pkcs8v1().expect("it was made here").as_ref());
+        assert_eq!(refused("EdDSA", Some(&pkcs8), None), "");
+    }
+}

@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     self as algorithms, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _,
-    RsaEncoding, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
+    ParsedPublicKey, RsaEncoding, RsaKeyPair, VerificationAlgorithm,
 };
 use aws_lc_rs::{constant_time, hmac};
 use rustls_pki_types::pem::PemObject as _;
@@ -29,7 +29,7 @@ impl fmt::Debug for Keys {
 }
 
 /// The public half.
-pub(crate) struct Believer(UnparsedPublicKey<Vec<u8>>);
+pub(crate) struct Believer(ParsedPublicKey);
 
 /// The private half.
 pub(crate) enum Signer {
@@ -60,7 +60,7 @@ impl Keys {
         }
         let signs = private.map(|pem| Signer::read(method, pem)).transpose()?;
         let given = public.map(|pem| Believer::read(method, pem)).transpose()?;
-        let derived = signs.as_ref().map(|signer| Believer::of(method, signer.public()));
+        let derived = signs.as_ref().and_then(|signer| Believer::of(method, &signer.public()));
         let believes = given.or(derived).ok_or(MISSING)?;
         let keys = Keys::Pair { signs, believes };
         keys.check_they_match()?;
@@ -198,15 +198,15 @@ fn ecdsa(digest: Digest) -> &'static EcdsaSigningAlgorithm {
 impl Believer {
     fn read(method: Method, pem: &[u8]) -> Result<Believer, String> {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| NOT_PEM)?;
-        Ok(Believer::of(method, der.as_ref().to_vec()))
+        Believer::of(method, der.as_ref()).ok_or_else(|| not_a(method, "public"))
     }
 
-    fn of(method: Method, key: Vec<u8>) -> Believer {
-        Believer(UnparsedPublicKey::new(verification(method), key))
+    fn of(method: Method, key: &[u8]) -> Option<Believer> {
+        ParsedPublicKey::new(verification(method), key).ok().map(Believer)
     }
 
     fn verify(&self, text: &[u8], signature: &[u8]) -> bool {
-        self.0.verify(text, signature).is_ok()
+        self.0.verify_sig(text, signature).is_ok()
     }
 }
 

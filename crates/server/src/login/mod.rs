@@ -61,11 +61,17 @@ fn signed(options: &BTreeMap<String, String>) -> Result<Jwt, String> {
         Some(path) => std::fs::read(Path::new(path)).map(Some).map_err(|_| INVALID_AUTH),
     };
     let (public, private) = (file("pub-key")?, file("priv-key")?);
+    if given("sign-method").is_some_and(|name| name == "none") {
+        return Err(UNSIGNED.to_owned());
+    }
     let method = given("sign-method").and_then(|name| Method::named(name)).ok_or(INVALID_AUTH)?;
     let held = |key: &Option<Vec<u8>>| key.clone().filter(|key| !key.is_empty());
     let keys = Keys::read(method, held(&private).as_deref(), held(&public).as_deref())?;
     Ok(Jwt::new(method, keys, ttl))
 }
+
+/// What etcd says to tokens that anybody could make.
+const UNSIGNED: &str = "unsupported signing method: *jwt.signingMethodNone";
 
 /// Letters of a simple token.
 const LETTERS: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -181,7 +187,8 @@ mod tests {
     fn what_a_signed_token_needs_is_said_as_etcd_says_it() {
         let invalid = Some(INVALID_AUTH.to_owned());
         assert_eq!(refused(&[]), invalid);
-        assert_eq!(refused(&[("sign-method", "none")]), invalid);
+        assert_eq!(refused(&[("sign-method", "None")]), invalid);
+        assert_eq!(refused(&[("sign-method", "none")]), Some(UNSIGNED.to_owned()));
         assert_eq!(refused(&[("sign-method", "RS256"), ("ttl", "x")]), invalid);
         assert_eq!(refused(&[("sign-method", "RS256"), ("pub-key", "/nowhere/k")]), invalid);
         for method in ["RS256", "HS256", "ES512", "EdDSA"] {

@@ -18,11 +18,11 @@ use crate::services::concurrency::{
 use crate::services::inner::Inner;
 
 pub(crate) fn register(methods: &mut Methods<'_>) {
-    methods.unary_shown(Rpc::ElectionCampaign, plain, campaign);
-    methods.unary_shown(Rpc::ElectionProclaim, plain, proclaim);
-    methods.unary_shown(Rpc::ElectionLeader, plain, leader);
+    methods.outer(Rpc::ElectionCampaign, plain, campaign);
+    methods.outer(Rpc::ElectionProclaim, plain, proclaim);
+    methods.outer(Rpc::ElectionLeader, plain, leader);
     methods.server_stream(Rpc::ElectionObserve, quietly, observe);
-    methods.unary_shown(Rpc::ElectionResign, plain, resign);
+    methods.outer(Rpc::ElectionResign, plain, resign);
 }
 
 /// Whoever may not look is told nothing, as in etcd: the stream just ends (`docs/etcd/observed.md` E).

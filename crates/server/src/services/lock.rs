@@ -11,8 +11,8 @@ use crate::services::concurrency::{Abandon, get, line_up, own_key, plain, sessio
 use crate::services::inner::Inner;
 
 pub(crate) fn register(methods: &mut Methods<'_>) {
-    methods.unary_shown(Rpc::Lock, plain, lock);
-    methods.unary_shown(Rpc::LockUnlock, plain, unlock);
+    methods.outer(Rpc::Lock, plain, lock);
+    methods.outer(Rpc::LockUnlock, plain, unlock);
 }
 
 async fn lock(

@@ -16,7 +16,7 @@ mod range_stream;
 mod size;
 mod watch;
 
-use ::auth::Permitted;
+use ::auth::{Permitted, Rule, rule};
 pub(crate) use range::room;
 use rpc::{Call, Inbound, Reply, Router, Rpc, Sink};
 use types::Refusal;
@@ -90,8 +90,8 @@ impl Methods<'_> {
         });
     }
 
-    /// The same where every refusal is shown in another way.
-    pub(crate) fn unary_shown<M, R, Fut>(
+    /// The same for a method made of other requests, whose refusals are shown in another way.
+    pub(crate) fn outer<M, R, Fut>(
         &mut self,
         rpc: Rpc,
         shown: fn(Refusal) -> Refusal,
@@ -106,7 +106,7 @@ impl Methods<'_> {
             let desk = desk.clone();
             async move {
                 door::enter(desk.node(), &call).map_err(shown)?;
-                let permitted = desk.admit(rpc, &call, message).await.map_err(shown)?;
+                let permitted = desk.admit_outer(rpc, message).map_err(shown)?;
                 handler(desk, call, permitted).await.map_err(shown)
             }
         });
@@ -150,7 +150,10 @@ impl Methods<'_> {
                 let stream = async {
                     door::enter(desk.node(), &call)?;
                     let message: M = rpc::decode_streamed(message)?;
-                    let permitted = desk.admit(rpc, &call, message).await?;
+                    let permitted = match rule(rpc) {
+                        Rule::Inner => desk.admit_outer(rpc, message)?,
+                        _ => desk.admit(rpc, &call, message).await?,
+                    };
                     handler(desk, call, permitted, sink).await
                 };
                 stream.await.or_else(shown)
