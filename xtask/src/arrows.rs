@@ -40,6 +40,7 @@ const ORDER: &[(&str, Layer)] = &[
     ("exchange", Layer::Pure),
     ("member", Layer::Pure),
     ("http2", Layer::Pure),
+    ("cobra", Layer::Pure),
     ("go", Layer::Shell),
     ("options", Layer::Shell),
     ("logging", Layer::Shell),

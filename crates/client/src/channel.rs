@@ -39,6 +39,8 @@ struct Slot {
     endpoint: Endpoint,
     tls: Option<(Arc<ClientConfig>, String)>,
     state: Mutex<State>,
+    /// Why the last dial of this endpoint failed; gone when one succeeds.
+    failure: Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,8 @@ impl Channel {
                 given => given.to_owned(),
             };
             let tls = config.map(|config| (config, name));
-            slots.push(Slot { endpoint, tls, state: Mutex::new(State::Idle) });
+            let (state, failure) = (Mutex::new(State::Idle), Mutex::new(None));
+            slots.push(Slot { endpoint, tls, state, failure });
         }
         let (changed, turn, last_failure) = (Notify::new(), AtomicUsize::new(0), Mutex::new(None));
         Ok(Channel(Arc::new(Shared { slots, upkeep, changed, turn, last_failure })))
@@ -94,6 +97,23 @@ impl Channel {
     /// Why the last dial failed, in grpc-go's words.
     pub fn last_failure(&self) -> Option<String> {
         locked(&self.0.last_failure).clone()
+    }
+
+    /// The endpoints that could not be reached, and why, for people.
+    pub fn failures(&self) -> Vec<(String, String)> {
+        let told = |slot: &Slot| {
+            let why = locked(&slot.failure).as_deref().map(plainly)?;
+            let encrypted = slot.tls.is_some();
+            let guess = match why.contains("server preface") {
+                true if !encrypted => "; does it expect TLS (https://)?",
+                _ if encrypted && why.contains("InvalidContentType") => {
+                    "; does it speak TLS at all?"
+                }
+                _ => "",
+            };
+            Some((slot.endpoint.text.clone(), format!("{why}{guess}")))
+        };
+        self.0.slots.iter().filter_map(told).collect()
     }
 
     /// A connection that is ready; waits for one.
@@ -135,6 +155,13 @@ impl Channel {
     }
 }
 
+/// A failure to dial without the words that grpc-go puts around it.
+fn plainly(text: &str) -> String {
+    let starts = ["Error while dialing: ", "transport: ", "desc = \""];
+    let inner = starts.iter().find_map(|start| text.split_once(start)).map_or(text, |(_, why)| why);
+    inner.trim_end_matches('"').to_owned()
+}
+
 /// Connects to one endpoint again and again, until the channel is gone.
 async fn keep_connected(channel: Weak<Shared>, index: usize) {
     let mut backoff = BACKOFF_MIN;
@@ -157,6 +184,7 @@ async fn keep_connected(channel: Weak<Shared>, index: usize) {
         match opened {
             Ok(mut connection) => {
                 *locked(&shared.slots[index].state) = State::Ready(connection.clone());
+                *locked(&shared.slots[index].failure) = None;
                 shared.changed.notify_waiters();
                 drop(shared);
                 connection.ended().await;
@@ -165,6 +193,7 @@ async fn keep_connected(channel: Weak<Shared>, index: usize) {
                 *locked(&shared.slots[index].state) = State::Connecting;
             }
             Err(text) => {
+                *locked(&shared.slots[index].failure) = Some(text.clone());
                 *locked(&shared.last_failure) = Some(text);
                 drop(shared);
             }

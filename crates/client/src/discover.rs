@@ -2,6 +2,7 @@
 //!
 //! A resolver of a hundred lines, because it is asked one kind of question, once.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -68,7 +69,7 @@ fn exchange(server: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
 fn by_stream(server: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&server, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    let id = stream.local_addr()?.port();
+    let id = any_id();
     let question = question(id, name)?;
     let length = u16::try_from(question.len()).expect("a name is short");
     stream.write_all(&[&length.to_be_bytes(), &question[..]].concat())?;
@@ -92,13 +93,18 @@ fn by_packet(server: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
     let socket = UdpSocket::bind(anywhere)?;
     socket.connect(server)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
-    // The port the kernel chose at random is what tells our answer from a forged one.
-    let id = socket.local_addr()?.port();
+    // It and the port, which the kernel chose at random, tell our answer from a forged one.
+    let id = any_id();
     socket.send(&question(id, name)?)?;
     let mut answer = vec![0; ANSWER_BYTES_MAX];
     let length = socket.recv(&mut answer)?;
     answer.truncate(length);
     ours(answer, id)
+}
+
+/// Nobody can guess it.
+fn any_id() -> u16 {
+    RandomState::new().build_hasher().finish() as u16
 }
 
 fn question(id: u16, name: &str) -> io::Result<Vec<u8>> {

@@ -18,10 +18,14 @@ pub async fn http_get(endpoint: &str, tls: &TlsOptions, path: &str) -> Result<St
         Encryption::IfConfigured => tls.config().map_err(|error| error.to_string())?,
         Encryption::Required => Some(tls.build().map_err(|error| error.to_string())?),
     };
+    let name = match tls.server_name.as_str() {
+        "" => endpoint.server_name.clone(),
+        given => given.to_owned(),
+    };
     let config = config.map(|config| {
         let mut config = (*config).clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        (std::sync::Arc::new(config), endpoint.server_name.clone())
+        (std::sync::Arc::new(config), name)
     });
     let (mut wire, _) = dial(&endpoint, config.as_ref()).await?;
     let host = endpoint.authority();

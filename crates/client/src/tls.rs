@@ -1,6 +1,5 @@
 //! TLS from files of certificates, as clientv3 configures it.
 
-use std::io;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -29,7 +28,9 @@ impl TlsOptions {
     /// The configuration, or `None` when plain text was asked for.
     pub fn config(&self) -> Result<Option<Arc<ClientConfig>>, TlsError> {
         let given = [&self.cert, &self.key, &self.cacert, &self.server_name];
-        if self.insecure_transport && given.iter().all(|text| text.is_empty()) {
+        // Who does not want a certificate checked wants TLS.
+        let plain = self.insecure_transport && !self.skip_verify;
+        if plain && given.iter().all(|text| text.is_empty()) {
             return Ok(None);
         }
         self.build().map(Some)

@@ -85,6 +85,8 @@ pub struct Watcher {
     stream: Option<Stream>,
     watches: Vec<Watch>,
     pending: std::collections::VecDeque<(usize, Notice)>,
+    /// Questions about the progress that wait for a stream.
+    progress_wanted: usize,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,7 @@ impl Client {
             stream: None,
             watches: Vec::new(),
             pending: std::collections::VecDeque::new(),
+            progress_wanted: 0,
         }
     }
 }
@@ -120,13 +123,26 @@ impl Watcher {
         number
     }
 
-    /// Asks the server to say how far it is.
+    /// Asks the server to say how far it is: at once, or when the watches that were asked for are there.
     pub fn request_progress(&mut self) {
-        let request = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
-        let request = pb::WatchRequest { request_union: Some(request) };
-        // A stream that is broken is opened again; then there is nothing to be told.
-        if self.stream.as_mut().is_some_and(|stream| stream.send(&request).is_err()) {
-            self.stream = None;
+        self.progress_wanted += 1;
+        self.ask_for_progress();
+    }
+
+    fn ask_for_progress(&mut self) {
+        let asked_for = |watch: &Watch| watch.over || watch.id.is_some();
+        let all_there = !self.watches.is_empty() && self.watches.iter().all(asked_for);
+        while let Some(stream) = self.stream.as_mut().filter(|_| all_there)
+            && self.progress_wanted > 0
+        {
+            let request = RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
+            let request = pb::WatchRequest { request_union: Some(request) };
+            if stream.send(&request).is_err() {
+                // It is opened again, and asked then.
+                self.stream = None;
+                return;
+            }
+            self.progress_wanted -= 1;
         }
     }
 
@@ -189,6 +205,7 @@ impl Watcher {
                     watch.options.start_revision = header.revision + 1;
                 }
             }
+            self.ask_for_progress();
             return Ok(());
         }
         let addressed = |watch: &Watch| !watch.over && watch.id == Some(response.watch_id);

@@ -1,6 +1,8 @@
 //! What a data directory holds before the member opens it.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use logging::{Logger, warn};
@@ -32,10 +34,18 @@ impl Kind {
 }
 
 /// Looks into the directory and remarks on what does not belong there.
-pub fn look(dir: &Path, log: &Logger) -> Kind {
+///
+/// # Errors
+/// What is there is no directory, or cannot be read. The text is etcd's.
+pub fn look(dir: &Path, log: &Logger) -> Result<Kind, String> {
     let mut member = false;
     let mut proxy = false;
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Kind::Empty),
+        Err(fault) => return Err(format!("open {}: {}", dir.display(), go::io_text(&fault))),
+    };
+    for entry in entries.flatten() {
         match entry.file_name().to_string_lossy().as_ref() {
             "member" => member = true,
             "proxy" => proxy = true,
@@ -49,11 +59,33 @@ pub fn look(dir: &Path, log: &Logger) -> Kind {
             ),
         }
     }
-    match (member, proxy) {
+    Ok(match (member, proxy) {
         (false, false) => Kind::Empty,
         (true, false) => Kind::Member,
         (false, true) => Kind::Proxy,
         (true, true) => Kind::Both,
+    })
+}
+
+/// Remarks on directories that others than the owner may enter: they hold every key and password.
+pub fn remark_on_permissions(config: &Config, log: &Logger) {
+    const OWNER_ONLY: u32 = 0o700;
+    for dir in [config.data_dir.clone(), config.data_dir.join("member")] {
+        let Ok(about) = fs::metadata(&dir) else { continue };
+        let mode = about.permissions().mode() & 0o777;
+        if mode == OWNER_ONLY {
+            continue;
+        }
+        let kind = if about.is_dir() { 'd' } else { '-' };
+        let shown: String = (0..9)
+            .map(|bit| if mode >> (8 - bit) & 1 == 1 { ['r', 'w', 'x'][bit % 3] } else { '-' })
+            .collect();
+        let error = format!(
+            "directory {} exist, but the permission is \"{kind}{shown}\". The recommended \
+             permission is \"-rwx------\" to prevent possible unprivileged access to the data",
+            go::quote(dir.display().to_string())
+        );
+        warn!(log, "check file permission", "error" => error);
     }
 }
 
@@ -76,11 +108,15 @@ mod tests {
         let log = Logger::discard();
         let folder = tempfile::tempdir().expect("a folder");
         let make = |name: &str| fs::create_dir(folder.path().join(name)).expect("makes it");
-        assert_eq!(look(&folder.path().join("absent"), &log), Kind::Empty);
-        assert_eq!(look(folder.path(), &log), Kind::Empty);
+        assert_eq!(look(&folder.path().join("absent"), &log), Ok(Kind::Empty));
+        assert_eq!(look(folder.path(), &log), Ok(Kind::Empty));
         make("member");
-        assert_eq!(look(folder.path(), &log), Kind::Member);
+        assert_eq!(look(folder.path(), &log), Ok(Kind::Member));
         make("proxy");
-        assert_eq!(look(folder.path(), &log), Kind::Both);
+        assert_eq!(look(folder.path(), &log), Ok(Kind::Both));
+        let file = folder.path().join("file");
+        fs::write(&file, "").expect("makes it");
+        let why = format!("open {}: not a directory", file.display());
+        assert_eq!(look(&file, &log), Err(why));
     }
 }

@@ -83,7 +83,9 @@ fn look_at_data_dir(config: &Config, log: &Logger) -> Result<(), String> {
     if config.data_dir_is_usual {
         warn!(log, "'data-dir' was empty; using default", "data-dir" => dir);
     }
-    let kind = data_dir::look(dir, log);
+    let kind = data_dir::look(dir, log)
+        .map_err(|fault| format!("failed to list data directory: {fault}"))?;
+    data_dir::remark_on_permissions(config, log);
     match kind {
         Kind::Empty => info!(
             log,

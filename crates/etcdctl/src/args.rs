@@ -4,9 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use bytes::Bytes;
+use cobra::nearest;
 
 use crate::spec::{Command, Does, Flag, GLOBAL, Kind, ROOT};
-use crate::suggest::nearest;
 use crate::values::{Values, read};
 use crate::{completion, docs, help};
 
@@ -77,7 +77,7 @@ pub fn flags_of(path: &[&'static Command]) -> Vec<&'static Flag> {
 pub fn parse(typed: Vec<OsString>) -> Outcome {
     let raw: Vec<Bytes> = typed.into_iter().map(|arg| Bytes::from(arg.into_vec())).collect();
     if let Some(answer) = hidden(&raw) {
-        return say(answer);
+        return answer;
     }
     let (path, rest) = match find(&raw) {
         Ok(found) => found,
@@ -130,17 +130,18 @@ fn handed_on(path: &[&'static Command], rest: &[Bytes]) -> Option<&'static str> 
 }
 
 /// What shells and our own build ask for.
-fn hidden(raw: &[Bytes]) -> Option<String> {
+fn hidden(raw: &[Bytes]) -> Option<Outcome> {
     let (first, rest) = raw.split_first()?;
     match std::str::from_utf8(first).ok()? {
-        completion::REQUEST => {
+        request @ (cobra::DESCRIBED_REQUEST | cobra::PLAIN_REQUEST) => {
             let words: Vec<String> =
                 rest.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-            let found = completion::candidates(&words);
-            Some(found.iter().map(|candidate| format!("{candidate}\n")).collect())
+            let offer = completion::offer(&words);
+            let (stdout, stderr) = cobra::answer(&offer, request == cobra::DESCRIBED_REQUEST);
+            Some(Outcome::Say { stdout, stderr, code: 0 })
         }
-        docs::MARKDOWN_REQUEST => Some(docs::markdown()),
-        docs::MAN_REQUEST => Some(docs::man_page()),
+        docs::MARKDOWN_REQUEST => Some(say(docs::markdown())),
+        docs::MAN_REQUEST => Some(say(docs::man_page())),
         _ => None,
     }
 }
@@ -164,7 +165,7 @@ fn help_about(topic: &[Bytes]) -> Outcome {
 
 fn completion_refused(args: &[Bytes]) -> Option<String> {
     match args {
-        [shell] if completion::SHELLS.iter().any(|known| known.as_bytes() == *shell) => None,
+        [shell] if cobra::SHELLS.iter().any(|known| known.as_bytes() == *shell) => None,
         [shell] => {
             let shell = go::quote(shell);
             Some(format!("invalid argument {shell} for \"etcdctl completion\""))

@@ -18,7 +18,6 @@ mod progress;
 mod prompt;
 mod settings;
 mod spec;
-mod suggest;
 mod values;
 
 use std::ffi::OsString;

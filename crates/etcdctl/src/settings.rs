@@ -115,7 +115,7 @@ impl Settings {
         let session = self.connect().await?;
         if self.timeout_is_said {
             let connected = session.client.connected().await;
-            connected.map_err(|error| session.failure(ERROR, &error))?;
+            connected.map_err(|error| session.unanswered(ERROR, &error))?;
         }
         Ok(session)
     }
@@ -148,6 +148,19 @@ impl Session {
         R: Message + Default,
     {
         self.unhurried().call(method, &request).await.map_err(|error| self.failure(code, &error))
+    }
+
+    /// What to say about an error where nothing was logged on the way: who was asked, and what came of it.
+    pub fn unanswered(&self, code: u8, error: &Error) -> Failure {
+        let failure = self.failure(code, error);
+        if *error != Error::DeadlineExceeded || failure.hint.is_some() {
+            return failure;
+        }
+        let failures = self.client.channel().failures();
+        let told: Vec<String> =
+            failures.iter().map(|(endpoint, why)| format!("{endpoint}: {why}")).collect();
+        let hint = (!told.is_empty()).then(|| told.join("; "));
+        Failure { hint, ..failure }
     }
 
     /// What to say about an error of a call.

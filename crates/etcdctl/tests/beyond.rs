@@ -327,6 +327,15 @@ fn no_command_waits_longer_than_it_was_told_for_somebody_to_be_there() {
         }
     }
     assert_eq!(folder.path().read_dir().expect("lists").count(), 0, "no file is left");
+    let endpoints = "--endpoints=127.0.0.1:1,nosuch.invalid:2379";
+    let output = run(&["--command-timeout=1s", endpoints, "snapshot", "save", "x"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("not multiple"), "{errors}");
+    let output = run(&["--command-timeout=1s", endpoints, "watch", "x"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let refused = "hint: 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused";
+    assert!(errors.contains(refused), "{errors}");
+    assert!(errors.contains("nosuch.invalid:2379: dial tcp: lookup nosuch.invalid: no such host"));
 }
 
 #[test]
@@ -359,4 +368,129 @@ fn a_file_limit_is_an_error_and_not_the_end() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("a.db.part: file too large"), "{errors}");
     assert_eq!(output.status.code(), Some(5), "{errors}");
+}
+
+#[test]
+fn a_snapshot_may_go_to_standard_output_or_a_pipe_and_replaces_no_device_or_folder() {
+    let Some(server) = servers("snapshot to a pipe").into_iter().next() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = server.address();
+    let save = |name: &str| {
+        let mut command = etcdctl(&["--endpoints", &address, "snapshot", "save", name]);
+        command.current_dir(&folder).output().expect("it starts")
+    };
+    assert!(save("a.db").status.success());
+    let file = std::fs::read(folder.path().join("a.db")).expect("it was saved");
+    let piped = save("-");
+    assert!(piped.status.success(), "{}", String::from_utf8_lossy(&piped.stderr));
+    assert_eq!(piped.stdout.len(), file.len(), "the snapshot and nothing else");
+    let script = "mkfifo p; cat p >b.db & etcdctl snapshot save p; wait";
+    let bin = Path::new(env!("CARGO_BIN_EXE_etcdctl")).parent().expect("it lies in a folder");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let mut bash = Command::new("bash");
+    bash.args(["-c", script]).current_dir(&folder).env("PATH", path);
+    let output = bash.env("ETCDCTL_ENDPOINTS", &address).output().expect("bash is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = std::fs::read(folder.path().join("b.db")).expect("it was read");
+    assert_eq!(read.len(), file.len());
+    for (name, what) in [("/dev/null", "a device or a socket"), (".", "a directory")] {
+        let refused = save(name);
+        let errors = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(5), "{errors}");
+        assert!(errors.contains(&format!("{name} is {what}; name a file")), "{errors}");
+    }
+    let mut left: Vec<_> = folder.path().read_dir().expect("lists").flatten().collect();
+    left.sort_by_key(std::fs::DirEntry::file_name);
+    let names: Vec<_> = left.iter().map(std::fs::DirEntry::file_name).collect();
+    assert_eq!(names, ["a.db", "b.db", "p"]);
+}
+
+#[test]
+fn a_command_under_a_lock_ends_when_the_lock_is_lost() {
+    for server in servers("lost lock") {
+        let address = server.address();
+        let mut lock = etcdctl(&["--endpoints", &address, "lock", "m", "--", "sleep", "60"]);
+        let mut lock = lock.stderr(Stdio::piped()).spawn().expect("it starts");
+        let list = || succeed(&["--endpoints", &address, "lease", "list"]);
+        wait_for(|| list().lines().count() == 2);
+        let held = || succeed(&["--endpoints", &address, "get", "m", "--prefix", "--keys-only"]);
+        wait_for(|| held().contains("m/"));
+        let id = list().lines().nth(1).expect("a lease").to_owned();
+        succeed(&["--endpoints", &address, "lease", "revoke", &id]);
+        let mut errors = String::new();
+        lock.stderr.take().expect("piped").read_to_string(&mut errors).expect("text");
+        assert_eq!(lock.wait().expect("a child").code(), Some(1), "{errors}");
+        assert!(errors.contains("the lock was lost"), "{errors}");
+    }
+}
+
+#[test]
+fn a_terminal_that_closes_gives_the_lock_back_and_a_second_signal_ends_the_waiting() {
+    for server in servers("given back") {
+        let address = server.address();
+        let words = ["--endpoints", &address, "lock", "m"];
+        let held = || succeed(&["--endpoints", &address, "get", "m", "--prefix", "--keys-only"]);
+        let signal = |child: &Child, signal| {
+            let id = rustix::process::Pid::from_child(child);
+            rustix::process::kill_process(id, signal).expect("it is ours");
+        };
+        let mut lock = etcdctl(&words).stdout(Stdio::null()).spawn().expect("it starts");
+        wait_for(|| held().contains("m/"));
+        signal(&lock, rustix::process::Signal::HUP);
+        lock.wait().expect("a child");
+        assert_eq!(held(), "");
+        let mut lock = etcdctl(&words).stdout(Stdio::null()).spawn().expect("it starts");
+        wait_for(|| held().contains("m/"));
+        drop(server);
+        signal(&lock, rustix::process::Signal::TERM);
+        sleep(Duration::from_millis(300));
+        assert_eq!(lock.try_wait().expect("a child"), None, "it tries to give it back");
+        signal(&lock, rustix::process::Signal::TERM);
+        assert_eq!(lock.wait().expect("a child").code(), Some(1));
+    }
+}
+
+#[test]
+fn what_etcdctl_does_wrong_without_a_word_is_said() {
+    let Some(server) = servers("said").into_iter().next() else { return };
+    let address = server.address();
+    // A value with blanks that was not quoted.
+    let mut txn = etcdctl(&["--endpoints", &address, "txn"]);
+    let mut txn = txn.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let lines = b"\nput k {\"a\": 1, \"b\": 2}\n\n\n";
+    txn.stdin.take().expect("piped").write_all(lines).expect("it reads");
+    let output = txn.wait_with_output().expect("it ends");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    assert!(errors.contains("is a word too many; quote what holds blanks"), "{errors}");
+    assert_eq!(succeed(&["--endpoints", &address, "get", "k"]), "");
+    // A mirror of itself.
+    let output = run(&["--endpoints", &address, "make-mirror", &address]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("the destination is the source itself"), "{errors}");
+    // A count that ignores bounds.
+    let output =
+        run(&["--endpoints", &address, "get", "a", "--count-only", "--min-mod-rev=5", "-wfields"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && errors.contains("it ignores bounds on revisions"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn progress_is_told_also_when_it_is_asked_for_in_the_same_breath() {
+    for server in servers("early progress") {
+        let mut watch = etcdctl(&["--endpoints", &server.address(), "watch", "-i"]);
+        watch.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut watch = watch.spawn().expect("it starts");
+        let mut lines = watch.stdin.take().expect("piped");
+        lines.write_all(b"watch w\nprogress\n").expect("it reads");
+        let mut told = [0; 18];
+        watch.stdout.as_mut().expect("piped").read_exact(&mut told).expect("a line");
+        assert_eq!(&told, b"progress notify: 1");
+        watch.kill().expect("it can be killed");
+        watch.wait().expect("a child");
+    }
 }

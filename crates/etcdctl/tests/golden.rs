@@ -150,6 +150,11 @@ fn a_store_without_a_bound_says_so() {
 }
 
 #[test]
+fn completion_is_cobras() {
+    check("complete");
+}
+
+#[test]
 fn variables_stand_for_flags() {
     check("environment");
 }

@@ -1,6 +1,5 @@
 //! The table of commands and flags. Help, completion and parsing all come from here.
 
-use crate::cli::complete::{SHELLS, script};
 use crate::cli::{Arguments, Command, Completes, Failure, Flag, Kind, Matches, print};
 use crate::target::TARGET_FORMATS;
 use crate::{defrag, hashkv, inspect, migrate, output, restore, status, version};
@@ -53,7 +52,7 @@ pub static ROOT: Command = Command {
             name: "completion",
             usage: "completion [bash|zsh|fish|powershell]",
             short: "Generate completion script",
-            arguments: Arguments::OneOf(SHELLS),
+            arguments: Arguments::OneOf(cobra::SHELLS),
             run: Some(completion),
             ..COMMAND
         },
@@ -226,6 +225,7 @@ const RESTORE: Command = Command {
 };
 
 fn completion(matches: &Matches) -> Result<(), Failure> {
-    print(&script(&matches.arguments[0], ROOT.name));
+    let script = cobra::script(&matches.arguments[0], ROOT.name);
+    print(&script.expect("the shell was checked"));
     Ok(())
 }

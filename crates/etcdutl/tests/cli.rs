@@ -153,14 +153,16 @@ Global Flags:
 #[test]
 fn completion_offers_commands_flags_and_values_from_the_same_table() {
     let sandbox = Sandbox::new();
-    let offered = |words: &[&str]| sandbox.succeed(&[&["__complete"], words].concat());
-    assert_eq!(offered(&["s"]), "snapshot\n");
-    assert_eq!(offered(&["snapshot", ""]), "restore\nstatus\n");
-    assert_eq!(offered(&["snapshot", "status", ""]), ":files\n");
-    assert_eq!(offered(&["-w", "t"]), "table\n");
-    assert_eq!(offered(&["-w", "json", "snapshot", "restore", "--data"]), "--data-dir\n");
-    assert_eq!(offered(&["snapshot", "restore", "--target-format", "g"]), "go\n");
-    assert_eq!(offered(&["defrag", "--data-dir", ""]), ":directories\n");
+    let offered = |words: &[&str]| sandbox.succeed(&[&["__completeNoDesc"], words].concat());
+    assert_eq!(offered(&["s"]), "snapshot\n:4\n");
+    assert_eq!(offered(&["snapshot", ""]), "restore\nstatus\n:4\n");
+    assert_eq!(offered(&["snapshot", "status", ""]), ":0\n");
+    assert_eq!(offered(&["-w", "t"]), "fields\njson\nprotobuf\nsimple\ntable\n:0\n");
+    assert_eq!(offered(&["-w", "json", "snapshot", "restore", "--data"]), "--data-dir\n:4\n");
+    assert_eq!(offered(&["snapshot", "restore", "--target-format="]), "holdfast\ngo\n:0\n");
+    assert_eq!(offered(&["defrag", "--data-dir", ""]), ":16\n");
+    let described = sandbox.succeed(&["__complete", "snapshot", "s"]);
+    assert_eq!(described, "status\tGets backend snapshot status of a given file\n:4\n");
     for shell in ["bash", "zsh", "fish", "powershell"] {
         let script = sandbox.succeed(&["completion", shell]);
         assert!(script.contains("etcdutl __complete"), "{shell}");

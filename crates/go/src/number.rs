@@ -87,9 +87,9 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
     truth(text).ok_or_else(|| NumberFault::Syntax.of("ParseBool", text))
 }
 
-/// A decimal number below 2^32, as etcd's own flag type reads it.
-pub fn decimal_u32(text: &str) -> Result<u32, NumberFault> {
-    unsigned(text, 10)?.try_into().map_err(|_| NumberFault::Range)
+/// `strconv.ParseUint(text, 0, 32)`.
+pub fn unsigned32(text: &str) -> Result<u32, NumberFault> {
+    unsigned(text, 0)?.try_into().map_err(|_| NumberFault::Range)
 }
 
 /// `true`, `T`, `1`, `false`, ... and nothing else.

@@ -173,7 +173,8 @@ pub(crate) fn push_escaped(text: &str, out: &mut String) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            control if control.is_ascii_control() => {
+            // The second range means something to terminals as well.
+            control if control.is_control() => {
                 push(out, format_args!("\\u{:04x}", u32::from(control)));
             }
             letter => out.push(letter),
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn values_are_written_as_json() {
-        check(&"a\"b\\c\n\u{1}é", r#""a\"b\\c\n\u0001é""#);
+        check(&"a\"b\\c\n\u{1}é\u{9b}", r#""a\"b\\c\n\u0001é\u009b""#);
         check(&vec!["x".to_owned(), "y".to_owned()], r#"["x","y"]"#);
         check(&Vec::<u64>::new(), "[]");
         check(&Duration::from_millis(1500), "\"1.5s\"");

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
@@ -24,6 +25,35 @@ pub(crate) struct RotatingFile {
     now: Now,
     file: File,
     bytes: u64,
+    tidying: Tidying,
+}
+
+/// One tidying at a time: two at once might compress one file into one file.
+#[derive(Clone, Default)]
+struct Tidying(Arc<Mutex<Wanted>>);
+
+#[derive(Default)]
+struct Wanted {
+    running: bool,
+    again: bool,
+}
+
+impl Tidying {
+    /// Whether whoever asks shall begin; else whoever is at it goes over it again.
+    fn begin(&self) -> bool {
+        let mut wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = !wanted.running;
+        wanted.again = !idle;
+        wanted.running = true;
+        idle
+    }
+
+    /// Whether it has to be gone over again.
+    fn again(&self) -> bool {
+        let mut wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.running = std::mem::take(&mut wanted.again);
+        wanted.running
+    }
 }
 
 impl RotatingFile {
@@ -31,7 +61,8 @@ impl RotatingFile {
     pub fn open(path: &Path, rotation: Rotation, now: Now) -> io::Result<RotatingFile> {
         let file = open_file(path)?;
         let bytes = file.metadata()?.len();
-        let opened = RotatingFile { path: path.to_owned(), rotation, now, file, bytes };
+        let tidying = Tidying::default();
+        let opened = RotatingFile { path: path.to_owned(), rotation, now, file, bytes, tidying };
         opened.tidy_in_background();
         Ok(opened)
     }
@@ -71,10 +102,24 @@ impl RotatingFile {
     }
 
     fn tidy_in_background(&self) {
-        let (path, rotation, now) = (self.path.clone(), self.rotation.clone(), (self.now)());
-        let tidy = move || tidy(&path, &rotation, now).unwrap_or_default();
+        if !self.tidying.begin() {
+            return;
+        }
+        let (path, rotation, now) = (self.path.clone(), self.rotation.clone(), self.now);
+        let tidying = self.tidying.clone();
+        let work = move || {
+            loop {
+                // What cannot be tidied now is looked at the next time.
+                tidy(&path, &rotation, now()).unwrap_or_default();
+                if !tidying.again() {
+                    return;
+                }
+            }
+        };
         // Without a thread the old files stay until the next time; the log itself goes on.
-        let _ = std::thread::Builder::new().name("log-rotation".into()).spawn(tidy);
+        if std::thread::Builder::new().name("log-rotation".into()).spawn(work).is_err() {
+            self.tidying.again();
+        }
     }
 }
 
@@ -182,6 +227,17 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).expect("readable"), "third\nx\n");
         tidy(&path, &rotation(Some(1), false), at_noon()).expect("tidies");
         assert_eq!(names(folder.path()), ["etcd-2026-11-21T12-00-00.001.log", "etcd.log"]);
+    }
+
+    #[test]
+    fn old_files_are_tidied_by_one_at_a_time_who_goes_over_them_again() {
+        let tidying = Tidying::default();
+        assert!(tidying.begin());
+        assert!(!tidying.begin(), "somebody is at it");
+        assert!(!tidying.begin());
+        assert!(tidying.again(), "but looks again");
+        assert!(!tidying.again(), "once");
+        assert!(tidying.begin());
     }
 
     #[test]

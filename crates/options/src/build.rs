@@ -33,6 +33,7 @@ pub enum Origin {
 
 /// The store's size above which etcd warns, in bytes.
 const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
+const NANOS_PER_HOUR: i64 = 3_600_000_000_000;
 /// The address that stands for all of a machine's own.
 const ANY_ADDRESS: &str = "0.0.0.0";
 
@@ -55,6 +56,7 @@ pub fn log_options(values: &Values) -> Result<LogOptions, String> {
     } else {
         None
     };
+    let level = Level::parse(&values.text(table::LOG_LEVEL))?;
     let format = match values.text(table::LOG_FORMAT).as_str() {
         "json" | "" => Format::Json,
         "console" => Format::Console,
@@ -62,7 +64,6 @@ pub fn log_options(values: &Values) -> Result<LogOptions, String> {
             return Err(format!("unknown log format: {other}, supported values json, console"));
         }
     };
-    let level = Level::parse(&values.text(table::LOG_LEVEL))?;
     Ok(LogOptions { level, format, outputs: parsed, rotation })
 }
 
@@ -378,18 +379,35 @@ fn auto_compaction(values: &Values) -> Result<AutoCompaction, String> {
     // A bare number counts hours or revisions; all else is a duration, even where it counts revisions.
     let nanos = match typed.parse::<i64>() {
         Ok(count) if count >= 0 && revisions => count,
-        Ok(hours) if hours >= 0 => hours.saturating_mul(3_600_000_000_000),
-        _ => {
-            GoDuration::parse(&typed)
-                .map_err(|why| format!("error parsing CompactionRetention: {why}"))?
-                .0
+        Ok(hours) if hours >= 0 => hours.saturating_mul(NANOS_PER_HOUR),
+        // etcd takes `1h` for 3,600,000,000,000 revisions, and so compacts nothing.
+        _ if revisions && (GoDuration::parse(&typed).is_ok() || days(&typed).is_some()) => {
+            return Err(format!(
+                "error parsing CompactionRetention: {} is no number of revisions; did you mean \
+                 --auto-compaction-mode=periodic?",
+                quote(&typed)
+            ));
         }
+        _ => match days(&typed) {
+            Some(nanos) => nanos,
+            None => {
+                GoDuration::parse(&typed)
+                    .map_err(|why| format!("error parsing CompactionRetention: {why}"))?
+                    .0
+            }
+        },
     };
     Ok(match nanos {
         ..=0 => AutoCompaction::Off,
         count if revisions => AutoCompaction::Revisions(count),
         nanos => AutoCompaction::Periodic(GoDuration(nanos).at_least_zero()),
     })
+}
+
+/// `7d` in nanoseconds, which Go's durations cannot say.
+fn days(typed: &str) -> Option<i64> {
+    let days: u32 = typed.strip_suffix('d')?.parse().ok()?;
+    i64::from(days).checked_mul(24 * NANOS_PER_HOUR)
 }
 
 fn auth(values: &Values, notes: &mut Vec<Note>) -> Auth {
@@ -435,5 +453,33 @@ fn timers(values: &Values) -> Timers {
         downgrade_check: values.duration_or(table::DOWNGRADE_CHECK_TIME, Duration::from_secs(5)),
         warn_apply: values.duration(table::WARNING_APPLY_DURATION).positive(),
         warn_unary: values.duration(table::WARNING_UNARY_REQUEST_DURATION).positive(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compaction(mode: &str, retention: &str) -> Result<AutoCompaction, String> {
+        let mut values = Values::default();
+        for (flag, typed) in
+            [(table::AUTO_COMPACTION_MODE, mode), (table::AUTO_COMPACTION_RETENTION, retention)]
+        {
+            values.say(&flag, flag.kind.read(typed).expect("any text"));
+        }
+        auto_compaction(&values)
+    }
+
+    #[test]
+    fn history_is_kept_by_time_or_by_number_and_nobody_mixes_them_up() {
+        let hours = |hours: u64| Ok(AutoCompaction::Periodic(Duration::from_secs(hours * 3600)));
+        assert_eq!(compaction("periodic", "5"), hours(5));
+        assert_eq!(compaction("periodic", "30h"), hours(30));
+        assert_eq!(compaction("periodic", "7d"), hours(168));
+        assert_eq!(compaction("periodic", "0"), Ok(AutoCompaction::Off));
+        assert_eq!(compaction("revision", "1000"), Ok(AutoCompaction::Revisions(1000)));
+        let refused = compaction("revision", "1h").expect_err("a length of time is no number");
+        assert!(refused.ends_with("did you mean --auto-compaction-mode=periodic?"), "{refused}");
+        assert!(compaction("periodic", "1w").is_err());
     }
 }

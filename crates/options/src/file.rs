@@ -32,8 +32,8 @@ pub struct FileRead {
     pub values: Values,
     /// The keys that mean nothing.
     pub notes: Vec<Note>,
-    /// The first malformed list of URLs, which is reported after everything else.
-    urls_fault: Option<String>,
+    /// The first malformed list of URLs, in etcd's order, which is reported after everything else.
+    urls_fault: Option<(usize, String)>,
 }
 
 /// Reads the whole file.
@@ -51,7 +51,7 @@ pub fn read(bytes: &[u8]) -> Result<FileRead, FileFault> {
         }
     }
     match read.urls_fault.take() {
-        Some(fault) => Err(FileFault::Urls(fault)),
+        Some((_, fault)) => Err(FileFault::Urls(fault)),
         None => Ok(read),
     }
 }
@@ -77,8 +77,11 @@ impl FileRead {
                 (Place::Setting { flag, name }, node) => match value(flag, &name, node) {
                     Ok(value) => self.values.say(flag, value),
                     Err(FileFault::Urls(why)) => {
-                        let text = format!("unexpected error setting up {}: {why}", flag.name);
-                        self.urls_fault.get_or_insert(text);
+                        let rank = URLS_READ.iter().position(|(name, _)| *name == flag.name);
+                        let rank = rank.unwrap_or(URLS_READ.len());
+                        let said = URLS_READ.get(rank).map_or(flag.name, |(_, said)| *said);
+                        let fault = (rank, format!("unexpected error setting up {said}: {why}"));
+                        self.urls_fault = self.urls_fault.take().into_iter().chain([fault]).min();
                     }
                     Err(refused) => return Err(refused),
                 },
@@ -123,6 +126,7 @@ impl Place {
                 // In etcd these hold their text first and are read later, by other rules.
                 let late = matches!(flag.kind, Kind::Urls | Kind::Origins | Kind::Gates)
                     || flag.name == table::HOST_WHITELIST.name;
+                let late = late && flag.name != table::LISTEN_METRICS_URLS.name;
                 let outer = if late { LATE } else { EARLY };
                 Place::Setting { flag, name: format!("configYAML.{outer}.{}", flag.name) }
             }
@@ -143,6 +147,17 @@ fn is_same_key(known: &str, typed: &str) -> bool {
     });
     known.chars().eq(folded)
 }
+
+/// In which order etcd reads lists of URLs, and what it calls them in errors; one of them by another's
+/// name.
+const URLS_READ: [(&str, &str); 6] = [
+    ("listen-peer-urls", "listen-peer-urls"),
+    ("listen-client-urls", "listen-client-urls"),
+    ("listen-client-http-urls", "listen-client-http-urls"),
+    ("initial-advertise-peer-urls", "initial-advertise-peer-urls"),
+    ("advertise-client-urls", "advertise-peer-urls"),
+    ("listen-metrics-urls", "listen-metrics-urls"),
+];
 
 /// Flags that cannot be said in a file.
 const NOT_IN_FILES: [&str; 6] = [

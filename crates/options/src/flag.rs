@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use crate::gates::Gates;
 use crate::url::Url;
-use go::number::{NumberFault, decimal_u32, signed, truth, unsigned};
+use go::number::{NumberFault, signed, truth, unsigned, unsigned32};
 use go::{GoDuration, quote};
 
 /// One flag.
@@ -150,7 +150,7 @@ impl Kind {
             Kind::Text => Ok(Value::Text(typed.to_owned())),
             Kind::Unsigned(_) => unsigned(typed, 0).map(Value::Unsigned).map_err(number),
             Kind::Signed(_) => signed(typed, 0).map(Value::Signed).map_err(number),
-            Kind::Unsigned32 => match decimal_u32(typed) {
+            Kind::Unsigned32 => match unsigned32(typed) {
                 Ok(value) => Ok(Value::Unsigned(value.into())),
                 Err(fault) => {
                     let (typed, why) = (quote(typed), fault.strconv_text());

@@ -6,6 +6,8 @@ use serde_json::Value as Json;
 
 use go::quote;
 
+use crate::url::unescaped;
+
 /// How serious a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -126,13 +128,47 @@ impl Output {
                 "default" | "stderr" => Output::Stderr,
                 "stdout" => Output::Stdout,
                 "systemd/journal" => Output::Journal,
-                path => Output::File(path.into()),
+                word => Output::File(
+                    log_file(word).map_err(|why| format!("open sink {}: {why}", quote(word)))?,
+                ),
             };
             if !outputs.contains(&output) {
                 outputs.push(output);
             }
         }
         Ok(outputs)
+    }
+}
+
+/// The file that a word names: a path, or a URL of one.
+fn log_file(word: &str) -> Result<PathBuf, String> {
+    let scheme_end = word.find(|c: char| !c.is_ascii_alphanumeric() && !"+-.".contains(c));
+    let scheme = scheme_end.filter(|end| word[*end..].starts_with(':')).map(|end| &word[..end]);
+    let Some(scheme) =
+        scheme.filter(|scheme| scheme.starts_with(|c: char| c.is_ascii_alphabetic()))
+    else {
+        return Ok(word.into());
+    };
+    if !scheme.eq_ignore_ascii_case("file") {
+        return Err(format!("no sink found for scheme {}", quote(scheme.to_ascii_lowercase())));
+    }
+    let refused = |what: &str| Err(format!("{what}: got {word}"));
+    let rest = &word[scheme.len() + 1..];
+    let (rest, fragment) = rest.split_once('#').map_or((rest, false), |(rest, _)| (rest, true));
+    let (rest, query) = rest.split_once('?').map_or((rest, false), |(rest, _)| (rest, true));
+    let (authority, path) = match rest.strip_prefix("//") {
+        Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
+        // Without a slash at its front it is no path to Go, and no file can be opened.
+        None if rest.starts_with('/') => ("", rest),
+        None => ("", ""),
+    };
+    match authority {
+        user if user.contains('@') => refused("user and password not allowed with file URLs"),
+        _ if fragment => refused("fragments not allowed with file URLs"),
+        _ if query => refused("query parameters not allowed with file URLs"),
+        "" | "localhost" => Ok(unescaped(path)?.into()),
+        place if place.contains(':') => refused("ports not allowed with file URLs"),
+        _ => refused("file URLs must leave host empty or use localhost"),
     }
 }
 
@@ -201,6 +237,33 @@ mod tests {
             Ok(vec![Output::Stdout, Output::File("a.log".into())])
         );
         assert!(Output::parse_list(&words("default,stderr")).is_err());
+    }
+
+    #[test]
+    fn a_file_may_be_named_by_a_url() {
+        let file = |word: &str| Output::parse_list(&[word.to_owned()]);
+        for (word, path) in [
+            ("file:///x/y.log", "/x/y.log"),
+            ("FILE://localhost/x", "/x"),
+            ("file:///a%20b", "/a b"),
+            ("rel/a.log", "rel/a.log"),
+            ("./a:b", "./a:b"),
+        ] {
+            assert_eq!(file(word), Ok(vec![Output::File(path.into())]), "{word}");
+        }
+        for (word, why) in [
+            (
+                "file://host/x",
+                "file URLs must leave host empty or use localhost: got file://host/x",
+            ),
+            ("http://x/y", "no sink found for scheme \"http\""),
+            ("a:b", "no sink found for scheme \"a\""),
+            ("file:///x?y", "query parameters not allowed with file URLs: got file:///x?y"),
+            ("file:///x#y", "fragments not allowed with file URLs: got file:///x#y"),
+            ("file://u@/x", "user and password not allowed with file URLs: got file://u@/x"),
+        ] {
+            assert_eq!(file(word), Err(format!("open sink \"{word}\": {why}")));
+        }
     }
 
     #[test]

@@ -64,6 +64,7 @@ impl Url {
             None => ("", rest),
         };
         check_authority(typed, authority)?;
+        let path = &*unescaped(path).map_err(|why| format!("parse {}: {why}", quote(typed)))?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
@@ -151,6 +152,25 @@ pub fn join(urls: &[Url]) -> String {
     urls.iter().map(Url::to_string).collect::<Vec<_>>().join(",")
 }
 
+/// A path with `%20` and the like read.
+pub(crate) fn unescaped(path: &str) -> Result<String, String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        let digits = rest.get(at + 1..at + 3);
+        let byte = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let Some(byte) = byte.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
+            let escape: String = rest[at..].chars().take(3).collect();
+            return Err(format!("invalid URL escape {}", quote(escape)));
+        };
+        bytes.extend_from_slice(rest[..at].as_bytes());
+        bytes.push(byte);
+        rest = &rest[at + 3..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// What stands before the first colon, if it can be a scheme.
 fn split_scheme(typed: &str) -> Result<(&str, &str), String> {
     let fault = |text: &str| Err(format!("parse {}: {text}", quote(typed)));
@@ -219,6 +239,10 @@ mod tests {
         assert_eq!(url.to_string(), "http://[::1]:2379");
         let socket = Url::parse("unix:///run/etcd.sock").expect("well formed");
         assert_eq!(socket.socket_path(), Some(PathBuf::from("/run/etcd.sock")));
+        let escaped = Url::parse("unix:///run/a%20b.sock").expect("well formed");
+        assert_eq!(escaped.socket_path(), Some(PathBuf::from("/run/a b.sock")));
+        refused("unix:///a%2", "parse \"unix:///a%2\": invalid URL escape \"%2\"");
+        refused("unix:///a%zz", "parse \"unix:///a%zz\": invalid URL escape \"%zz\"");
         let relative = Url::parse("unix://a:1").expect("well formed");
         assert_eq!(relative.socket_path(), Some(PathBuf::from("a:1")));
     }

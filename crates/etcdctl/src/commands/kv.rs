@@ -127,6 +127,12 @@ fn bounds(values: &Values, flag: &str, name: &str) -> Result<(i64, i64), Failure
 /// `get`.
 pub async fn get(mut call: Call) -> Result<(), Failure> {
     let request = get_request(&call.args, &call.values)?;
+    let bounds = ["min-create-rev", "max-create-rev", "min-mod-rev", "max-mod-rev"];
+    if request.count_only && bounds.iter().any(|flag| call.values.is_said(flag)) {
+        output::complain(
+            "the count is that of all keys in the range: it ignores bounds on revisions\n",
+        );
+    }
     let mut session = connect(&mut call).await?;
     let answer = if call.values.truth("stream") {
         stream(&session, request).await?

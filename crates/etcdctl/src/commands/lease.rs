@@ -71,7 +71,7 @@ pub async fn keep_alive(mut call: Call) -> Result<(), Failure> {
     let settings = Settings::of(&mut call)?;
     let connecting = if once { settings.connect().await } else { settings.connect_to_stay().await };
     let session = connecting?;
-    let failed = |error: Error| session.failure(BAD_CONNECTION, &error);
+    let failed = |error: Error| session.unanswered(BAD_CONNECTION, &error);
     if once {
         let answer = session.unhurried().keep_alive_once(id).await.map_err(failed)?;
         return session.printer.keep_alive(&answer);

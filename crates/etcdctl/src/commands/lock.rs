@@ -3,10 +3,12 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use bytes::Bytes;
 use client::{Election, Mutex, Session, methods};
 use proto::etcdserverpb as pb;
+use rustix::process::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use types::LeaseHex;
 
@@ -42,16 +44,30 @@ pub fn start_text(program: &[u8], error: &io::Error) -> String {
     }
 }
 
-/// Waits until somebody wants us to end.
+/// Waits until somebody wants us to end. A terminal that closes wants it too.
 pub async fn interrupted() -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::new(ERROR, error.to_string());
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
     Ok(())
+}
+
+/// Gives up what is held, unless somebody asks a second time: the server may be gone, and what is held
+/// goes with its lease.
+async fn give_up<T>(giving: impl Future<Output = Result<T, client::Error>>) -> Result<T, Failure> {
+    tokio::select! {
+        given = giving => Ok(given?),
+        ended = interrupted() => {
+            ended?;
+            Err(Failure::new(ERROR, "interrupted while giving up; it ends with its lease"))
+        }
+    }
 }
 
 /// `lock`.
@@ -71,7 +87,7 @@ pub async fn lock(mut call: Call) -> Result<(), Failure> {
             ended?;
             let key = Bytes::from(format!("{name}/{:x}", LeaseHex(session.lease)));
             let request = pb::DeleteRangeRequest { key, ..Default::default() };
-            connected.patient.call(methods::DELETE_RANGE, &request).await?;
+            give_up(connected.patient.call(methods::DELETE_RANGE, &request)).await?;
             return Err(Failure::new(ERROR, "context canceled"));
         }
     };
@@ -87,7 +103,7 @@ pub async fn lock(mut call: Call) -> Result<(), Failure> {
     tokio::select! {
         ended = interrupted() => {
             ended?;
-            Ok(mutex.unlock(&session).await?)
+            give_up(mutex.unlock(&session)).await
         }
         () = session.ended() => Err(Failure::new(ERROR, "session expired")),
     }
@@ -101,18 +117,46 @@ async fn run(program: Vec<Bytes>, mutex: Mutex, session: &Session) -> Result<(),
         .env("ETCD_LOCK_KEY", os(&mutex.key))
         .env("ETCD_LOCK_REV", mutex.revision.to_string())
         .stdin(Stdio::null());
+    let failed = |error: io::Error| Failure::new(ERROR, start_text(&program[0], &error));
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            give_up(mutex.unlock(session)).await?;
+            return Err(failed(error));
+        }
+    };
+    let id = Pid::from_child(&child);
     // The lease is kept alive meanwhile, so nothing may block this thread.
     #[expect(clippy::disallowed_methods, reason = "a program of one command has no others to wait")]
-    let ended = tokio::task::spawn_blocking(move || command.status()).await;
+    let mut waiting = tokio::task::spawn_blocking(move || child.wait());
+    let ended = tokio::select! {
+        ended = &mut waiting => ended,
+        () = session.ended() => {
+            // From here on somebody else may hold the lock.
+            end(id, waiting).await;
+            let text = "the lock was lost: its lease has ended; the command was ended with it";
+            return Err(Failure::new(ERROR, text));
+        }
+    };
     let ended = ended.map_err(|error| Failure::new(ERROR, error.to_string()))?;
-    let unlocked = mutex.unlock(session).await;
+    let unlocked = give_up(mutex.unlock(session)).await;
     match ended {
-        Ok(status) if status.success() => Ok(unlocked?),
+        Ok(status) if status.success() => unlocked.map(drop),
         Ok(status) => {
             let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);
             Err(Failure::new(code, status_text(status)))
         }
-        Err(error) => Err(Failure::new(ERROR, start_text(&program[0], &error))),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Asks a program to end, and insists after a while.
+async fn end(id: Pid, waiting: tokio::task::JoinHandle<io::Result<ExitStatus>>) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    // It may have ended just now.
+    let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+    if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
     }
 }
 
@@ -161,7 +205,7 @@ async fn campaign(
             ended?;
             let key = Bytes::from(format!("{name}/{:x}", LeaseHex(session.lease)));
             let request = pb::DeleteRangeRequest { key, ..Default::default() };
-            connected.patient.call(methods::DELETE_RANGE, &request).await?;
+            give_up(connected.patient.call(methods::DELETE_RANGE, &request)).await?;
             return Err(Failure::new(ERROR, "context canceled"));
         }
     };
@@ -170,7 +214,7 @@ async fn campaign(
     tokio::select! {
         ended = interrupted() => {
             ended?;
-            Ok(election.resign(&session).await?)
+            give_up(election.resign(&session)).await
         }
         () = session.ended() => Err(Failure::new(ERROR, "elect: session expired")),
     }

@@ -53,6 +53,7 @@ pub async fn make_mirror(mut call: Call) -> Result<(), Failure> {
         ops_max: usize::try_from(values.uint("max-txn-ops")).unwrap_or(usize::MAX).max(1),
         copied: copied.clone(),
     };
+    mirror.refuse_a_mirror_of_itself().await?;
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(REPORT_INTERVAL).await;
@@ -98,6 +99,23 @@ impl Mirror {
             before => before,
         };
         self.follow(start + 1).await
+    }
+
+    /// A mirror within one cluster, from a prefix onto one that overlaps it, would copy its own copies.
+    async fn refuse_a_mirror_of_itself(&self) -> Result<(), Failure> {
+        let cluster = async |client: &Client| -> Result<u64, Failure> {
+            let (key, range_end) = kv::range(self.prefix.clone(), None, true, false);
+            let request = pb::RangeRequest { key, range_end, limit: 1, ..Default::default() };
+            let answer = client.call(methods::RANGE, &request).await?;
+            Ok(answer.header.unwrap_or_default().cluster_id)
+        };
+        let overlap = self.to.starts_with(&self.prefix) || self.prefix.starts_with(&self.to);
+        if overlap && cluster(&self.source).await? == cluster(&self.destination).await? {
+            let text = "the destination is the source itself, and its keys overlap; name another \
+                        cluster or a --dest-prefix apart";
+            return Err(Failure::new(ERROR, text));
+        }
+        Ok(())
     }
 
     /// A key of the source under its name at the destination.

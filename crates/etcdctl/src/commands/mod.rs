@@ -19,7 +19,7 @@ use crate::args::Call;
 use crate::exit::{ERROR, Failure};
 use crate::settings::{Session, Settings};
 use crate::spec::Does;
-use crate::{completion, help, output};
+use crate::{help, output};
 
 /// The release whose behaviour this is.
 const VERSION: &str = "3.7.1";
@@ -38,7 +38,8 @@ pub fn run(does: Does, call: Call) -> Result<(), Failure> {
             Ok(())
         }
         Does::Completion => {
-            output::print(completion::script(&call.text(0)).as_bytes());
+            let script = cobra::script(&call.text(0), "etcdctl");
+            output::print(script.expect("the shell was checked").as_bytes());
             Ok(())
         }
         Does::HandOn(what) => Err(deprecated::hand_on(what, &call.raw)),

@@ -1,10 +1,12 @@
 //! snapshot save: a member's database as a file, whole and checked, or no file at all.
 //!
 //! The bytes go to `<file>.part`. Only when all have come, the checksum at their end is right and they
-//! are on the disk, the file gets its name.
+//! are on the disk, the file gets its name. Into a pipe (`-`, or a FIFO that is there already) they go as
+//! they come, and the exit code tells whether they were whole.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -55,8 +57,11 @@ pub async fn save(mut call: Call) -> Result<(), Failure> {
             return Err(failed("interrupted".to_owned()));
         }
     };
-    let lost = |error: client::Error| session.failure(INTERRUPTED, &error);
+    let lost = |error: client::Error| session.unanswered(INTERRUPTED, &error);
     let version = fetched.map_err(lost)??;
+    if name == STANDARD_OUTPUT {
+        return Ok(());
+    }
     output::print(format!("Snapshot saved at {name}\n").as_bytes());
     if !version.is_empty() {
         output::print(format!("Server version {version}\n").as_bytes());
@@ -64,23 +69,43 @@ pub async fn save(mut call: Call) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The name of a file that means none.
+const STANDARD_OUTPUT: &str = "-";
+
 /// A file that is not whole yet; it goes away with this, unless it got its name.
 struct Saving {
     name: String,
     path: PathBuf,
-    part: PathBuf,
+    /// Where the bytes go meanwhile; nowhere where they go to a pipe.
+    part: Option<PathBuf>,
     file: File,
 }
 
 impl Drop for Saving {
     fn drop(&mut self) {
-        // After the rename there is nothing left under this name.
-        let _ = fs::remove_file(&self.part);
+        if let Some(part) = &self.part {
+            // After the rename there is nothing left under this name.
+            let _ = fs::remove_file(part);
+        }
     }
 }
 
 impl Saving {
     fn begin(path: PathBuf, name: &str) -> Result<Saving, Failure> {
+        if name == STANDARD_OUTPUT {
+            return Saving::into_pipe(path, name, Path::new("/dev/stdout"));
+        }
+        // etcdctl replaces whatever stands there: `/dev/null` becomes a file.
+        let refused = |what: &str| Err(failed(format!("{name} is {what}; name a file")));
+        match fs::metadata(&path).map(|about| about.file_type()) {
+            Ok(kind) if kind.is_fifo() => {
+                let place = path.clone();
+                return Saving::into_pipe(path, name, &place);
+            }
+            Ok(kind) if kind.is_dir() => return refused("a directory"),
+            Ok(kind) if !kind.is_file() => return refused("a device or a socket"),
+            _ => {}
+        }
         let mut part = path.clone().into_os_string();
         part.push(".part");
         let part = PathBuf::from(part);
@@ -90,7 +115,14 @@ impl Saving {
             failed(format!("could not open {shown} (open {shown}: {why})"))
         })?;
         log("created temporary db file", &[("path", Text::Quoted(&shown.to_string()))]);
-        Ok(Saving { name: name.to_owned(), path, part, file })
+        Ok(Saving { name: name.to_owned(), path, part: Some(part), file })
+    }
+
+    fn into_pipe(path: PathBuf, name: &str, place: &Path) -> Result<Saving, Failure> {
+        let file = File::options().write(true).open(place).map_err(|error| {
+            failed(format!("could not open {name} (open {name}: {})", io_text(&error)))
+        })?;
+        Ok(Saving { name: name.to_owned(), path, part: None, file })
     }
 
     /// Fetches all bytes; gives the version of the storage they hold.
@@ -121,7 +153,9 @@ impl Saving {
         of_client("completed snapshot read; closing");
         let bytes = checked.bytes;
         checked.verify().map_err(failed)?;
-        self.file.sync_all().map_err(|error| self.broken("sync", &error))?;
+        if self.part.is_some() {
+            self.file.sync_all().map_err(|error| self.broken("sync", &error))?;
+        }
         let fields = [
             ("endpoint", Text::Quoted(endpoint)),
             ("size", Text::Quoted(&size(bytes))),
@@ -135,9 +169,10 @@ impl Saving {
     }
 
     fn name_it(&self) -> Result<(), Failure> {
-        fs::rename(&self.part, &self.path).map_err(|error| {
-            let (part, path) = (self.part.display(), self.path.display());
-            let why = if self.path.is_dir() { "file exists" } else { &io_text(&error) };
+        let Some(part) = &self.part else { return Ok(()) };
+        fs::rename(part, &self.path).map_err(|error| {
+            let (part, path) = (part.display(), self.path.display());
+            let why = io_text(&error);
             failed(format!("could not rename {part} to {path} (rename {part} {path}: {why})"))
         })?;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -147,7 +182,8 @@ impl Saving {
     }
 
     fn broken(&self, what: &str, error: &io::Error) -> Failure {
-        failed(format!("{what} {}: {}", self.part.display(), io_text(error)))
+        let place = self.part.as_ref().unwrap_or(&self.path);
+        failed(format!("{what} {}: {}", place.display(), io_text(error)))
     }
 }
 

@@ -155,6 +155,12 @@ fn operation(line: &str) -> Result<pb::RequestOp, Failure> {
         output::complain(&help::usage_of_line(command));
         refused("txn request")
     })?;
+    // etcdctl stores `put k {"a": 1}` cut at the first blank and says nothing.
+    if args.len() > 2 {
+        let surplus = String::from_utf8_lossy(&args[2]).into_owned();
+        let why = format!("{} is a word too many; quote what holds blanks", quote(surplus));
+        return Err(Failure::new(INVALID_INPUT, format!("invalid txn request: {line} ({why})")));
+    }
     let request = match command.does {
         // The lines that follow are the transaction's, not a value.
         Some(Does::Get) => Request::RequestRange(kv::get_request(&args, &values)?),

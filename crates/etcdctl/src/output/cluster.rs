@@ -145,9 +145,10 @@ fn health_row(health: &EndpointHealth) -> Vec<String> {
 }
 
 fn status_row(EndpointStatus(endpoint, status): &EndpointStatus) -> Vec<String> {
-    let bytes = |bytes: i64| size(u64::try_from(bytes).unwrap_or(0));
+    // As etcdctl: a store without a bound, which is -1, has one of 18 EB.
+    let bytes = |bytes: i64| size(bytes as u64);
     let member = status.header.unwrap_or_default().member_id;
-    let used = (status.db_size_in_use * 100).checked_div(status.db_size).unwrap_or(100);
+    let used = status.db_size_in_use.saturating_mul(100).checked_div(status.db_size).unwrap_or(100);
     let downgrade = status.downgrade_info.clone().unwrap_or_default();
     vec![
         endpoint.clone(),

@@ -71,7 +71,6 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completes {
     Nothing,
-    Files,
     Directories,
     Words(&'static [&'static str]),
 }
@@ -151,11 +150,12 @@ pub(crate) const HELP: &str = "help";
 /// Runs what was typed and says what the process ends with.
 pub fn run(root: &'static Command, arguments: &[String]) -> ExitCode {
     if let Some((first, words)) = arguments.split_first()
-        && first == complete::REQUEST
+        && [cobra::DESCRIBED_REQUEST, cobra::PLAIN_REQUEST].contains(&first.as_str())
     {
-        for candidate in complete::candidates(root, words) {
-            print(&format!("{candidate}\n"));
-        }
+        let offer = complete::offer(root, words);
+        let (stdout, stderr) = cobra::answer(&offer, first == cobra::DESCRIBED_REQUEST);
+        print(&stdout);
+        eprint!("{stderr}");
         return ExitCode::SUCCESS;
     }
     let (path, result) = parse::parse(root, arguments);

@@ -234,30 +234,10 @@ fn fill_defaults(path: &Path, matches: &mut Matches) {
 
 fn unknown_command(root: &Command, word: &str) -> String {
     let mut message = format!("unknown command {} for \"{}\"", go::quote(word), root.name);
-    let typed = word.to_lowercase();
-    let near = root.commands.iter().filter(|command| {
-        let name = command.name.to_lowercase();
-        distance(&typed, &name) <= 2 || name.starts_with(&typed)
-    });
-    let near: Vec<_> = near.map(|command| format!("\t{}\n", command.name)).collect();
+    let near = cobra::nearest(word, root.commands.iter().map(|command| command.name));
     if !near.is_empty() {
-        message += &format!("\n\nDid you mean this?\n{}", near.concat());
+        let near: String = near.iter().map(|name| format!("\t{name}\n")).collect();
+        message += &format!("\n\nDid you mean this?\n{near}");
     }
     message
-}
-
-/// How many letters must be added, dropped or exchanged to get from one word to the other.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, letter) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, other) in to.iter().enumerate() {
-            let exchanged = diagonal + usize::from(letter != *other);
-            diagonal = row[j + 1];
-            row[j + 1] = exchanged.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[to.len()]
 }
