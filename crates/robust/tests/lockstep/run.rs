@@ -27,7 +27,7 @@ impl Chance {
     }
 }
 
-const STEPS: usize = 1_500;
+const STEPS: usize = 4_000;
 
 struct Run<'a> {
     pair: Pair<'a>,
@@ -163,7 +163,7 @@ impl Run<'_> {
             86..89 => self.read(id),
             89..91 => self.link(&ids),
             91..92 => self.life(id),
-            92..95 => self.compact(id),
+            92..95 => ids.iter().for_each(|id| self.compact(*id)),
             95..97 => self.reconfigure(id),
             _ => self.nudge(id, &ids),
         }
@@ -176,12 +176,12 @@ impl Run<'_> {
         }
         let at = if self.chance.one_in(5) { self.chance.below(waiting) } else { 0 };
         match self.chance.below(25) {
-            0 => drop(self.pair.flying.remove(at)),
+            0 => self.lose(at),
             1 => self.pair.flying.push_back(self.pair.flying[at].clone()),
             _ => self.deliver(at),
         }
         while 300 < self.pair.flying.len() {
-            self.pair.flying.pop_front();
+            self.lose(0);
         }
     }
 
@@ -189,8 +189,9 @@ impl Run<'_> {
         let message = self.pair.flying.remove(at).expect("a message on its way");
         let (from, to) = (message.from(), message.to());
         if self.cut.contains(&(from, to)) || !self.is_up(to) {
-            return;
+            return self.snapshot_over(&message, false);
         }
+        let sent = (message.r#type() == MessageType::MsgSnap).then(|| message.clone());
         if message.r#type() == MessageType::MsgReadIndex && !self.may_ask(to) {
             return;
         }
@@ -207,6 +208,25 @@ impl Run<'_> {
                 Err(refused) => panic!("a sane peer was refused: {refused}"),
             }
         });
+        if let Some(sent) = sent {
+            self.snapshot_over(&sent, true);
+        }
+    }
+
+    fn lose(&mut self, at: usize) {
+        if let Some(message) = self.pair.flying.remove(at) {
+            self.snapshot_over(&message, false);
+        }
+    }
+
+    /// The sender of a snapshot is told what became of it, mostly.
+    fn snapshot_over(&mut self, message: &Message, ok: bool) {
+        if message.r#type() == MessageType::MsgSnap && !self.chance.one_in(4) {
+            let (from, to) = (message.from(), message.to());
+            self.tell(from, &format!("snapshot-sent {from} {to} {ok}"), |c| {
+                c.snapshot_sent(to, ok)
+            });
+        }
     }
 
     /// A lone leader answers reads earlier there than here (0012).
