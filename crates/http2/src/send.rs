@@ -157,6 +157,13 @@ impl<T: Default> Connection<T> {
         false
     }
 
+    /// Streams with data that their client does not take. Looks at all of them.
+    pub fn stalled(&mut self) -> Vec<u32> {
+        let ids = self.streams.ids();
+        let has_data = |id: &u32| self.streams.get_mut(*id).is_some_and(|s| !s.pending.is_empty());
+        ids.into_iter().filter(has_data).collect()
+    }
+
     /// Whether [`Connection::pump`] would do something now.
     pub fn holds_more(&self) -> bool {
         !self.queue.is_empty() && self.send_window > 0 && self.has_room()

@@ -14,8 +14,8 @@ use holdfast_robust::grpc::{Call, Connection, Item, Stream};
 use holdfast_robust::process::{Home, Server};
 use holdfast_robust::random::{self, Random};
 use holdfast_robust::raw::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, Raw, SETTINGS,
-    WINDOW_UPDATE, frame, headers,
+    CONTINUATION, DATA, END_HEADERS, HEADERS, PING, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE,
+    frame, headers,
 };
 use prost::Message;
 use proto::etcdserverpb::{
@@ -25,7 +25,7 @@ use proto::etcdserverpb::{
 };
 
 /// The most memory a server may ever have taken while it is attacked, in MiB.
-const MEMORY_MIB_MAX: u64 = 256;
+pub(crate) const MEMORY_MIB_MAX: u64 = 256;
 /// The same where answers of a whole store are asked for and not read: the bound on such answers, made and
 /// being made (512 MiB over all connections), a third of it that the allocator loses on buffers of 8 MiB,
 /// of which three go into 32, and what a member takes besides. One answer may go beyond the bound; here it
@@ -37,23 +37,23 @@ const WAIT_MAX: Duration = Duration::from_secs(3);
 /// so on a machine that is busy with other tests.
 const WAIT_USUAL_MAX: Duration = Duration::from_millis(300);
 
-const PUT: &str = "/etcdserverpb.KV/Put";
-const RANGE: &str = "/etcdserverpb.KV/Range";
+pub(crate) const PUT: &str = "/etcdserverpb.KV/Put";
+pub(crate) const RANGE: &str = "/etcdserverpb.KV/Range";
 const TXN: &str = "/etcdserverpb.KV/Txn";
-const WATCH: &str = "/etcdserverpb.Watch/Watch";
+pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
-fn put(key: &str, value: Vec<u8>) -> PutRequest {
+pub(crate) fn put(key: &str, value: Vec<u8>) -> PutRequest {
     PutRequest { key: key.to_string().into(), value: value.into(), ..PutRequest::default() }
 }
 
 /// Puts a key every 50 ms and notes how long each took.
-struct Bystander {
+pub(crate) struct Bystander {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Duration>>,
 }
 
 impl Bystander {
-    fn start(server: &Server) -> Bystander {
+    pub(crate) fn start(server: &Server) -> Bystander {
         let stop = Arc::new(AtomicBool::new(false));
         let (connection, stopped) = (server.connect(), stop.clone());
         let thread = std::thread::spawn(move || {
@@ -69,14 +69,14 @@ impl Bystander {
         Bystander { stop, thread }
     }
 
-    fn finish(self) -> Vec<Duration> {
+    pub(crate) fn finish(self) -> Vec<Duration> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the bystander is always answered")
     }
 }
 
 /// The most memory the process ever took, in MiB.
-fn peak_mib(server: &Server) -> u64 {
+pub(crate) fn peak_mib(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid()));
     let status = status.expect("a running process has a status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -86,14 +86,14 @@ fn peak_mib(server: &Server) -> u64 {
 
 /// Runs an attack, and says what it cost the others. What the attack returns is held until then.
 #[track_caller]
-fn survive<T>(name: &str, memory_mib_max: u64, attack: impl FnOnce(&Server) -> T) {
+pub(crate) fn survive<T>(name: &str, memory_mib_max: u64, attack: impl FnOnce(&Server) -> T) {
     let Some(subject) = foreign::subject(name) else { return };
     let server = Home::new(&subject, &[]).start();
     survive_on(server, name, memory_mib_max, attack);
 }
 
 #[track_caller]
-fn survive_on<T>(
+pub(crate) fn survive_on<T>(
     mut server: Server,
     name: &str,
     memory_mib_max: u64,
@@ -361,7 +361,7 @@ fn two_thousand_connections_are_served() {
 
 /// A server with 8 MiB of keys, and the range that reads them all.
 #[track_caller]
-fn server_with_much(name: &str) -> Option<(Server, RangeRequest)> {
+pub(crate) fn server_with_much(name: &str) -> Option<(Server, RangeRequest)> {
     let subject = foreign::subject(name)?;
     let server = Home::new(&subject, &[]).start();
     let connection = server.connect();
@@ -375,7 +375,7 @@ fn server_with_much(name: &str) -> Option<(Server, RangeRequest)> {
 }
 
 /// Tells the server that everything may be sent: what waits then waits for the socket.
-fn open_with_wide_windows(server: &Server) -> Option<Raw> {
+pub(crate) fn open_with_wide_windows(server: &Server) -> Option<Raw> {
     let mut raw = Raw::open(&server.address(), &[(4, 0x7fff_ffff)]).ok()?;
     raw.send(&frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000u32.to_be_bytes()));
     Some(raw)
@@ -487,124 +487,5 @@ fn watchers_that_never_read_are_bounded_and_caught_up() {
             seen += keys.filter(|kv| kv.key.starts_with(b"big/")).count();
         }
         (connections, streams)
-    });
-}
-
-/// Requests of a byte or two whose refusal would quote 4 KiB, three bytes for one, and are not read.
-#[test]
-fn answers_that_repeat_the_question_are_bounded() {
-    survive("attack-quotes", MEMORY_MIB_MAX, |server| {
-        let mut entry = headers("/", &[]);
-        let usual = entry.len();
-        entry = headers("/", &[("content-type", &"\u{7f}".repeat(3900))]).split_off(usual);
-        // Remembered in HPACK's table, then referred to by a byte.
-        entry[0] = 0x40;
-        let mut open = Vec::new();
-        for _ in 0..10 {
-            let Ok(mut raw) = Raw::open(&server.address(), &[]) else { continue };
-            let first = [&[0x83, 0x86, 0x84, 0x41, 1, b'h'][..], &entry].concat();
-            raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &first));
-            // `:authority` was remembered before it.
-            let again = [0x83, 0x86, 0x84, 0xbf, 0xbe];
-            let calls: Vec<u8> = (1..4600)
-                .flat_map(|n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &again))
-                .collect();
-            raw.send(&calls);
-            open.push(raw);
-        }
-        sleep(Duration::from_secs(2));
-        open
-    });
-}
-
-/// Calls that wait because their client reads nothing, begun and taken back one by one.
-#[test]
-fn a_call_that_waits_is_gone_when_it_is_taken_back() {
-    let Some((server, everything)) = server_with_much("attack-waiting") else { return };
-    survive_on(server, "attack-waiting", MEMORY_MIB_MAX, |server| {
-        let mut raw = Raw::open(&server.address(), &[]).expect("it listens");
-        for stream in 0..4 {
-            raw.call(2 * stream + 1, RANGE, &everything.encode_to_vec());
-        }
-        sleep(Duration::from_millis(500));
-        let reset = 8u32.to_be_bytes();
-        for stream in 4..50_000 {
-            let begun = frame(HEADERS, END_HEADERS, 2 * stream + 1, &headers(RANGE, &[]));
-            if !raw.send(&begun) || !raw.send(&frame(RST_STREAM, 0, 2 * stream + 1, &reset)) {
-                break;
-            }
-        }
-        raw
-    });
-}
-
-/// Another window for all streams, again and again, while many are open.
-#[test]
-fn settings_cost_the_same_however_many_streams_are_open() {
-    survive("attack-settings", MEMORY_MIB_MAX, |server| {
-        let mut raw = Raw::open(&server.address(), &[]).expect("it listens");
-        for stream in 0..30_000 {
-            raw.send(&frame(HEADERS, END_HEADERS, 2 * stream + 1, &headers(WATCH, &[])));
-        }
-        sleep(Duration::from_millis(500));
-        let settings: Vec<u8> = (0..9000u32)
-            .flat_map(|n| {
-                let window = (65_535 - n % 2).to_be_bytes();
-                frame(SETTINGS, 0, 0, &[&[0, 4][..], &window].concat())
-            })
-            .collect();
-        raw.send(&settings);
-        sleep(Duration::from_secs(2));
-        raw
-    });
-}
-
-/// 800 KiB of small requests, each of which reads and sorts a thousand rows.
-#[test]
-fn many_requests_in_one_breath_leave_the_others_their_turn() {
-    let Some(subject) = foreign::subject("attack-pipelined") else { return };
-    let server = Home::new(&subject, &[]).start();
-    let writer = server.connect();
-    for n in 0..1000 {
-        writer.unary(PUT, &put(&format!("row/{n:04}"), vec![b'v'; 64])).ok::<PutResponse>();
-    }
-    survive_on(server, "attack-pipelined", MEMORY_MIB_MAX, |server| {
-        let sorted = RangeRequest {
-            key: "row/".into(),
-            range_end: "row0".into(),
-            limit: 1,
-            sort_order: 2,
-            sort_target: 4,
-            ..RangeRequest::default()
-        };
-        let message = holdfast_robust::grpc::frame(&sorted.encode_to_vec());
-        let mut open = Vec::new();
-        for _ in 0..4 {
-            let Some(mut raw) = open_with_wide_windows(server) else { continue };
-            let mut calls = Vec::new();
-            for stream in 0..1500 {
-                let stream = 2 * stream + 1;
-                calls.extend(frame(HEADERS, END_HEADERS, stream, &headers(RANGE, &[])));
-                calls.extend(frame(DATA, END_STREAM, stream, &message));
-            }
-            raw.send(&calls);
-            open.push(raw);
-        }
-        sleep(Duration::from_secs(4));
-        open
-    });
-}
-
-/// Connections that never say a word, more than the process may have files: files are not short of them.
-#[test]
-fn silent_connections_take_no_descriptor_from_the_log() {
-    let Some(subject) = foreign::subject("attack-silent") else { return };
-    let server = Home::new(&subject, &[]).files_max(256, 600).start();
-    survive_on(server, "attack-silent", MEMORY_MIB_MAX, |server| {
-        let address = server.address();
-        let open: Vec<Raw> = (0..900).filter_map(|_| Raw::connect(&address).ok()).collect();
-        // Segments are begun, which takes descriptors.
-        sleep(Duration::from_secs(2));
-        open
     });
 }

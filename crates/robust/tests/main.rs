@@ -4,6 +4,7 @@ mod attack;
 mod clients;
 mod conformance;
 mod corners;
+mod edge;
 mod flags;
 mod full_disk;
 mod kill;

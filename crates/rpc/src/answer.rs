@@ -16,7 +16,7 @@ use types::{Code, Refusal};
 use crate::admission::{Admitted, Turned, admit, is_grpc};
 use crate::call::Call;
 use crate::engine::{Answer, RequestBody};
-use crate::gate::Gate;
+use crate::gate::{Gate, Streams};
 use crate::message::{Encoding, compressed};
 use crate::reply::PREFIX_BYTES;
 use crate::requests::Requests;
@@ -33,9 +33,11 @@ pub(crate) struct Hub {
     /// Who answers what is no gRPC; `None` where such requests are refused.
     http: Option<Arc<dyn HttpHandler>>,
     /// Answers that are made or wait for the client.
-    unsent: Arc<Gate>,
+    pub unsent: Arc<Gate>,
     /// Requests that are not complete.
     pub partial: Arc<Gate>,
+    /// Streams that are open.
+    pub streams: Streams,
 }
 
 impl Hub {
@@ -48,7 +50,8 @@ impl Hub {
         let limits = &shared.limits;
         let unsent = Gate::new(limits.unsent_replies_bytes_max, shared.unsent.clone());
         let partial = Gate::new(limits.partial_messages_bytes_max, shared.partial.clone());
-        Rc::new(Hub { shared, remote, phases, http, unsent, partial })
+        let streams = Streams::new(shared.streams.clone());
+        Rc::new(Hub { shared, remote, phases, http, unsent, partial, streams })
     }
 }
 

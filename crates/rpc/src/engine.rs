@@ -47,6 +47,7 @@ pub(crate) async fn serve(connection: net::Connection, shared: Shared) {
     let hub = Hub::new(shared, remote, phases.clone(), http);
     let _abandoned = Abandoned(wire.clone());
     let mut alive = std::pin::pin!(keep_alive(wire.clone(), limits.clone()));
+    let mut relief = std::pin::pin!(give_way(wire.clone(), hub.clone()));
     let mut greeting = std::pin::pin!(sleep(limits.connections.handshake_timeout));
     let mut greeted = false;
     let mut awaited = Phase::Draining;
@@ -76,6 +77,7 @@ pub(crate) async fn serve(connection: net::Connection, shared: Shared) {
                 wire.with(|http| http.drain_answered());
             }
             () = &mut alive => return,
+            () = &mut relief => {}
             () = &mut greeting, if !greeted => {
                 greeted = wire.with(|http| http.is_established());
                 if !greeted {
@@ -160,6 +162,10 @@ fn turn(wire: &Wire, hub: &Rc<Hub>, cx: &mut Context<'_>) -> Poll<io::Result<()>
 fn begin_calls(wire: &Wire, hub: &Rc<Hub>, turn: &mut Turn, cx: &mut Context<'_>) {
     while let Begun::Call(id, head) = wire.next(turn.may_begin()) {
         turn.calls += 1;
+        if !hub.streams.count(wire.with(|http| http.streams_open())) {
+            wire.reset(id, Reason::REFUSED_STREAM);
+            continue;
+        }
         let body = RequestBody { wire: wire.clone(), id, unreleased: 0 };
         let sender = Answer { wire: wire.clone(), id, is_started: false, is_done: false };
         let mut call = Box::pin(answer(hub.clone(), head, body, sender));
@@ -181,6 +187,25 @@ async fn part(wire: &Wire) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Ends the streams of a client that takes nothing of its answers while others are refused theirs for want of
+/// the room they hold. Never ends.
+async fn give_way(wire: Wire, hub: Rc<Hub>) {
+    loop {
+        hub.unsent.stands_in_the_way().await;
+        let before = wire.sent();
+        sleep(PATIENCE).await;
+        if hub.unsent.holds_something() && wire.sent() - before < PROGRESS_BYTES_MIN {
+            for id in wire.with(|http| http.stalled()) {
+                wire.end_stalled(id);
+            }
+        }
+    }
+}
+
+/// How long a client may take next to nothing of answers whose room others want, and what is more than that.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PROGRESS_BYTES_MIN: u64 = 64 * 1024;
 
 /// Pings a silent client; ends when it does not answer.
 async fn keep_alive(wire: Wire, limits: Arc<Limits>) {

@@ -10,13 +10,16 @@
 //! asks for one thing that is larger than the bound: what is small ([`SMALL_BYTES_MAX`]) is counted and never
 //! refused, and of what does not fit one answer at a time is made all the same.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use types::{Code, Refusal};
 
 /// Answers up to this are never refused: any client's first window takes them.
@@ -33,7 +36,17 @@ pub(crate) struct Total {
     extra: AtomicBool,
     /// Connections whose calls wait for the bound of all.
     waiting: Mutex<Vec<Arc<Gate>>>,
+    /// Told when something was refused because others hold so much.
+    short: Notify,
+    /// When that was said last: a flood of refusals need not be a flood of wakings.
+    said: Mutex<Option<Instant>>,
 }
+
+/// What one connection may hold of the bound of all: a fourth.
+const SHARE: usize = 4;
+
+/// Between two times of saying that room is short.
+const SAID_PAUSE: Duration = Duration::from_secs(1);
 
 /// Counts bytes held for one connection.
 #[derive(Debug)]
@@ -96,7 +109,14 @@ impl Line {
 impl Total {
     pub fn new(bytes_max: usize) -> Arc<Total> {
         let (held, extra) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Total { bytes_max, held, extra, waiting: Mutex::default() })
+        Arc::new(Total {
+            bytes_max,
+            held,
+            extra,
+            waiting: Mutex::default(),
+            short: Notify::new(),
+            said: Mutex::default(),
+        })
     }
 
     /// Whether the bound is reached.
@@ -106,6 +126,15 @@ impl Total {
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Arc<Gate>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that something was refused.
+    fn is_short(&self) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|said| SAID_PAUSE < said.elapsed()) {
+            *said = Some(Instant::now());
+            self.short.notify_waiters();
+        }
     }
 
     /// Of each connection that waits, one call looks again.
@@ -163,6 +192,33 @@ impl Gate {
     /// connection has a part in it.
     pub fn is_open(&self) -> bool {
         !self.is_full() && (self.held.load(SeqCst) == 0 || !self.is_shut())
+    }
+
+    /// Waits until somebody else was refused something, while this connection holds a part of the bound.
+    pub async fn stands_in_the_way(&self) {
+        loop {
+            self.total.short.notified().await;
+            if self.holds_something() {
+                return;
+            }
+        }
+    }
+
+    /// Whether the connection holds a part of the bound.
+    pub fn holds_something(&self) -> bool {
+        self.held.load(SeqCst) > 0
+    }
+
+    /// Counts so many bytes more or less, if that is within the connection's share and the bound of all.
+    pub fn try_set(&self, before: usize, after: usize) -> bool {
+        let fits = after <= self.total.bytes_max / SHARE;
+        if before < after && !(fits && self.total.try_exchange(before, after)) {
+            return false;
+        }
+        if after < before {
+            self.total.exchange(before, after);
+        }
+        true
     }
 
     /// Waits until a call may begin, after those that came before it.
@@ -235,6 +291,46 @@ impl Drop for Pass {
     }
 }
 
+/// What a stream takes while it is open, with a call that waits: an average, in bytes.
+const STREAM_BYTES: usize = 8 * 1024;
+
+/// Streams that are counted at once: asking for each would cost what a call costs.
+const STREAMS_STEP: usize = 64;
+
+/// Counts the open streams of a connection, a few at a time. The first few of each are free.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    gate: Arc<Gate>,
+    counted: Cell<usize>,
+}
+
+impl Streams {
+    pub fn new(total: Arc<Total>) -> Streams {
+        Streams { gate: Gate::new(usize::MAX, total), counted: Cell::new(STREAMS_STEP) }
+    }
+
+    /// Counts so many. `false` if there is no room for them.
+    pub fn count(&self, open: usize) -> bool {
+        let counted = self.counted.get();
+        if open <= counted && counted <= open.max(STREAMS_STEP).saturating_mul(4) {
+            return true;
+        }
+        let wanted = open.next_multiple_of(STREAMS_STEP).max(STREAMS_STEP);
+        let bytes = |streams: usize| (streams - STREAMS_STEP) * STREAM_BYTES;
+        let fits = self.gate.try_set(bytes(counted), bytes(wanted));
+        if fits {
+            self.counted.set(wanted);
+        }
+        fits
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.gate.try_set((self.counted.get() - STREAMS_STEP) * STREAM_BYTES, 0);
+    }
+}
+
 /// A frame and its part of the bound.
 struct Counted {
     frame: Bytes,
@@ -270,8 +366,12 @@ impl Held {
     /// ResourceExhausted.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let total = self.gate.total.clone();
-        if !self.is_extra && !total.try_exchange(self.bytes, bytes) {
+        let others = self.gate.held.load(SeqCst).saturating_sub(self.bytes);
+        let is_fair = others.saturating_add(bytes) <= total.bytes_max / SHARE;
+        let fits = self.is_extra || (is_fair && total.try_exchange(self.bytes, bytes));
+        if !fits {
             if total.extra.swap(true, SeqCst) {
+                total.is_short();
                 return Err(too_much_unread());
             }
             total.exchange(self.bytes, 0);
@@ -465,18 +565,18 @@ mod tests {
     /// one answer at a time.
     #[test]
     fn what_does_not_fit_is_refused_but_for_one_answer_at_a_time() {
-        let total = Total::new(10);
-        let unread = Unread(Some(Gate::new(100, total.clone())));
-        let first = unread.reserve(6).expect("it fits");
-        let extra = unread.reserve(600).expect("one need not fit");
-        let second = unread.reserve(4).expect("which takes no room from others");
-        assert_eq!(total.held.load(SeqCst), 10);
-        assert!(unread.reserve(1).is_err());
+        let total = Total::new(40);
+        let reserve = |bytes| Unread(Some(Gate::new(1000, total.clone()))).reserve(bytes);
+        let first = reserve(10).expect("it fits");
+        let extra = reserve(600).expect("one need not fit");
+        let rest = [0; 3].map(|_| reserve(10).expect("which takes no room from others"));
+        assert_eq!(total.held.load(SeqCst), 40);
+        assert!(reserve(1).is_err());
         drop(first);
-        let third = unread.reserve(6).expect("there is room again");
+        let third = reserve(6).expect("there is room again");
         drop(extra);
-        let extra = unread.reserve(7).expect("nobody else is beyond the bound");
-        drop((second, third, extra));
+        let extra = reserve(7).expect("nobody else is beyond the bound");
+        drop((rest, third, extra));
         assert_eq!(total.held.load(SeqCst), 0);
         assert!(!total.extra.load(SeqCst));
     }
@@ -496,15 +596,45 @@ mod tests {
 
     #[test]
     fn small_answers_are_counted_and_never_refused() {
-        let total = Total::new(100_000);
-        let gate = Gate::new(1 << 20, total.clone());
-        let large = gate.count(vec![7; 100_000].into()).expect("it fits");
-        let extra = gate.count(vec![7; 65_537].into()).expect("one need not fit");
-        assert!(gate.count(vec![7; 65_537].into()).is_err());
-        let small = gate.count(vec![7; 65_536].into()).expect("small");
-        assert_eq!(total.held.load(SeqCst), 165_536);
-        let tiny = gate.count(vec![7; 100].into()).expect("tiny");
+        let total = Total::new(400_000);
+        let gates = [0; 4].map(|_| Gate::new(1 << 20, total.clone()));
+        let large =
+            gates.each_ref().map(|gate| gate.count(vec![7; 100_000].into()).expect("it fits"));
+        let extra = gates[0].count(vec![7; 65_537].into()).expect("one need not fit");
+        assert!(gates[1].count(vec![7; 65_537].into()).is_err());
+        let small = gates[1].count(vec![7; 65_536].into()).expect("small");
+        assert_eq!(total.held.load(SeqCst), 465_536);
+        let tiny = gates[1].count(vec![7; 100].into()).expect("tiny");
         drop((large, extra, small));
         assert_eq!((total.held.load(SeqCst), tiny.len()), (0, 100));
+    }
+
+    #[test]
+    fn open_streams_are_counted_together_and_given_back() {
+        let total = Total::new(4 * 100 * STREAM_BYTES);
+        let (one, other) = (Streams::new(total.clone()), Streams::new(total.clone()));
+        assert!((0..=64).all(|open| one.count(open)), "the first are free");
+        assert_eq!(total.held.load(SeqCst), 0);
+        assert!(one.count(128));
+        assert_eq!(total.held.load(SeqCst), 64 * STREAM_BYTES);
+        assert!(!one.count(200), "more than a fourth");
+        assert!(one.count(128) && other.count(100));
+        assert_eq!(total.held.load(SeqCst), 2 * 64 * STREAM_BYTES);
+        drop(one);
+        assert_eq!(total.held.load(SeqCst), 64 * STREAM_BYTES, "the other's");
+        drop(other);
+        assert_eq!(total.held.load(SeqCst), 0);
+    }
+
+    #[test]
+    fn no_connection_holds_more_than_its_share() {
+        let total = Total::new(100);
+        let unread = Unread(Some(Gate::new(1000, total.clone())));
+        let first = unread.reserve(25).expect("a fourth");
+        let second = unread.reserve(1).expect("the one that need not fit");
+        assert!(unread.reserve(1).is_err());
+        let other = Unread(Some(Gate::new(1000, total)));
+        assert!(other.reserve(25).is_ok(), "nobody else is short of room for it");
+        drop((first, second));
     }
 }

@@ -11,6 +11,9 @@ pub struct Limits {
     pub concurrent_streams_max: u32,
     /// Streams a connection may really have open: above it, new ones are refused.
     pub streams_per_connection_max: usize,
+    /// Memory for the streams of all connections together, in bytes, of which a connection has a fourth at
+    /// most; above it new streams are refused.
+    pub streams_total_bytes_max: usize,
     /// All headers of one request, in bytes.
     pub header_list_bytes_max: u32,
     /// Bytes a client may send on one stream before we take them.
@@ -54,7 +57,8 @@ impl Default for Limits {
         Limits {
             message_bytes_max: 1_572_864 + 512 * 1024,
             concurrent_streams_max: u32::MAX,
-            streams_per_connection_max: 100_000,
+            streams_per_connection_max: 16_384,
+            streams_total_bytes_max: 512 * 1024 * 1024,
             header_list_bytes_max: 64 * 1024,
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 1024 * 1024,

@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub unsent: Arc<Total>,
     /// Requests that are not complete.
     pub partial: Arc<Total>,
+    /// Streams that are open.
+    pub streams: Arc<Total>,
 }
 
 impl Http2 for Shared {
@@ -43,6 +45,7 @@ impl Server {
             router,
             unsent: Total::new(limits.unsent_replies_total_bytes_max),
             partial: Total::new(limits.partial_messages_total_bytes_max),
+            streams: Total::new(limits.streams_total_bytes_max),
             limits: Arc::new(limits),
             observer,
         };

@@ -35,6 +35,8 @@ struct State {
     http: Connection<Waiting>,
     pings: PingPolicy,
     last_read: Instant,
+    /// Bytes that the socket has taken.
+    sent: u64,
     /// Woken when there is something to send; taken while it runs.
     driver: Option<Waker>,
 }
@@ -64,11 +66,12 @@ pub(crate) enum Begun {
 impl Wire {
     /// `unread` was read while finding out which protocol this is.
     pub fn new(stream: Box<dyn Stream>, unread: &[u8], limits: &Limits) -> Wire {
-        let announced = Some(limits.concurrent_streams_max).filter(|streams| *streams != u32::MAX);
-        let streams_max = announced.map_or(usize::MAX, |streams| streams as usize);
+        // A bound that the client is not told of would look like a fault to it.
+        let streams_max =
+            (limits.concurrent_streams_max as usize).min(limits.streams_per_connection_max);
         let mut http = Connection::new(http2::Config {
-            streams_announced: announced,
-            streams_max: streams_max.min(limits.streams_per_connection_max),
+            streams_announced: u32::try_from(streams_max).ok(),
+            streams_max,
             stream_window_bytes: limits.stream_window_bytes,
             connection_window_bytes: limits.connection_window_bytes,
             header_list_bytes_max: limits.header_list_bytes_max,
@@ -80,6 +83,7 @@ impl Wire {
             http,
             pings: PingPolicy::new(limits.keepalive_min_time),
             last_read: Instant::now(),
+            sent: 0,
             driver: None,
         })))
     }
@@ -87,6 +91,11 @@ impl Wire {
     /// When the client was last heard of.
     pub fn last_read(&self) -> Instant {
         self.0.borrow().last_read
+    }
+
+    /// How many bytes the socket has taken.
+    pub fn sent(&self) -> u64 {
+        self.0.borrow().sent
     }
 
     /// Asks something of the connection as a whole, and sees to it that it is sent.
@@ -226,6 +235,16 @@ impl Wire {
         self.with(|http| http.reset(id, reason));
     }
 
+    /// Takes a stream away from a client that does not read it; whoever waits for it is told.
+    pub fn end_stalled(&self, id: u32) {
+        let waiting = self.with(|http| {
+            let waiting = http.tag(id).map(std::mem::take);
+            http.reset(id, Reason::ENHANCE_YOUR_CALM);
+            waiting
+        });
+        waiting.into_iter().for_each(Waiting::wake_all);
+    }
+
     /// Ready when something could be sent.
     pub fn poll_room(&self, id: u32, cx: &Context<'_>) -> Poll<Result<(), Gone>> {
         let mut state = self.0.borrow_mut();
@@ -319,6 +338,7 @@ impl State {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.http.advance(sent);
+            self.sent += sent as u64;
         }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
