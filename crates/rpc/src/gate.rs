@@ -10,7 +10,6 @@
 //! asks for one thing that is larger than the bound: what is small ([`SMALL_BYTES_MAX`]) is counted and never
 //! refused, and of what does not fit one answer at a time is made all the same.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -21,6 +20,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use types::{Code, Refusal};
+
+mod streams;
+
+pub(crate) use streams::Streams;
 
 /// Answers up to this are never refused: any client's first window takes them.
 const SMALL_BYTES_MAX: usize = 64 * 1024;
@@ -288,46 +291,6 @@ impl Drop for Pass {
         if was_woken && self.gate.is_open() {
             self.gate.line.wake_next();
         }
-    }
-}
-
-/// What a stream takes while it is open, with a call that waits: an average, in bytes.
-const STREAM_BYTES: usize = 8 * 1024;
-
-/// Streams that are counted at once: asking for each would cost what a call costs.
-const STREAMS_STEP: usize = 64;
-
-/// Counts the open streams of a connection, a few at a time. The first few of each are free.
-#[derive(Debug)]
-pub(crate) struct Streams {
-    gate: Arc<Gate>,
-    counted: Cell<usize>,
-}
-
-impl Streams {
-    pub fn new(total: Arc<Total>) -> Streams {
-        Streams { gate: Gate::new(usize::MAX, total), counted: Cell::new(STREAMS_STEP) }
-    }
-
-    /// Counts so many. `false` if there is no room for them.
-    pub fn count(&self, open: usize) -> bool {
-        let counted = self.counted.get();
-        if open <= counted && counted <= open.max(STREAMS_STEP).saturating_mul(4) {
-            return true;
-        }
-        let wanted = open.next_multiple_of(STREAMS_STEP).max(STREAMS_STEP);
-        let bytes = |streams: usize| (streams - STREAMS_STEP) * STREAM_BYTES;
-        let fits = self.gate.try_set(bytes(counted), bytes(wanted));
-        if fits {
-            self.counted.set(wanted);
-        }
-        fits
-    }
-}
-
-impl Drop for Streams {
-    fn drop(&mut self) {
-        self.gate.try_set((self.counted.get() - STREAMS_STEP) * STREAM_BYTES, 0);
     }
 }
 
@@ -607,23 +570,6 @@ mod tests {
         let tiny = gates[1].count(vec![7; 100].into()).expect("tiny");
         drop((large, extra, small));
         assert_eq!((total.held.load(SeqCst), tiny.len()), (0, 100));
-    }
-
-    #[test]
-    fn open_streams_are_counted_together_and_given_back() {
-        let total = Total::new(4 * 100 * STREAM_BYTES);
-        let (one, other) = (Streams::new(total.clone()), Streams::new(total.clone()));
-        assert!((0..=64).all(|open| one.count(open)), "the first are free");
-        assert_eq!(total.held.load(SeqCst), 0);
-        assert!(one.count(128));
-        assert_eq!(total.held.load(SeqCst), 64 * STREAM_BYTES);
-        assert!(!one.count(200), "more than a fourth");
-        assert!(one.count(128) && other.count(100));
-        assert_eq!(total.held.load(SeqCst), 2 * 64 * STREAM_BYTES);
-        drop(one);
-        assert_eq!(total.held.load(SeqCst), 64 * STREAM_BYTES, "the other's");
-        drop(other);
-        assert_eq!(total.held.load(SeqCst), 0);
     }
 
     #[test]
