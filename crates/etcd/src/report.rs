@@ -154,6 +154,12 @@ impl Report for LogReport {
                 "finished scheduled compaction",
                 "compact-revision" => revision
             ),
+            Event::Damaged { what } => error!(
+                log,
+                "a part of the store cannot be read; everything else is served",
+                "damage" => what,
+                "advice" => "restore the member from a snapshot or another member; see docs/operations.md"
+            ),
             Event::UpkeepFailed { what, error } => {
                 error!(log, "housekeeping failed and will be tried again", "tried" => what, "error" => error);
             }

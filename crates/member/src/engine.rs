@@ -231,10 +231,15 @@ impl Engine {
 
     fn events(&self, made: mvcc::Changes) -> Result<Changes, Fault> {
         let wanted: Vec<bool> = made.rows.iter().map(|row| self.hub.wants_previous(row)).collect();
-        let previous = if wanted.contains(&true) {
-            self.applier.previous(&made)?
-        } else {
-            vec![None; made.rows.len()]
+        let mut wanted = wanted;
+        let previous = match wanted.contains(&true).then(|| self.applier.previous(&made)) {
+            None => vec![None; made.rows.len()],
+            // Whoever wants it asks history, which knows what to do about it.
+            Some(Err(Fault::Store(error))) if error.is_damage() => {
+                wanted.fill(false);
+                vec![None; made.rows.len()]
+            }
+            Some(previous) => previous?,
         };
         let events = made
             .rows

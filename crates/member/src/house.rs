@@ -22,12 +22,17 @@ pub enum Chore {
     Publish(Box<ReadView>),
     /// The store is as clean as it gets: whoever asked for it may be told.
     Defragmented,
+    /// It could not be cleaned: whoever asked for it may be told that.
+    NotDefragmented,
 }
 
 /// What is under way.
 #[derive(Debug)]
 pub struct House {
     cleaning: bool,
+    /// Ticks until the next round, and between the last failure and the next try.
+    rest_ticks: u32,
+    back_off_ticks: u32,
     defragmenting: bool,
     checkpointing: bool,
     /// The revision of the newest checkpoint, or of the start.
@@ -35,6 +40,10 @@ pub struct House {
     /// Revisions between two checkpoints, at least.
     checkpoint_revisions_min: i64,
 }
+
+/// Ticks until cleaning is tried again after a failure; twice as many after each further one, up to the second.
+const BACK_OFF_TICKS_MIN: u32 = 10;
+const BACK_OFF_TICKS_MAX: u32 = 600;
 
 /// Revisions between two index checkpoints, at least: below that a restart reads all keys quickly enough.
 pub const CHECKPOINT_REVISIONS_MIN: i64 = 100_000;
@@ -44,6 +53,8 @@ impl House {
     pub fn new(revision: i64, checkpoint_revisions_min: i64) -> House {
         House {
             cleaning: false,
+            rest_ticks: 0,
+            back_off_ticks: BACK_OFF_TICKS_MIN,
             defragmenting: false,
             checkpointing: false,
             checkpoint_revision: revision,
@@ -61,7 +72,9 @@ impl House {
     /// # Errors
     /// [`Fault`]: the store failed and the member must stop.
     pub fn tick(&mut self, engine: &mut Engine) -> Result<Vec<Chore>, Fault> {
-        let mut chores = self.clean(engine)?;
+        let rests = self.rest_ticks > 0;
+        self.rest_ticks = self.rest_ticks.saturating_sub(1);
+        let mut chores = if rests { Vec::new() } else { self.clean(engine)? };
         chores.extend(self.checkpoint(engine)?);
         Ok(chores)
     }
@@ -111,8 +124,12 @@ impl House {
         self.cleaning = false;
         if !succeeded {
             engine.upkeep().abandon_clean(cleaning);
-            return Ok(Vec::new());
+            self.rest_ticks = self.back_off_ticks;
+            self.back_off_ticks = (2 * self.back_off_ticks).min(BACK_OFF_TICKS_MAX);
+            let given_up = std::mem::take(&mut self.defragmenting);
+            return Ok(given_up.then_some(Chore::NotDefragmented).into_iter().collect());
         }
+        self.back_off_ticks = BACK_OFF_TICKS_MIN;
         engine.upkeep().finish_clean(cleaning);
         engine.flush()?;
         let mut chores = vec![Chore::Publish(Box::new(engine.applier().view()))];

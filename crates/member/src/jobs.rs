@@ -59,11 +59,20 @@ impl HistoryRead {
     /// Reads a little more. `compacted` is asked for the published compact revision after the rows were
     /// read, because what was compacted meanwhile may have been missing.
     ///
+    /// A row that cannot be read ends the history of those who need it: they are told that it is compacted. All
+    /// others go on.
+    ///
     /// # Errors
-    /// When the log cannot be read: the member must stop.
+    /// When the log is not what the index says: the member must stop.
     pub fn step(&mut self, compacted: impl FnOnce() -> i64) -> Result<Option<History>, StoreError> {
         let mut reader = self.reader.take().expect("a read that has ended is not stepped");
-        let chunk = self.scan.next_chunk(CHUNK_BYTES)?;
+        let chunk = match self.scan.next_chunk(CHUNK_BYTES) {
+            Err(error) if error.is_damage() => {
+                let lost = self.scan.pass().ok_or(error)?;
+                return Ok(Some(reader.lost(lost.main, compacted())));
+            }
+            chunk => chunk?,
+        };
         let at_end = chunk.is_empty();
         for row in chunk {
             if self.to < row.revision.main {
@@ -81,14 +90,17 @@ impl HistoryRead {
     }
 }
 
-/// The key as it was just before a change; nothing if that is compacted.
+/// The key as it was just before a change; nothing if that is compacted, or cannot be read.
 fn previous(view: &ReadView, row: &Row) -> Result<Option<Row>, StoreError> {
     let mut before = row.revision.main - 1;
     if planted!("previous value too old after a compaction") && 0 < view.index.compact_revision() {
         before -= 1;
     }
     match view.index.get_at(row.key(), before) {
-        Ok(Some(at)) if 0 < before => view.log.read(at.revision).map(Some),
+        Ok(Some(at)) if 0 < before => match view.log.read(at.revision) {
+            Err(error) if error.is_damage() => Ok(None),
+            row => row.map(Some),
+        },
         Ok(_) | Err(_) => Ok(None),
     }
 }

@@ -220,7 +220,8 @@ fn open_store(
     found: &Found,
 ) -> Result<(Store, Restored), BootError> {
     let RecoverOptions { store_dir, snap_dir, .. } = options;
-    let open = || Store::open(disk.clone(), store_dir, options.store.clone());
+    let bounds = || store::Options { quota_bytes: options.quota_bytes, ..options.store.clone() };
+    let open = || Store::open(disk.clone(), store_dir, bounds());
     install::exchange_stores(disk, store_dir)?;
     let mut opened = open()?;
     let Found::Log(markers) = found else { return Ok(opened) };
@@ -439,6 +440,10 @@ fn open_log(
     applied: u64,
 ) -> Result<Log, BootError> {
     let wal_dir = &options.wal_dir;
+    if markers.is_empty() {
+        // Every log begins at a marker, so what proved it to be committed has gone.
+        return Err(too_short(options, 0, applied));
+    }
     let Some(marker) = markers.iter().rev().find(|marker| marker.index <= applied) else {
         let first = markers.first().map_or(0, |marker| marker.index);
         let (log, store) = (wal_dir.clone(), options.store_dir.clone());

@@ -350,7 +350,26 @@ impl EngineThread {
             self.chores(chores);
         }
         self.figures();
+        self.tell_damage();
         Ok(())
+    }
+
+    /// Says of each file once that something in it cannot be read. Whoever found it was refused.
+    fn tell_damage(&self) {
+        let store = self.engine.applier().stored();
+        let figures = &self.shared.figures;
+        figures.lacks_room.store(store.lacks_room(), Ordering::Release);
+        let damages = store.damages();
+        if damages.is_empty() && figures.damages.load().is_empty() {
+            return;
+        }
+        let told =
+            figures.damages.swap(Arc::new(damages.iter().map(ToString::to_string).collect()));
+        for damage in damages.iter().map(ToString::to_string) {
+            if !told.contains(&damage) {
+                self.shared.report.report(Event::Damaged { what: damage });
+            }
+        }
     }
 
     fn figures(&self) {
@@ -382,6 +401,8 @@ impl EngineThread {
                 Chore::Clean(cleaning) => drop(self.upkeep.send(UpkeepJob::Clean(cleaning))),
                 Chore::Checkpoint(job) => drop(self.upkeep.send(UpkeepJob::Checkpoint(job))),
                 Chore::Publish(view) => self.publish(*view),
+                // Dropped: whoever waits hears that there will be no answer.
+                Chore::NotDefragmented => self.defragmenting.clear(),
                 Chore::Defragmented => {
                     self.publish_sizes();
                     for answer in self.defragmenting.drain(..) {

@@ -17,7 +17,7 @@ use mvcc::CompactionHashes;
 use proto::etcdserverpb as pb;
 use proto::raftpb;
 use tokio::sync::{mpsc, oneshot};
-use types::{LeaseId, Limits, MemberId, Refusal};
+use types::{Code, LeaseId, Limits, MemberId, Refusal};
 
 use crate::Config;
 use crate::engine::EngineMessage;
@@ -381,10 +381,15 @@ impl Node {
         }
     }
 
-    /// Ends the process over a fault of the store that a reader found.
-    pub fn fault(&self, what: &'static str, error: &dyn std::error::Error) {
-        let error = crate::report::chain(error);
-        self.shared.report.report(crate::Event::Fatal { what, error });
+    /// What a reader is told for whom the store has no answer. Where something cannot be read, that alone is
+    /// refused; any other fault ends the process.
+    pub fn fault(&self, what: &'static str, error: &(dyn std::error::Error + 'static)) -> Refusal {
+        let text = crate::report::chain(error);
+        if crate::report::is_damage(error) {
+            return Refusal::Other(Code::DataLoss, format!("etcdserver: {what}: {text}").into());
+        }
+        self.shared.report.report(crate::Event::Fatal { what, error: text });
+        Refusal::Stopped
     }
 }
 

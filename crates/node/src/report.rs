@@ -71,6 +71,11 @@ pub enum Event {
         /// The compact revision.
         revision: i64,
     },
+    /// Something in the store cannot be read. All else is served.
+    Damaged {
+        /// What was found where.
+        what: String,
+    },
     /// Housekeeping failed without harm to data; it is tried again.
     UpkeepFailed {
         /// What was tried.
@@ -120,6 +125,12 @@ pub trait Report: Send + Sync + 'static {
 
     /// A call took longer than an operator wants.
     fn slow_call(&self, _call: &SlowCall) {}
+}
+
+/// Whether the cause of an error is that something in the store cannot be read.
+pub(crate) fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| cause.downcast_ref().is_some_and(store::StoreError::is_damage))
 }
 
 /// An error and all its causes in one line.

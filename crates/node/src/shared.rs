@@ -112,6 +112,10 @@ pub struct Figures {
     pub revision: AtomicI64,
     /// The newest compaction of which nothing is left to forget; -1 for none.
     pub pruned: AtomicI64,
+    /// Whether the disk has so little room left that only what makes room is taken.
+    pub lacks_room: AtomicBool,
+    /// What cannot be read of the store, a line for each file.
+    pub damages: ArcSwap<Vec<String>>,
     /// Whether this member raised its own NOSPACE, so that it may also take it back.
     pub raised_no_space: AtomicBool,
 }

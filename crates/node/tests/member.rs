@@ -10,7 +10,7 @@ use holdfast_node::{BootError, SERVING_THREADS_MAX};
 use lease::KeepAlive;
 use proto::etcdserverpb as pb;
 use support::{GatedDisk, begin, block_on, config, get, path, put, put_when_led};
-use types::{Limits, Refusal};
+use types::{Code, Limits, Refusal};
 use vfs::{CrashPolicy, Disk, FaultKind, Faults, MemoryDisk};
 
 /// Long enough for an answer that nothing holds up.
@@ -237,6 +237,81 @@ fn a_failed_operation_of_the_disk_ends_the_member_and_is_not_tried_again() {
             assert_eq!(disk.operations(), operations, "nothing is written after it");
         }
     }
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_refused_alone_and_the_member_goes_on() {
+    let disk = MemoryDisk::new();
+    let member = begin(config(), disk.clone()).expect("a new member");
+    let node = member.running.node();
+    block_on(async || {
+        put_when_led(node, "sound", "value").await;
+        let lost = put(node, "rotten", "letter").await.expect("nothing is in the way");
+        // Watchers find the newest changes in memory.
+        let filler = "filler".repeat(100_000);
+        for _ in 0..8 {
+            put(node, "filler", &filler).await.expect("there is room");
+        }
+        let log = path("member/store/0000000000000001.log");
+        let bytes = vfs::read_all(&disk, &log).expect("it is there");
+        let at = bytes.windows(6).position(|window| window == b"letter").expect("it is there");
+        disk.flip_bit(&log, at as u64 * 8).expect("the file is that long");
+
+        let view = node.view();
+        let request = pb::RangeRequest { key: "rotten".into(), ..Default::default() };
+        let read = apply::read_range(&view.index, &view.rows(), &request);
+        let Err(mvcc::ReadError::Fault(fault)) = read else { panic!("{read:?}") };
+        let refusal = node.fault("reading", &fault);
+        assert_eq!(refusal.code(), Code::DataLoss);
+        assert!(
+            refusal.message().contains("0000000000000001.log is damaged at byte"),
+            "{refusal:?}"
+        );
+        assert_eq!(get(node, "sound").await.as_deref(), Some("value"));
+
+        let mut watches = node.watch(0);
+        for (watch, start) in [(1, lost), (2, lost + 1)] {
+            watches.create(watch::Create {
+                watch,
+                range: types::KeyRange::From { start: "a".into() },
+                start,
+                progress_notify: false,
+                previous: true,
+                filters: watch::Filters::default(),
+                fragment: false,
+                permission: Ok(()),
+            });
+        }
+        let (mut cancelled, mut events) = (false, 0);
+        while !cancelled || events < 8 {
+            let next = tokio::time::timeout(AT_ONCE, watches.next()).await;
+            let responses = next.expect("in time").expect("the member lives");
+            watches.sent(responses.len(), responses.iter().map(watch::Response::bytes).sum());
+            for response in responses {
+                match (response.watch, &response.body) {
+                    (1, watch::Body::Compacted { compact_revision }) => {
+                        assert_eq!(*compact_revision, lost + 1);
+                        cancelled = true;
+                    }
+                    (2, watch::Body::Events { events: list, .. }) => events += list.events().len(),
+                    (_, watch::Body::Created) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        put(node, "rotten", "new").await.expect("it is taken");
+        assert_eq!(get(node, "rotten").await.as_deref(), Some("new"));
+        let shown = &node.figures().damages;
+        for _ in 0..1000 {
+            if shown.load().len() == 1 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the damage is not shown: {:?}", shown.load());
+    });
+    assert_eq!(member.faults.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
+    member.running.stop();
 }
 
 /// What clients know: for each key the value acknowledged last, and the one they heard nothing of.

@@ -88,6 +88,8 @@ pub fn options() -> RecoverOptions {
             clean_live_percent: 60,
             clean_garbage_bytes_min: 400,
             frame_bytes_max: 300,
+            clean_spare_bytes: 0,
+            quota_bytes: None,
             tail_bytes_max: 1500,
             recent_bytes_max: 600,
         },
@@ -366,7 +368,7 @@ impl Lone {
                 Chore::Clean(cleaning) => self.cleaning = Some(cleaning),
                 Chore::Checkpoint(job) => self.checkpoint = Some(job),
                 Chore::Publish(_) => {}
-                Chore::Defragmented => self.defragmenting = false,
+                Chore::Defragmented | Chore::NotDefragmented => self.defragmenting = false,
             }
         }
     }

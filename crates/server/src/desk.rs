@@ -375,8 +375,12 @@ impl Desk {
         self.node.read_took(prefix, took, what);
     }
 
-    pub(crate) fn fault(&self, what: &'static str, error: &dyn std::error::Error) {
-        self.node.fault(what, error);
+    pub(crate) fn fault(
+        &self,
+        what: &'static str,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Refusal {
+        self.node.fault(what, error)
     }
 
     /// For the door itself, which works before anybody is permitted anything.

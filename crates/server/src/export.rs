@@ -87,12 +87,9 @@ fn no_place() -> Refusal {
     Refusal::Other(Code::ResourceExhausted, text.into())
 }
 
-/// A snapshot cannot be made from a store that cannot be read, and a member does not go on with one.
+/// A snapshot cannot be made from a store that cannot be read.
 fn made<T>(desk: &Desk, made: Result<T, WriteError>) -> Result<T, Refusal> {
-    made.map_err(|error| {
-        desk.fault("making a snapshot", &error);
-        Refusal::Stopped
-    })
+    made.map_err(|error| desk.fault("making a snapshot", &error))
 }
 
 /// A snapshot of which the rest is still to be made.

@@ -4,6 +4,9 @@
 //! is raised (`docs/etcd/observed.md` B). What slips through while others are under way is caught when
 //! it is applied.
 //!
+//! So is such a request where the disk itself is nearly full, without an alarm: that is this member's affair, and over as
+//! soon as there is room. The last of a disk belongs to deletions, compactions, cleaning and the logs.
+//!
 //! The alarm a member raised itself it also takes back, once its store has been well below the quota for
 //! a while (docs/decisions/0009-quota-heals.md). The while is long enough for a runbook's own
 //! `alarm disarm` to find the alarm it expects.
@@ -22,6 +25,9 @@ use types::Refusal;
 /// # Errors
 /// `NoSpace`.
 pub(crate) async fn check(node: &Node, cost: u64) -> Result<(), Refusal> {
+    if 0 < cost && node.figures().lacks_room.load(Ordering::Acquire) {
+        return Err(Refusal::NoSpace);
+    }
     let Some(quota) = node.limits().quota_bytes else { return Ok(()) };
     let size = node.figures().file_bytes.load(Ordering::Acquire);
     if cost == 0 || size + cost < quota {

@@ -58,6 +58,8 @@ impl Plan {
                 segment_bytes: chance.pick(&[512, 1024, 2048, 4096, 16_384]),
                 clean_live_percent: chance.pick(&[50, 70, 90]),
                 clean_garbage_bytes_min: chance.pick(&[1, 128, 1024]),
+                clean_spare_bytes: 0,
+                quota_bytes: None,
                 tail_bytes_max: chance.pick(&[64, 512, 8192]),
                 frame_bytes_max: 300,
                 recent_bytes_max: chance.pick(&[0, 256, 4096]),

@@ -436,6 +436,7 @@ impl Running {
                 Chore::Checkpoint(job) => self.jobs.push_back(Job::Checkpoint(job)),
                 Chore::Publish(view) => self.publish(*view),
                 Chore::Defragmented => self.out.push(Out::Defragmented),
+                Chore::NotDefragmented => {}
             }
         }
     }

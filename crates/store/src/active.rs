@@ -60,7 +60,7 @@ impl Active {
         let header = Header { id, numbers, chain: begin.chain };
         let file = dir.create(&id.to_string())?;
         file.write(&header.encode(), 0)?;
-        let segment = Arc::new(Segment { id, file, table: Table::default() });
+        let segment = Arc::new(Segment::new(id, file, Table::default()));
         let end = FramesEnd { offset: HEADER_BYTES as u64, chain: header.checksum(), index, term };
         let is_open = begin.is_open;
         Ok(Active { is_open, ..Active::reopen(segment, FooterBuilder::default(), end) })
@@ -160,6 +160,7 @@ impl Active {
             dead_tombstones: self.dead.tombstone_bytes,
             state: self.footer.state_bytes,
             last: self.last.map_or(0, |last| last.main),
+            is_damaged: self.segment.damage().is_some(),
         }
     }
 

@@ -54,6 +54,12 @@ impl StoreError {
         StoreError::Io { file: file.to_owned(), action, source }
     }
 
+    /// Whether something that was written cannot be read any more: it rotted, or the disk refuses to give it. All
+    /// else is as it was, so whoever asked is refused, and the store goes on.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, StoreError::Damaged(_) | StoreError::Io { action: "read", .. })
+    }
+
     /// Whether the disk is full. Harmless for [`crate::Cleaning`], which can be given up; fatal for
     /// appends.
     pub fn is_disk_full(&self) -> bool {

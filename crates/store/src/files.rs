@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use vfs::{Disk, File, replace_durably};
+use vfs::{Disk, File, Space, replace_durably};
 
 use crate::{Damage, OpenError, StoreError};
 
@@ -203,6 +203,11 @@ impl Dir {
         let _ = self.unsyncable.set(file.to_owned());
     }
 
+    /// How much room there is; `None` where that cannot be told.
+    pub(crate) fn space(&self) -> Option<Space> {
+        self.disk.space(&self.path).ok()
+    }
+
     fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -323,6 +328,11 @@ impl Named {
 
     pub(crate) fn len(&self) -> Result<u64, StoreError> {
         self.file.len().map_err(|source| StoreError::io("read", &self.name, source))
+    }
+
+    /// Whether the file has a name somewhere, in this directory or in another.
+    pub(crate) fn has_name(&self) -> bool {
+        self.file.links().is_ok_and(|links| links > 0)
     }
 
     pub(crate) fn cut(&self, bytes: u64) -> Result<(), StoreError> {

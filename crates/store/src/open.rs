@@ -169,7 +169,7 @@ impl Opening {
                 }
             }
             let file_bytes = file.len()?;
-            let segment = Segment { id, file, table: footer.table };
+            let segment = Segment::new(id, file, footer.table);
             return self.push(segment, footer.end, footer.keys, footer.state_bytes, file_bytes);
         }
         let foreign = Footer::is_foreign(&file)?;
@@ -240,7 +240,7 @@ impl Opening {
         file.cut(end.offset)?;
         file.write(&footer, end.offset)?;
         file.sync()?;
-        let segment = Segment { id, file, table: rebuilt.table };
+        let segment = Segment::new(id, file, rebuilt.table);
         self.push(segment, end, keys, state_bytes, end.offset + footer.len() as u64)
     }
 
@@ -358,7 +358,7 @@ impl Opening {
         };
         walked.file.sync()?;
         let file_bytes = walked.file.len()?;
-        let segment = Segment { id, file: walked.file, table: walked.rebuilt.table };
+        let segment = Segment::new(id, walked.file, walked.rebuilt.table);
         let state_bytes = walked.rebuilt.footer.state_bytes;
         self.push(segment, walked.end, footer.keys, state_bytes, file_bytes)
     }
@@ -472,7 +472,7 @@ impl Opening {
         let synced = Synced { index: applied.index, position };
         self.shared.record.write(&self.shared.dir, synced)?;
         let id = FileId::new(Kind::Log, last.log);
-        let segment = Segment { id, file: last.file, table: last.rebuilt.table };
+        let segment = Segment::new(id, last.file, last.rebuilt.table);
         let mut active = Active::reopen(Arc::new(segment), last.rebuilt.footer, last.end);
         self.check_order(active.extent.as_ref())?;
         if let Some(extent) = &active.extent {

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 
 use types::{Revision, Row};
 
+/// Room for so many rows is never given back.
+const ROWS_KEPT: usize = 1 << 14;
+
 /// Rows in revision order.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
@@ -29,6 +32,16 @@ impl Recent {
         {
             self.bytes -= cost(&row);
         }
+        // A burst must not leave room for as many for good.
+        if self.rows.capacity() > ROWS_KEPT.max(4 * self.rows.len()) {
+            self.rows.shrink_to(2 * self.rows.len());
+        }
+    }
+
+    /// Rows there is room for.
+    #[cfg(test)]
+    fn capacity(&self) -> usize {
+        self.rows.capacity()
     }
 
     pub(crate) fn get(&self, revision: Revision) -> Option<&Row> {
@@ -37,5 +50,24 @@ impl Recent {
         }
         let place = self.rows.binary_search_by_key(&revision, |row| row.revision).ok()?;
         self.rows.get(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use types::encode_tombstone;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_leaves_no_room_behind() {
+        let mut recent = Recent::default();
+        for sub in 0..1_000_000 {
+            recent.push(&encode_tombstone(b"key", Revision { main: 2, sub }));
+        }
+        recent.flushed(1000);
+        assert!(recent.capacity() <= ROWS_KEPT, "room for {} rows", recent.capacity());
+        let last = Revision { main: 2, sub: 999_999 };
+        assert_eq!(recent.get(last).map(|row| row.revision), Some(last));
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Contents {
     pub(crate) state: u64,
     /// The revision of its last row.
     pub(crate) last: i64,
+    /// Whether something in it could not be read.
+    pub(crate) is_damaged: bool,
 }
 
 /// A sealed segment.
@@ -96,6 +98,7 @@ impl Sealed {
             dead_tombstones: self.dead.tombstone_bytes,
             state: self.state_bytes,
             last: self.last.main,
+            is_damaged: self.segment.damage().is_some(),
         }
     }
 

@@ -1,15 +1,15 @@
 //! One segment as readers see it: a file, its table, and how much of both belongs to the view.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use types::{Revision, Row};
 
-use crate::StoreError;
 use crate::files::{FileId, Named};
 use crate::marks::Bitmap;
 use crate::record;
 use crate::table::{Slot, Table};
+use crate::{Damage, StoreError};
 
 /// A longer row is not read together with others.
 const LONG_ROW_BYTES: u64 = 16 << 10;
@@ -24,6 +24,28 @@ pub(crate) struct Segment {
     pub(crate) id: FileId,
     pub(crate) file: Named,
     pub(crate) table: Table,
+    /// The first row of it that could not be read. It stays where it is: all others are served, and it is not
+    /// cleaned.
+    damage: OnceLock<Damage>,
+}
+
+impl Segment {
+    pub(crate) fn new(id: FileId, file: Named, table: Table) -> Segment {
+        Segment { id, file, table, damage: OnceLock::new() }
+    }
+
+    pub(crate) fn damage(&self) -> Option<&Damage> {
+        self.damage.get()
+    }
+
+    fn note(&self, error: StoreError, offset: u64) -> StoreError {
+        let damage = match &error {
+            StoreError::Damaged(damage) => damage.clone(),
+            _ => self.file.damage(offset, "it cannot be read"),
+        };
+        let _ = self.damage.set(damage);
+        error
+    }
 }
 
 /// The part of a segment that belongs to a view, at least one row of it.
@@ -110,7 +132,8 @@ impl Extent {
 
     pub(crate) fn read_span(&self, span: Span) -> Result<Row, StoreError> {
         let mut bytes = vec![0; span.bytes() as usize];
-        self.segment.file.read(&mut bytes, span.start())?;
+        let read = self.segment.file.read(&mut bytes, span.start());
+        read.map_err(|error| self.segment.note(error, span.start()))?;
         self.take(&bytes.into(), 0, span)
     }
 
@@ -121,7 +144,8 @@ impl Extent {
             row.revision == span.slot.revision && row.tombstone == span.slot.tombstone
         });
         row.ok_or_else(|| {
-            self.segment.file.damage(span.start(), "a row's checksum is wrong").into()
+            let damage = self.segment.file.damage(span.start(), "a row's checksum is wrong");
+            self.segment.note(damage.into(), span.start())
         })
     }
 

@@ -71,7 +71,7 @@ mod tests {
             let revision = Revision::first_of(3 * i64::from(row));
             table.push(NewSlot { revision, tombstone: false, offset: 100 * row, bytes: 60 });
         }
-        let segment = Segment { id: FileId::new(Kind::Log, 1), file, table };
+        let segment = Segment::new(FileId::new(Kind::Log, 1), file, table);
         Extent::new(&Arc::new(segment)).expect("there are rows")
     }
 

@@ -14,8 +14,8 @@ use crate::segment::Extent;
 use crate::shared::Shared;
 use crate::sync::{Position, Unsynced, WRITE_OUT_BYTES, WriteOut};
 use crate::{
-    Batch, CheckpointDone, CheckpointWriter, Cleaning, LogView, OpenError, Restored, RowMetas,
-    State, StoreError, SyncHandle, Synced,
+    Batch, CheckpointDone, CheckpointWriter, Cleaning, Damage, LogView, OpenError, Restored,
+    RowMetas, State, StoreError, SyncHandle, Synced,
 };
 
 /// The bounds a store keeps.
@@ -27,6 +27,11 @@ pub struct Options {
     pub clean_live_percent: u64,
     /// Garbage below this many bytes is not worth a rewrite.
     pub clean_garbage_bytes_min: u64,
+    /// What a rewrite leaves free on the disk, in bytes: the logs need it.
+    pub clean_spare_bytes: u64,
+    /// What the store may take, in bytes; `None` for no bound. It does not keep to it by itself, but cleans the more
+    /// eagerly the nearer it comes.
+    pub quota_bytes: Option<u64>,
     /// What [`Store::append`] may gather before it writes by itself, in bytes.
     pub tail_bytes_max: usize,
     /// The longest frame, in bytes: a batch that takes more goes into several. Only a row may be longer.
@@ -41,12 +46,21 @@ impl Default for Options {
             segment_bytes: 64 << 20,
             clean_live_percent: 50,
             clean_garbage_bytes_min: 1 << 20,
+            clean_spare_bytes: 16 << 20,
+            quota_bytes: None,
             tail_bytes_max: 8 << 20,
             frame_bytes_max: 4 << 20,
             recent_bytes_max: 4 << 20,
         }
     }
 }
+
+/// The part of a disk that is kept for what makes room: one in so many bytes, but at least and at most so much, and
+/// never more than one in so many bytes of a small one.
+const RESERVE_SHARE: u64 = 100;
+const RESERVE_BYTES_MIN: u64 = 64 << 20;
+const RESERVE_BYTES_MAX: u64 = 1 << 30;
+const RESERVE_SHARE_MIN: u64 = 8;
 
 /// What the store takes on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -398,6 +412,23 @@ impl Store {
             self.buried(marks);
         }
         self.other_files.index = done.file_bytes;
+    }
+
+    /// What could not be read so far, the first of each file.
+    pub fn damages(&self) -> Vec<Damage> {
+        let sealed = self.sealed.iter().map(|sealed| &sealed.segment);
+        let segments = sealed.chain([&self.active.segment]);
+        segments.filter_map(|segment| segment.damage().cloned()).collect()
+    }
+
+    /// Whether the disk has so little room left that only what makes room should still be written: the last of it
+    /// belongs to cleaning, deletions and the logs.
+    pub fn lacks_room(&self) -> bool {
+        self.shared.dir.space().is_some_and(|space| {
+            let reserve = (space.total_bytes / RESERVE_SHARE).max(RESERVE_BYTES_MIN);
+            let reserve = reserve.min(RESERVE_BYTES_MAX).min(space.total_bytes / RESERVE_SHARE_MIN);
+            space.available_bytes < reserve
+        })
     }
 
     /// What the store takes on disk. Cheap.

@@ -129,7 +129,8 @@ impl Scan {
     /// The next rows, about `bytes_max` bytes of them and at least one; empty at the end.
     ///
     /// # Errors
-    /// What the disk did. The walk can be asked again and goes on at the same row.
+    /// When the next row cannot be read. The walk can be asked again and goes on at that row, or, after
+    /// [`Scan::pass`], at the one behind it.
     pub fn next_chunk(&mut self, bytes_max: usize) -> Result<Vec<Row>, StoreError> {
         let bytes_max = bytes_max as u64;
         let (mut rows, mut bytes) = (Vec::new(), 0);
@@ -146,11 +147,55 @@ impl Scan {
             if !rows.is_empty() && bytes >= bytes_max {
                 break;
             }
-            let found = extent.read_spans(&wanted, bytes_max.saturating_sub(bytes))?;
+            let found = read_some(extent, &wanted, bytes_max.saturating_sub(bytes));
+            let found = match found {
+                Err(_) if !rows.is_empty() => break,
+                found => found?,
+            };
             bytes += found.iter().map(|row| row.encoded.len() as u64).sum::<u64>();
+            let is_whole = found.len() == kept.len();
             self.position = kept.get(found.len()).map_or(positions.end, |(at, _)| *at);
             rows.extend(found);
+            if !is_whole {
+                break;
+            }
         }
         Ok(rows)
     }
+
+    /// Passes over the next row, which could not be read, and says which it was; `None` at the end.
+    pub fn pass(&mut self) -> Option<Revision> {
+        loop {
+            let extent = self.view.extent(self.place)?;
+            if self.position < extent.rows {
+                let position = self.position;
+                self.position += 1;
+                if !extent.is_buried(position) {
+                    return Some(extent.span(position).slot.revision);
+                }
+            } else {
+                (self.place, self.position) = (self.place + 1, 0);
+            }
+        }
+    }
+}
+
+/// The first of these rows, about `bytes_max` bytes of them. One that cannot be read does not keep those before it
+/// back.
+fn read_some(extent: &Extent, wanted: &[Span], bytes_max: u64) -> Result<Vec<Row>, StoreError> {
+    let error = match extent.read_spans(wanted, bytes_max) {
+        Err(error) if error.is_damage() => error,
+        other => return other,
+    };
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    for span in wanted {
+        match extent.read_span(*span) {
+            Ok(row) if bytes < bytes_max || rows.is_empty() => rows.push(row),
+            Err(error) if rows.is_empty() => return Err(error),
+            _ => return Ok(rows),
+        }
+        bytes += span.bytes();
+    }
+    // Each could be read by itself: the disk has come to its senses.
+    if rows.is_empty() { Err(error) } else { Ok(rows) }
 }

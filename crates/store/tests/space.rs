@@ -8,7 +8,7 @@ use holdfast_store::{
 };
 use support::{Chance, Model, check_reopened, image, open, small};
 use types::{KeyValueRef, Revision, Row, encode_row};
-use vfs::{Disk, MemoryDisk};
+use vfs::{CrashPolicy, Disk, Faults, MemoryDisk};
 
 const MIB: u64 = 1 << 20;
 
@@ -243,4 +243,143 @@ fn frames_without_rows_leave_the_disk_and_a_living_row_before_them_does_not_hold
         assert_eq!(restored.applied_index, 501);
         assert_eq!(store.sizes().live_bytes, living);
     }
+}
+
+/// Fills a store with `rows` rows of about 1 KiB, one key each, and marks of ten neighbours so many dead.
+fn spread(disk: &MemoryDisk, options: Options, rows: i64, dead_of_ten: i64) -> Store {
+    let mut store = open(disk, options).expect("a new store").0;
+    for main in 2..2 + rows {
+        put(&mut store, main, format!("key-{main}").as_bytes(), 1000);
+    }
+    let dead = (2..2 + rows).filter(|main| main % 10 < dead_of_ten);
+    store.mark_dead(&dead.map(Revision::first_of).collect::<Vec<_>>());
+    sync(&mut store);
+    store
+}
+
+fn clean(store: &mut Store) {
+    let mut steps = 0;
+    while store.clean_step(usize::MAX).expect("the disk works") == CleanProgress::More {
+        steps += 1;
+        assert!(steps < 10_000, "cleaning comes to an end");
+    }
+}
+
+#[test]
+fn the_nearer_the_quota_the_less_garbage_is_left_however_evenly_it_is_spread() {
+    let options =
+        Options { segment_bytes: 64 << 10, clean_garbage_bytes_min: 4 << 10, ..Options::default() };
+    let left = |dead_of_ten, quota_percent: Option<u64>| {
+        let disk = MemoryDisk::new();
+        let store = spread(&disk, options.clone(), 1000, dead_of_ten);
+        let file_bytes = store.sizes().file_bytes;
+        drop(store);
+        let quota_bytes = quota_percent.map(|percent| file_bytes * 100 / percent);
+        let mut store = open(&disk, Options { quota_bytes, ..options.clone() }).expect("it is").0;
+        let dead = (2..1002).filter(|main| main % 10 < dead_of_ten);
+        store.mark_dead(&dead.map(Revision::first_of).collect::<Vec<_>>());
+        clean(&mut store);
+        let sizes = store.sizes();
+        100 * sizes.garbage_bytes() / sizes.file_bytes
+    };
+    assert!(left(4, Some(100)) < 8, "a full quota leaves next to nothing");
+    assert!(left(2, Some(100)) < 8);
+    assert!(left(4, Some(95)) < 8);
+    assert!(left(3, None) > 25, "without need three of ten are not worth a rewrite");
+    assert!(left(3, Some(40)) > 25, "nor far below the quota");
+    assert!(left(4, None) < 36, "but nobody keeps two fifths of a store for nothing");
+}
+
+#[test]
+fn cleaning_on_a_full_disk_leaves_the_last_of_it_to_the_logs_and_makes_room() {
+    const SPARE: u64 = 20_000;
+    let disk = MemoryDisk::new();
+    let options = Options {
+        segment_bytes: 64 << 10,
+        clean_garbage_bytes_min: 1 << 10,
+        clean_spare_bytes: SPARE,
+        ..Options::default()
+    };
+    let mut store = spread(&disk, options, 500, 7);
+    let dir = std::path::Path::new(support::DIR);
+    let used = store.sizes().file_bytes;
+    let free = || disk.space(dir).expect("the directory is there").available_bytes;
+    for left in [SPARE / 2, SPARE + 5_000, SPARE + 25_000, SPARE + 100_000] {
+        let taken = store.sizes().file_bytes;
+        disk.set_faults(Faults { capacity_bytes: Some(taken + left), ..Faults::default() });
+        let mut steps = 0;
+        loop {
+            let progress = store.clean_step(4 << 10).expect("it does not run into the end");
+            // The manifest and the marks are small.
+            assert!(free() + 4_000 >= SPARE.min(left), "{} of {left} are left", free());
+            steps += 1;
+            if progress == CleanProgress::Done || steps > 10_000 {
+                break;
+            }
+        }
+    }
+    assert!(store.sizes().file_bytes < used / 2, "{:?} of {used}", store.sizes());
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_lost_alone_and_does_not_stop_the_cleaning_of_others() {
+    let disk = MemoryDisk::new();
+    let options = Options {
+        segment_bytes: 64 << 10,
+        clean_garbage_bytes_min: 1 << 10,
+        recent_bytes_max: 0,
+        ..Options::default()
+    };
+    let mut store = spread(&disk, options, 1000, 6);
+    let before = store.sizes().file_bytes;
+    // In the value of a living row in the middle of the third segment.
+    let log = std::path::Path::new(support::DIR).join("0000000000000003.log");
+    let lost = (130..180).find(|main| {
+        let copy = disk.crash(CrashPolicy::KeepAll);
+        let bytes = vfs::read_all(&copy, &log).expect("it is there");
+        let key = format!("key-{main}");
+        let at = bytes.windows(key.len()).position(|window| window == key.as_bytes());
+        let Some(at) = at.filter(|_| main % 10 >= 6) else { return false };
+        disk.flip_bit(&log, (at as u64 + 100) * 8).expect("the file is that long");
+        true
+    });
+    let lost = lost.expect("it is in that file");
+    assert_eq!(store.damages(), []);
+
+    let mut failures = 0;
+    loop {
+        match store.clean_step(usize::MAX) {
+            Ok(CleanProgress::More) => {}
+            Ok(CleanProgress::Done) => break,
+            Err(error) => {
+                assert!(error.is_damage(), "{error}");
+                failures += 1;
+            }
+        }
+    }
+    assert_eq!(failures, 1, "a damaged segment is not chosen again");
+    assert!(store.sizes().file_bytes < before * 6 / 10, "{:?} of {before}", store.sizes());
+    let damages = store.damages();
+    assert_eq!(damages.len(), 1);
+    assert_eq!(damages[0].file, "0000000000000003.log");
+
+    let living = (2..1002).filter(|main| main % 10 >= 6);
+    for main in living.clone() {
+        let read = store.view().read(Revision::first_of(main));
+        assert_eq!(read.is_err_and(|error| error.is_damage()), main == lost, "{main}");
+    }
+    let (mut scan, mut seen, mut passed) = (store.view().scan(Revision::default()), vec![], vec![]);
+    loop {
+        match scan.next_chunk(10_000) {
+            Ok(rows) if rows.is_empty() => break,
+            Ok(rows) => seen.extend(rows.iter().map(|row| row.revision.main)),
+            Err(error) => {
+                assert!(error.is_damage(), "{error}");
+                passed.extend(scan.pass());
+            }
+        }
+    }
+    assert_eq!(passed, [Revision::first_of(lost)]);
+    let seen: Vec<i64> = seen.into_iter().filter(|main| main % 10 >= 6).collect();
+    assert!(seen.iter().copied().eq(living.filter(|main| *main != lost)), "all others");
 }

@@ -106,6 +106,12 @@ pub trait File: Send + Sync + Debug {
         Ok(self.len()? == 0)
     }
 
+    /// How many names the file has: 0 once it is removed, more than 1 where somebody linked it elsewhere. Whoever is
+    /// about to destroy what an open file holds asks first. 1 where nobody knows better.
+    fn links(&self) -> io::Result<u64> {
+        Ok(1)
+    }
+
     /// Cuts the file, or extends it with zeros that need not be allocated.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
 

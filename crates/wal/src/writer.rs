@@ -394,7 +394,9 @@ impl Wal {
     /// Durable before the next one is let go: a log with a hole cannot be read. And before a spare is
     /// zeroed: a power cut could otherwise bring a zeroed segment back into the log.
     fn release(&mut self, file: &std::path::Path) -> io::Result<()> {
-        if matches!(self.spare, Spare::None) {
+        // One that somebody linked into a copy of the directory is left as it is.
+        let is_ours = self.disk.open_read(file)?.links()? <= 1;
+        if matches!(self.spare, Spare::None) && is_ours {
             replace_durably(&*self.disk, file, &self.dir.join(SPARE_NAME))?;
             self.spare = Spare::adopt(&*self.disk, &self.dir)?;
             return Ok(());

@@ -49,7 +49,7 @@ pub struct History {
     /// Every wanted event from the request's `from` up to this revision is in `events`.
     pub through: i64,
     /// The compact revision, looked up **after** the rows were read: rows below it may have been
-    /// missing, so the hub must hear of it first.
+    /// missing, so the hub must hear of it first. Or the revision behind a row that cannot be read.
     pub compacted: i64,
 }
 
@@ -144,6 +144,11 @@ impl HistoryReader {
     pub fn stopped(self, compacted: i64) -> History {
         let through = self.at;
         History { events: self.events, through, compacted }
+    }
+
+    /// The row at `revision` cannot be read: it and what is before it is as good as compacted.
+    pub fn lost(self, revision: i64, compacted: i64) -> History {
+        History { events: Vec::new(), through: revision, compacted: compacted.max(revision + 1) }
     }
 
     fn is_full(&self) -> bool {

@@ -17,6 +17,8 @@ fn small() -> Options {
         segment_bytes: 3000,
         clean_live_percent: 60,
         clean_garbage_bytes_min: 400,
+        clean_spare_bytes: 0,
+        quota_bytes: None,
         frame_bytes_max: 400,
         tail_bytes_max: 1500,
         recent_bytes_max: 600,

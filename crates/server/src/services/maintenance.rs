@@ -53,6 +53,7 @@ async fn status(
         errors.push(Refusal::NoLeader.message().to_owned());
     }
     errors.extend(cluster.alarms.iter().map(alarm_text));
+    errors.extend(desk.figures().damages.load().iter().map(|damage| format!("damaged: {damage}")));
     Ok(pb::StatusResponse {
         header: Some(desk.header(desk.revision())),
         version: desk.config().server_version.to_owned(),
@@ -142,10 +143,9 @@ async fn hash_kv(
     })
 }
 
-/// A store that cannot be read ends the member.
+/// Part of the store cannot be read.
 fn fault(desk: &Desk, error: &(dyn std::error::Error + 'static)) -> Refusal {
-    desk.fault("reading from the store", error);
-    Refusal::Stopped
+    desk.fault("reading from the store", error)
 }
 
 async fn snapshot(

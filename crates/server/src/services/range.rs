@@ -157,14 +157,12 @@ pub(crate) async fn room(call: Option<&Call>) {
     }
 }
 
-/// A refusal goes to the client. A fault of the store ends the member: rather none than a wrong answer.
+/// A refusal goes to the client. So does the loss of what was asked for; any other fault of the store ends the member:
+/// rather none than a wrong answer.
 pub(crate) fn refused(desk: &Desk, error: ReadError) -> Refusal {
     match error {
         ReadError::Refused(refusal) => refusal,
-        ReadError::Fault(fault) => {
-            desk.fault("reading from the store", &fault);
-            Refusal::Stopped
-        }
+        ReadError::Fault(fault) => desk.fault("reading from the store", &fault),
     }
 }
 

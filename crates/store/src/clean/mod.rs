@@ -90,15 +90,16 @@ impl Replaced {
     }
 
     /// Gives about so many bytes back to the file system; true when nothing is left. For files that are not
-    /// read any more: they have no name, so nobody can come to read them.
+    /// read any more: those that have no name anywhere, so nobody can come to read them, are cut piece by piece.
     ///
     /// A file of some size that is closed gives its blocks back at once. Whoever syncs meanwhile waits for that,
     /// above all where the file system tells the disk which blocks are free.
     pub fn give_back(&mut self, bytes: u64) -> bool {
         if let Some(segment) = self.0.last() {
             let left = segment.file.len().unwrap_or(0).saturating_sub(bytes);
-            // Closed when nothing is left of it, or when it cannot be cut.
-            if left == 0 || segment.file.cut(left).is_err() {
+            // Closed when nothing is left of it, or when it cannot be cut: somebody may have linked it into a copy of
+            // the directory.
+            if left == 0 || segment.file.has_name() || segment.file.cut(left).is_err() {
                 self.0.pop();
             }
         }

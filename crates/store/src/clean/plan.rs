@@ -3,6 +3,11 @@
 //! The sparsest one, with the neighbours that are sparse or small too, as long as what lives fits into one
 //! segment; or, where nothing is sparse, a row of small ones. One rule for garbage: what a rewrite would
 //! not write again, the headers of small frames included.
+//!
+//! What is sparse depends on the need: a store far below its quota, on a disk with room, is left alone until half of a
+//! segment is garbage; the nearer the end of either, the less garbage is worth a rewrite, however evenly it is spread.
+//!
+//! Left out: segments in which a row cannot be read. They cannot be rewritten, and would be chosen again and again.
 
 use std::ops::Range;
 
@@ -10,13 +15,19 @@ use super::writer::FRAME_BYTES;
 use crate::frame::FRAME_HEADER_BYTES;
 use crate::sealed::Contents;
 use crate::{Options, Sizes, Store};
+use vfs::Space;
 
 /// At least so much of the state must have been written twice over before a new file of state is worth it.
 const STATE_FACTOR: u64 = 2;
 /// Changes of state that a restart may have to take one by one, in bytes.
 const STATE_REPLAY_BYTES: u64 = 16 << 20;
-/// For `Defragment`: garbage of one in so many bytes is worth a rewrite.
-const ALL_SHARE: u64 = 20;
+/// For `Defragment`, and where there is hardly room left: so much garbage is worth a rewrite.
+const GARBAGE_PERCENT_MIN: u64 = 5;
+/// While the store takes less than this share of what it may take, need plays no part; from the second on, it
+/// decides alone.
+const FILLED_PERCENT: Range<u64> = 50..90;
+/// Garbage above this share of the whole store is not left lying, need or not.
+const GARBAGE_PERCENT_MAX: u64 = 35;
 /// So many small neighbours are worth a merge.
 const MERGE_MIN: usize = 4;
 /// A round never reads more than so many full segments.
@@ -45,6 +56,7 @@ pub(crate) struct Plan {
 struct Measure {
     content: u64,
     garbage: u64,
+    is_damaged: bool,
 }
 
 impl Measure {
@@ -61,10 +73,24 @@ struct Rules<'a> {
     tombstones_stay_after: i64,
     /// Whether changes of state count as garbage.
     state_counts: bool,
+    /// Garbage above this share of a segment makes it sparse.
+    garbage_percent: u64,
+    /// What a round may write, in bytes.
+    live_bytes_max: u64,
 }
 
 impl Rules<'_> {
-    fn of<'a>(store: &'a Store, zeal: Zeal) -> Rules<'a> {
+    fn of(store: &Store, zeal: Zeal) -> Rules<'_> {
+        let space = store.shared.dir.space();
+        let garbage_percent = match zeal {
+            Zeal::Worthwhile => garbage_percent(&store.options, store.sizes(), space),
+            Zeal::All => GARBAGE_PERCENT_MIN,
+        };
+        let room = space.map_or(u64::MAX, |space| {
+            space
+                .available_bytes
+                .saturating_sub(store.options.clean_spare_bytes + store.state.bytes())
+        });
         let changes: u64 = store.sealed.iter().map(|sealed| sealed.state_bytes).sum();
         let changes = changes + store.active.contents().state;
         let worth = (STATE_FACTOR * store.state.bytes()).max(store.options.clean_garbage_bytes_min);
@@ -73,17 +99,15 @@ impl Rules<'_> {
             zeal,
             tombstones_stay_after: store.shared.tombstones_stay_after(None),
             state_counts: zeal == Zeal::All || changes >= worth,
+            garbage_percent,
+            live_bytes_max: room.min(store.options.segment_bytes),
         }
     }
 
     fn sparse(&self, measure: &Measure) -> bool {
-        let limit = match self.zeal {
-            Zeal::Worthwhile => {
-                measure.content.saturating_mul(100 - self.options.clean_live_percent.min(100)) / 100
-            }
-            Zeal::All => measure.content / ALL_SHARE,
-        };
-        measure.garbage > limit || (measure.content > 0 && measure.live() == 0)
+        let limit = measure.content.saturating_mul(self.garbage_percent) / 100;
+        let sparse = measure.garbage > limit || (measure.content > 0 && measure.live() == 0);
+        sparse && measure.live() <= self.live_bytes_max && !measure.is_damaged
     }
 
     fn garbage_min(&self) -> u64 {
@@ -100,7 +124,7 @@ impl Rules<'_> {
         let headers = rows.div_ceil(FRAME_BYTES as u64) * FRAME_HEADER_BYTES as u64;
         let state = if self.state_counts { 0 } else { contents.state };
         let garbage = contents.bytes.saturating_sub(rows + headers + state);
-        Measure { content: contents.bytes, garbage }
+        Measure { content: contents.bytes, garbage, is_damaged: contents.is_damaged }
     }
 
     fn measures(&self, store: &Store) -> Vec<Measure> {
@@ -134,7 +158,8 @@ impl Rules<'_> {
         let live: u64 = together.clone().map(Measure::live).sum();
         let content: u64 = together.map(|measure| measure.content).sum();
         let wanted = self.sparse(next) || next.content <= segment / 8;
-        wanted && live <= segment && content <= SEGMENTS_MAX * segment
+        let fits = live <= self.live_bytes_max && content <= SEGMENTS_MAX * segment;
+        wanted && fits && !next.is_damaged
     }
 
     /// A row of neighbours that make one good segment together.
@@ -143,12 +168,14 @@ impl Rules<'_> {
             Zeal::Worthwhile => (self.options.segment_bytes, MERGE_MIN),
             Zeal::All => (self.options.segment_bytes, 2),
         };
-        let small = |measure: &Measure| measure.content <= segment / count_min as u64;
+        let small = |measure: &Measure| {
+            measure.content <= segment / count_min as u64 && !measure.is_damaged
+        };
         for start in 0..measures.len() {
             let mut live = 0;
             let row = measures[start..].iter().take_while(|measure| {
                 live += measure.live();
-                small(measure) && live <= segment
+                small(measure) && live <= self.live_bytes_max
             });
             let count = row.count();
             if count >= count_min {
@@ -186,6 +213,25 @@ pub(crate) fn choose(store: &Store, zeal: Zeal) -> Option<Plan> {
     let dump = dump || replay_is_long(store);
     let wanted = dump || !victims.is_empty() || store.shared.is_image_waiting();
     wanted.then_some(Plan { victims, dump })
+}
+
+/// From which share of garbage on a segment is worth a rewrite, in percent.
+fn garbage_percent(options: &Options, sizes: Sizes, space: Option<Space>) -> u64 {
+    let usual = 100 - options.clean_live_percent.min(100);
+    let spread =
+        match sizes.garbage_bytes() > sizes.file_bytes.saturating_mul(GARBAGE_PERCENT_MAX) / 100 {
+            true => usual.min(GARBAGE_PERCENT_MAX),
+            false => usual,
+        };
+    let file = u128::from(sizes.file_bytes);
+    let share = |most: u128| (100 * file / most.max(1)).min(100) as u64;
+    let of_quota = options.quota_bytes.map(|quota| share(quota.into()));
+    let of_disk = space.map(|space| share(file + u128::from(space.available_bytes)));
+    let filled = of_quota.max(of_disk).unwrap_or(0);
+    let beyond = filled.clamp(FILLED_PERCENT.start, FILLED_PERCENT.end) - FILLED_PERCENT.start;
+    let range = usual.saturating_sub(GARBAGE_PERCENT_MIN);
+    let needed = usual - range * beyond / (FILLED_PERCENT.end - FILLED_PERCENT.start);
+    spread.min(needed)
 }
 
 /// Whether a restart would have to take many changes of state one by one.

@@ -44,7 +44,7 @@ impl SegmentWriter {
         file.write(&header.encode(), 0)?;
         let chain = header.checksum();
         Ok(SegmentWriter {
-            segment: Segment { id, file, table: Table::default() },
+            segment: Segment::new(id, file, Table::default()),
             footer: FooterBuilder::default(),
             end: FramesEnd { offset: HEADER_BYTES as u64, chain, index, term },
             buffer: Vec::with_capacity(WRITE_BYTES + FRAME_BYTES),
