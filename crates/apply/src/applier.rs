@@ -40,6 +40,8 @@ pub struct Config {
     pub leases: lease::Options,
     /// Whether remaining times of leases are stored.
     pub persist_checkpoints: bool,
+    /// The largest store, in bytes, of which a compaction hashes the rows: that reads all of them.
+    pub hashed_bytes_max: u64,
 }
 
 /// The member cannot go on and stops. Nothing acknowledged is lost.

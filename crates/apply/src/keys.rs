@@ -58,8 +58,9 @@ impl Applier {
         let before = self.mvcc.view();
         self.mvcc.compact(revision)?;
         // The hash is only comparable when the compaction before had finished
-        // (`docs/etcd/bbolt-and-backend.md` 5.2).
-        if !self.pruning {
+        // (`docs/etcd/bbolt-and-backend.md` 5.2). And only worth it while it is cheap, or somebody compares it.
+        let is_cheap = self.store.sizes().file_bytes <= self.config.hashed_bytes_max;
+        if !self.pruning && is_cheap {
             let hasher = before.compaction_hash(revision);
             self.hash_jobs.push_back(HashJob { hasher, log: self.store.view() });
             self.hashing += 1;

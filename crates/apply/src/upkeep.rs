@@ -84,6 +84,11 @@ impl Upkeep<'_> {
         Ok(self.applier.store.begin_clean()?)
     }
 
+    /// Gives up the round of cleaning that is under way, if it still can be.
+    pub fn give_up_clean(&mut self) {
+        self.applier.store.give_up_clean();
+    }
+
     /// Begins to clean whatever holds garbage.
     ///
     /// # Errors

@@ -132,6 +132,24 @@ fn above_the_quota_a_write_stands_and_only_its_answer_tells() {
     assert!(log.request(request).result.is_ok());
 }
 
+/// Bytes read for a compaction: none, unless the store is small or somebody compares the hashes.
+#[test]
+fn a_compaction_of_a_large_store_hashes_nothing_and_prunes_at_once() {
+    for (hashed_bytes_max, hashes) in [(0, false), (10_000, false), (u64::MAX, true)] {
+        let mut log = Log::with(Config { hashed_bytes_max, ..config() });
+        for _ in 0..1000 {
+            log.request(pb::InternalRaftRequest { put: Some(put("a")), ..none() });
+        }
+        let compaction = pb::CompactionRequest { revision: 900, physical: false };
+        log.request(pb::InternalRaftRequest { compaction: Some(compaction), ..none() });
+        assert_eq!(log.applier.take_hash_job().is_some(), hashes, "{hashed_bytes_max}");
+        if !hashes {
+            while log.applier.prune(10) {}
+            assert!(!log.applier.is_pruning(), "nothing is waited for");
+        }
+    }
+}
+
 #[test]
 fn members_up_to_3_6_carry_a_transaction_out_whatever_its_ranges_say() {
     for version in ["3.4.0", "3.5.0", "3.6.0"] {

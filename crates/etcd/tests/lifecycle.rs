@@ -32,13 +32,17 @@ fn free_url() -> String {
 
 impl Server {
     fn start(folder: &Path, args: &[&str]) -> Server {
+        Server::start_by(Command::new(env!("CARGO_BIN_EXE_etcd")), folder, args)
+    }
+
+    fn start_by(mut command: Command, folder: &Path, args: &[&str]) -> Server {
         let socket =
             folder.join(format!("notify-{}", fs::read_dir(folder).expect("there").count()));
         let notified = UnixDatagram::bind(&socket).expect("binds");
         notified.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         let log = socket.with_extension("log");
         let client = free_url();
-        let process = Command::new(env!("CARGO_BIN_EXE_etcd"))
+        let process = command
             .args(["--name", "m1", "--data-dir"])
             .arg(folder.join("data"))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
@@ -207,4 +211,24 @@ fn signals_without_a_meaning_end_nothing() {
         let ended = server.process.try_wait().expect("a child can be asked");
         assert_eq!(ended, None, "SIG{signal}");
     }
+}
+
+#[test]
+fn all_open_files_that_may_be_had_are_taken_and_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -Hn 1000; ulimit -Sn 100; exec \"$0\" \"$@\""]);
+    shell.arg(env!("CARGO_BIN_EXE_etcd"));
+    let server = Server::start_by(shell, folder.path(), &[]);
+    server.wait_until_ready();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.process.id()));
+    let limits = limits.expect("it runs");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("there");
+    let numbers: Vec<_> =
+        files.split_whitespace().filter(|word| word.parse::<u64>().is_ok()).collect();
+    assert_eq!(numbers, ["1000", "1000"], "{files}");
+    let lines = server.lines();
+    let raised = lines.iter().find(|line| line["msg"] == "raised the limit of open files");
+    let raised = raised.unwrap_or_else(|| panic!("{}", server.text()));
+    assert_eq!((&raised["from"], &raised["to"]), (&100.into(), &1000.into()));
 }

@@ -21,6 +21,7 @@ fn open(sandbox: &Sandbox, dir: &str) -> (Applier, u64) {
         learners_max: 1,
         leases: lease::Options::new(1),
         persist_checkpoints: false,
+        hashed_bytes_max: u64::MAX,
     };
     (Applier::open(config, store, &restored).expect("a member's state"), index)
 }

@@ -73,6 +73,7 @@ fn image(disk: &Arc<dyn Disk>, dir: &Path) -> Image {
         learners_max: 1,
         leases: lease::Options::new(2),
         persist_checkpoints: false,
+        hashed_bytes_max: u64::MAX,
     };
     let applier = Applier::open(config, store, &restored).expect("a member's state");
     Image::new(applier.view(), applier.stored().state().clone())

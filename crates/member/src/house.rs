@@ -35,30 +35,30 @@ pub struct House {
     back_off_ticks: u32,
     defragmenting: bool,
     checkpointing: bool,
-    /// The revision of the newest checkpoint, or of the start.
-    checkpoint_revision: i64,
-    /// Revisions between two checkpoints, at least.
-    checkpoint_revisions_min: i64,
+    /// How many rows had been appended at the newest checkpoint, or at the start.
+    checkpoint_rows: u64,
+    /// Rows between two checkpoints, at least.
+    checkpoint_rows_min: u64,
 }
 
 /// Ticks until cleaning is tried again after a failure; twice as many after each further one, up to the second.
 const BACK_OFF_TICKS_MIN: u32 = 10;
 const BACK_OFF_TICKS_MAX: u32 = 600;
 
-/// Revisions between two index checkpoints, at least: below that a restart reads all keys quickly enough.
-pub const CHECKPOINT_REVISIONS_MIN: i64 = 100_000;
+/// Rows between two index checkpoints, at least: below that a restart reads all keys quickly enough.
+pub const CHECKPOINT_ROWS_MIN: u64 = 100_000;
 
 impl House {
-    /// The house of a member that starts at this revision.
-    pub fn new(revision: i64, checkpoint_revisions_min: i64) -> House {
+    /// The house of a member that has just started.
+    pub fn new(checkpoint_rows_min: u64) -> House {
         House {
             cleaning: false,
             rest_ticks: 0,
             back_off_ticks: BACK_OFF_TICKS_MIN,
             defragmenting: false,
             checkpointing: false,
-            checkpoint_revision: revision,
-            checkpoint_revisions_min,
+            checkpoint_rows: 0,
+            checkpoint_rows_min,
         }
     }
 
@@ -139,18 +139,14 @@ impl House {
 
     /// A checkpoint when about as much has changed as there is, so its cost stays in proportion.
     fn checkpoint(&mut self, engine: &mut Engine) -> Result<Option<Chore>, Fault> {
-        let revision = engine.applier().revision();
-        if self.checkpointing || revision < self.checkpoint_revision + self.checkpoint_revisions_min
-        {
-            return Ok(None);
-        }
-        let keys = engine.applier().live_keys();
-        if revision < self.checkpoint_revision + i64::try_from(keys / 2).unwrap_or(i64::MAX) {
+        let rows = engine.applier().stored().rows_appended();
+        let worth = self.checkpoint_rows_min.max(engine.applier().live_keys() / 2);
+        if self.checkpointing || rows < self.checkpoint_rows + worth {
             return Ok(None);
         }
         let (image, writer) = engine.upkeep().begin_checkpoint()?;
         self.checkpointing = true;
-        self.checkpoint_revision = revision;
+        self.checkpoint_rows = rows;
         Ok(Some(Chore::Checkpoint(Box::new(CheckpointJob::new(image, writer)))))
     }
 
@@ -170,6 +166,8 @@ impl House {
     /// # Errors
     /// [`Fault`]; everything acknowledged is in the raft log all the same.
     pub fn leave(&mut self, engine: &mut Engine) -> Result<Stored, Fault> {
+        // A round that goes on while the image is written would make it useless.
+        engine.upkeep().give_up_clean();
         if !self.checkpointing {
             let (image, writer) = engine.upkeep().begin_checkpoint()?;
             let mut job = CheckpointJob::new(image, writer);

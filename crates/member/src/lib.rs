@@ -29,7 +29,7 @@ pub use engine::{
     Effect as EngineEffect, Engine, Options as EngineOptions, Stored, Syncing, checkpoint_request,
 };
 pub use front::{Effect as FrontEffect, Front, Input as FrontInput, Options as FrontOptions};
-pub use house::{CHECKPOINT_REVISIONS_MIN, Chore, House};
+pub use house::{CHECKPOINT_ROWS_MIN, Chore, House};
 pub use identity::{RequestIds, Run, added_member_id, bootstrap_member_id, cluster_id};
 pub use install::{InstallError, Installer, spooled};
 pub use jobs::{CheckpointJob, HashRead, HistoryRead};

@@ -61,6 +61,8 @@ pub struct RecoverOptions {
     pub leases: lease::Options,
     /// Whether checkpoints of leases are stored whatever the cluster's version.
     pub persist_checkpoints: bool,
+    /// The largest store, in bytes, of which a compaction hashes the rows.
+    pub hashed_bytes_max: u64,
     /// Enters raft's jitter.
     pub seed: u64,
 }
@@ -385,6 +387,7 @@ fn applier_config(options: &RecoverOptions, member: MemberId) -> apply::Config {
         learners_max: options.learners_max,
         leases: options.leases.clone(),
         persist_checkpoints: options.persist_checkpoints,
+        hashed_bytes_max: options.hashed_bytes_max,
     }
 }
 

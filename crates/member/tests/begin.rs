@@ -28,6 +28,7 @@ fn options(begin: Begin) -> RecoverOptions {
         learners_max: 1,
         leases: lease::Options::new(2),
         persist_checkpoints: false,
+        hashed_bytes_max: u64::MAX,
         seed: 1,
     }
 }

@@ -37,6 +37,7 @@ impl Half {
             learners_max: 1,
             leases: lease::Options::new(1),
             persist_checkpoints: false,
+            hashed_bytes_max: u64::MAX,
         };
         let applier = Applier::open(config, store, &restored).expect("it is new");
         let options = EngineOptions {

@@ -60,6 +60,7 @@ fn options(config: &Config, dir: &Path) -> RecoverOptions {
             ..lease::Options::new(ttl_min)
         },
         persist_checkpoints: config.persist_lease_checkpoints,
+        hashed_bytes_max: config.hashed_bytes_max,
         seed: u64::from(std::process::id()),
     }
 }

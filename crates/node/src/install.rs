@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use apply::Fault;
-use member::{CHECKPOINT_REVISIONS_MIN, House, Installer, Stored};
+use member::{CHECKPOINT_ROWS_MIN, House, Installer, Stored};
 
 use crate::Event;
 use crate::engine::{EngineMessage, EngineThread};
@@ -75,7 +75,7 @@ impl EngineThread {
                 return Ok(());
             }
         };
-        self.house = House::new(applier.revision(), CHECKPOINT_REVISIONS_MIN);
+        self.house = House::new(CHECKPOINT_ROWS_MIN);
         let effects = self.engine.replace(applier);
         let applied = self.effects(effects);
         self.tell_front(applied);

@@ -40,7 +40,7 @@ mod upkeep;
 /// A product with planted bugs does not compile.
 const _: () = assert!(!planted::COMPILED_IN);
 
-pub use config::Config;
+pub use config::{Config, HASHED_BYTES_MAX};
 pub use handle::{KeepAliveAnswer, LeaseLeft, Node, WatchStream};
 pub use lane::SERVING_THREADS_MAX;
 pub use member::BootError;

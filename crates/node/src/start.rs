@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use auth::Tokens;
 use member::{
-    CHECKPOINT_REVISIONS_MIN, Engine, EngineOptions, Front, FrontOptions, House, LogWork,
-    LogWriter, Mark, Recovered, RequestIds, Stored,
+    CHECKPOINT_ROWS_MIN, Engine, EngineOptions, Front, FrontOptions, House, LogWork, LogWriter,
+    Mark, Recovered, RequestIds, Stored,
 };
 use metrics::Metrics;
 use mvcc::CompactionHashes;
@@ -131,7 +131,7 @@ fn threads(
 
     let (lanes, disk) = (shared.lanes.max(), installer.disk.clone());
     let applied = applier.applied().0;
-    let house = House::new(applier.revision(), CHECKPOINT_REVISIONS_MIN);
+    let house = House::new(CHECKPOINT_ROWS_MIN);
     // `--max-wals` is how many are kept at most. Nobody reads a segment behind the mark, so none is kept.
     let files_kept = if shared.config.wals_max == 0 { usize::MAX } else { 1 };
     let log_writer = LogWriter::new(wal, files_kept, !shared.config.unsafe_no_fsync);

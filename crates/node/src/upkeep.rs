@@ -1,5 +1,8 @@
 //! The upkeep thread: long work on the store that nobody waits for.
 //!
+//! Jobs take turns by the step, the most urgent first: a segment for the raft log before cleaning, cleaning before an
+//! index image, an image before a hash. So a hash of a large store keeps nobody waiting, however long it takes.
+//!
 //! It works in small steps and rests after each as long as the step took, so that half of the disk, and of a
 //! processor, is always there for those who are waited for. It does so instead of stepping back in the
 //! scheduler's order (`nice`): whoever does that may be set aside while it holds the lock inside a channel, and
@@ -14,7 +17,7 @@ use std::time::{Duration, Instant};
 use apply::HashJob;
 use member::{CheckpointJob, HashRead};
 use mvcc::HashTriple;
-use store::{CheckpointDone, CleanProgress, Cleaning, Replaced, StoreError};
+use store::{CleanProgress, Cleaning, Replaced, StoreError};
 use vfs::Disk;
 use wal::Preparation;
 
@@ -54,54 +57,159 @@ pub(crate) fn run(
     disk: &Arc<dyn Disk>,
     shared: &Arc<Shared>,
 ) {
-    // Closing the last copy of a file that has no name gives its blocks back, which takes as long as it takes.
-    // So the last copy is here, and not with a reader.
-    let mut replaced: Vec<Replaced> = Vec::new();
-    while let Some(job) = next(inbox, &mut replaced) {
-        let message = match job {
-            UpkeepJob::Clean(cleaning) => {
-                let files = cleaning.replaced();
-                let (message, succeeded) = clean(cleaning);
-                if succeeded {
-                    replaced.push(files);
-                }
-                message
+    let (jobs, replaced, looked) = (Jobs::default(), Vec::new(), Instant::now());
+    let mut upkeep = Upkeep { log, disk, shared, jobs, replaced, looked };
+    while upkeep.take(inbox) {
+        upkeep.step();
+    }
+}
+
+/// A job under way.
+enum Job {
+    Clean(Box<Cleaning>),
+    Hash(HashRead),
+    Checkpoint(Box<CheckpointJob>),
+    PrepareLog(Preparation),
+    RemoveFile(PathBuf),
+}
+
+impl Job {
+    /// Lower goes first.
+    fn urgency(&self) -> u8 {
+        match self {
+            Job::PrepareLog(_) | Job::RemoveFile(_) => 0,
+            Job::Clean(_) => 1,
+            Job::Checkpoint(_) => 2,
+            Job::Hash(_) => 3,
+        }
+    }
+}
+
+impl From<UpkeepJob> for Job {
+    fn from(job: UpkeepJob) -> Job {
+        match job {
+            UpkeepJob::Clean(cleaning) => Job::Clean(cleaning),
+            UpkeepJob::Hash(job) => Job::Hash(HashRead::from(*job)),
+            UpkeepJob::Checkpoint(job) => Job::Checkpoint(job),
+            UpkeepJob::PrepareLog(preparation) => Job::PrepareLog(preparation),
+            UpkeepJob::RemoveFile(file) => Job::RemoveFile(file),
+        }
+    }
+}
+
+/// Jobs in the order in which they came.
+#[derive(Default)]
+struct Jobs(Vec<Job>);
+
+impl Jobs {
+    fn push(&mut self, job: Job) {
+        self.0.push(job);
+    }
+
+    /// Takes out the most urgent one; of several, the one that came first.
+    fn take_next(&mut self) -> Option<Job> {
+        let next = self.0.iter().enumerate().min_by_key(|(place, job)| (job.urgency(), *place));
+        let place = next?.0;
+        Some(self.0.remove(place))
+    }
+
+    /// Puts back what is not through.
+    fn put_back(&mut self, job: Job) {
+        self.0.insert(0, job);
+    }
+}
+
+struct Upkeep<'a> {
+    log: &'a Sender<LogMessage>,
+    disk: &'a Arc<dyn Disk>,
+    shared: &'a Arc<Shared>,
+    jobs: Jobs,
+    /// Files that were replaced. Closing the last copy of a file that has no name gives its blocks back, which takes
+    /// as long as it takes. So the last copy is here, and not with a reader.
+    replaced: Vec<Replaced>,
+    /// When it was last seen whether they are still read.
+    looked: Instant,
+}
+
+impl Upkeep<'_> {
+    /// Takes what has come, and waits if there is nothing to do. False when nobody can ask any more.
+    fn take(&mut self, inbox: &Receiver<UpkeepJob>) -> bool {
+        loop {
+            if UNREAD_INTERVAL <= self.looked.elapsed() {
+                self.let_go();
             }
-            UpkeepJob::Hash(job) => EngineMessage::Hashed(hash(*job, shared)),
-            UpkeepJob::Checkpoint(job) => EngineMessage::Checkpointed(checkpoint(*job)),
-            UpkeepJob::PrepareLog(preparation) => {
-                let _ = log.send(LogMessage::Prepared(preparation.run()));
-                continue;
+            let asked = match (self.jobs.0.is_empty(), self.replaced.is_empty()) {
+                (false, _) => inbox.recv_timeout(Duration::ZERO),
+                (true, false) => inbox.recv_timeout(UNREAD_INTERVAL),
+                (true, true) => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match asked {
+                Ok(job) => self.jobs.push(job.into()),
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) if self.jobs.0.is_empty() => {}
+                Err(RecvTimeoutError::Timeout) => return true,
             }
-            UpkeepJob::RemoveFile(file) => {
+        }
+    }
+
+    /// Lets go of files that nobody reads any more, piece by piece.
+    fn let_go(&mut self) {
+        self.replaced.retain_mut(|files| {
+            if !files.is_unread() {
+                return true;
+            }
+            while !rested(|| files.give_back(BYTES_GIVEN_BACK)) {}
+            false
+        });
+        self.looked = Instant::now();
+    }
+
+    /// One step of the most urgent job.
+    fn step(&mut self) {
+        let Some(job) = self.jobs.take_next() else { return };
+        match job {
+            Job::PrepareLog(preparation) => {
+                let _ = self.log.send(LogMessage::Prepared(preparation.run()));
+            }
+            Job::RemoveFile(file) => {
                 // The next start would do so too.
-                let _ = disk.remove(&file);
-                continue;
+                let _ = self.disk.remove(&file);
             }
+            Job::Clean(cleaning) => self.clean(cleaning),
+            Job::Checkpoint(mut job) => match rested(|| job.step()).transpose() {
+                None => self.jobs.put_back(Job::Checkpoint(job)),
+                Some(done) => self.tell(EngineMessage::Checkpointed(done)),
+            },
+            Job::Hash(mut read) => match rested(|| read.step(STEP_BYTES)).transpose() {
+                None => self.jobs.put_back(Job::Hash(read)),
+                Some(hashed) => self.hashed(hashed),
+            },
+        }
+    }
+
+    fn clean(&mut self, mut cleaning: Box<Cleaning>) {
+        let failed = match rested(|| cleaning.step(STEP_BYTES)) {
+            Ok(CleanProgress::More) => return self.jobs.put_back(Job::Clean(cleaning)),
+            Ok(CleanProgress::Done) => {
+                self.replaced.push(cleaning.replaced());
+                None
+            }
+            Err(error) => Some(error),
         };
-        let _ = shared.engine.send(message);
+        self.tell(EngineMessage::Cleaned { cleaning, failed });
     }
-}
 
-/// The next job. Before it, lets go of files that nobody reads any more.
-fn next(inbox: &Receiver<UpkeepJob>, replaced: &mut Vec<Replaced>) -> Option<UpkeepJob> {
-    loop {
-        replaced.retain_mut(|files| !files.is_unread() || !gone(files));
-        if replaced.is_empty() {
-            return inbox.recv().ok();
-        }
-        match inbox.recv_timeout(UNREAD_INTERVAL) {
-            Ok(job) => return Some(job),
-            Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => {}
-        }
+    fn hashed(&self, hashed: Result<HashTriple, StoreError>) {
+        let triple = hashed.inspect_err(|error| {
+            let what = "hashing what a compaction left";
+            self.shared.report.report(Event::UpkeepFailed { what, error: chain(error) });
+        });
+        self.tell(EngineMessage::Hashed(triple.ok()));
     }
-}
 
-/// Lets go of files, piece by piece. True, because they are gone then.
-fn gone(files: &mut Replaced) -> bool {
-    while !rested(|| files.give_back(BYTES_GIVEN_BACK)) {}
-    true
+    fn tell(&self, message: EngineMessage) {
+        let _ = self.shared.engine.send(message);
+    }
 }
 
 /// Takes a step and rests.
@@ -110,38 +218,6 @@ fn rested<T>(step: impl FnOnce() -> T) -> T {
     let done = step();
     thread::sleep(began.elapsed().min(REST_DURATION_MAX));
     done
-}
-
-/// Whether it went well is the second answer.
-fn clean(mut cleaning: Box<Cleaning>) -> (EngineMessage, bool) {
-    let failed = loop {
-        match rested(|| cleaning.step(STEP_BYTES)) {
-            Ok(CleanProgress::More) => {}
-            Ok(CleanProgress::Done) => break None,
-            Err(error) => break Some(error),
-        }
-    };
-    let succeeded = failed.is_none();
-    (EngineMessage::Cleaned { cleaning, failed }, succeeded)
-}
-
-fn hash(job: HashJob, shared: &Arc<Shared>) -> Option<HashTriple> {
-    let mut read = HashRead::from(job);
-    let hashed = loop {
-        match rested(|| read.step(STEP_BYTES)) {
-            Ok(None) => {}
-            Ok(Some(triple)) => break Ok(triple),
-            Err(error) => break Err(error),
-        }
-    };
-    match hashed {
-        Ok(triple) => Some(triple),
-        Err(error) => {
-            let what = "hashing what a compaction left";
-            shared.report.report(Event::UpkeepFailed { what, error: chain(&error) });
-            None
-        }
-    }
 }
 
 /// Feeds a hasher with all rows it wants.
@@ -153,14 +229,6 @@ pub(crate) fn hash_rows(
     loop {
         if let Some(triple) = read.step(STEP_BYTES)? {
             return Ok(triple);
-        }
-    }
-}
-
-fn checkpoint(mut job: CheckpointJob) -> Result<CheckpointDone, StoreError> {
-    loop {
-        if let Some(done) = rested(|| job.step())? {
-            return Ok(done);
         }
     }
 }

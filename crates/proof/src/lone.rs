@@ -103,6 +103,7 @@ pub fn options() -> RecoverOptions {
         learners_max: 1,
         leases: lease::Options { checkpoints: true, ..lease::Options::new(2) },
         persist_checkpoints: true,
+        hashed_bytes_max: u64::MAX,
         seed: 1,
     }
 }
@@ -132,7 +133,7 @@ impl Lone {
     pub fn boot(disk: &MemoryDisk, now_ms: u64) -> Result<Lone, BootError> {
         let shared: Arc<dyn vfs::Disk> = Arc::new(disk.clone());
         let parts = recover(&shared, &options(), &mut |_| {})?;
-        let (applied, revision) = (parts.applier.applied().0, parts.applier.revision());
+        let applied = parts.applier.applied().0;
         let engine_options = EngineOptions {
             member: parts.member,
             election_ms: 1000,
@@ -144,7 +145,7 @@ impl Lone {
             front: Front::new(parts.consensus, front_options(), own, applied, parts.marked),
             engine: Engine::new(parts.applier, watch::Limits::default(), engine_options),
             log: LogWriter::new(parts.wal, 2, true),
-            house: House::new(revision, 25),
+            house: House::new(25),
             now_ms,
             ids: now_ms << 20,
             steps: 0,

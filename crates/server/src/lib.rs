@@ -18,5 +18,6 @@ mod quota;
 mod reply;
 mod serve;
 mod services;
+mod wide;
 
 pub use serve::{Room, SERVER_VERSION, ServeError, Serving, start};

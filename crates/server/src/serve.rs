@@ -155,6 +155,10 @@ fn node_config(config: &Config) -> node::Config {
         learners_max: config.raft.learners_max,
         lease_checkpoints: config.gates.is_on("LeaseCheckpoint"),
         persist_lease_checkpoints: config.gates.is_on("LeaseCheckpointPersist"),
+        hashed_bytes_max: match config.gates.is_on("CompactHashCheck") {
+            true => u64::MAX,
+            false => node::HASHED_BYTES_MAX,
+        },
         watch_progress: config.timers.watch_progress,
         token_ttl: config.auth.token_ttl,
         unsafe_no_fsync: config.storage.unsafe_no_fsync,

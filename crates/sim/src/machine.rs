@@ -121,7 +121,7 @@ impl Machine {
         let Recovered { member, wal, consensus, applier, marked, term, committed, run, .. } = parts;
         self.member = member;
         let applied = applier.applied().0;
-        let house = House::new(applier.revision(), plan.checkpoint_revisions_min);
+        let house = House::new(plan.checkpoint_rows_min);
         let engine_options = EngineOptions {
             member,
             election_ms: plan.election_ms(),

@@ -24,7 +24,7 @@ pub(crate) struct Plan {
     pub(crate) store: store::Options,
     pub(crate) watch: watch::Limits,
     pub(crate) snapshot_count: u64,
-    pub(crate) checkpoint_revisions_min: i64,
+    pub(crate) checkpoint_rows_min: u64,
     pub(crate) log_bytes_max: usize,
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) lease_checkpoints: bool,
@@ -66,7 +66,7 @@ impl Plan {
             },
             watch: watch_limits(chance),
             snapshot_count: chance.pick(&[1, 3, 10, 40]),
-            checkpoint_revisions_min: chance.pick(&[5, 20, 60, 100_000]),
+            checkpoint_rows_min: chance.pick(&[5, 20, 60, 100_000]),
             log_bytes_max: chance.pick(&[512, 4096, 1 << 20]),
             quota_bytes: chance.one_in(8).then(|| chance.pick(&[6000, 12_000, 30_000])),
             lease_checkpoints: chance.one_in(2),
@@ -102,6 +102,7 @@ impl Plan {
                 ..lease::Options::new(ttl_min)
             },
             persist_checkpoints: self.lease_checkpoints,
+            hashed_bytes_max: u64::MAX,
             seed,
         }
     }

@@ -175,14 +175,14 @@ impl Active {
         let file = self.segment.file.clone();
         let footer = Some((self.end, Arc::new(footer)));
         let unsynced = Unsynced { log: self.log, file, footer };
+        let extent = self.extent.map(|extent| extent.with_keys(keys));
         // Views of it have shown all its rows so far, whatever is written down about them.
         let unburied = self.dead.bytes > 0;
         let sealed = Sealed {
             segment: self.segment,
-            extent: self.extent,
+            extent,
             last: Revision::default(),
             end,
-            keys,
             file_bytes,
             state_bytes,
             dead: Dead { unburied, ..self.dead },

@@ -326,6 +326,11 @@ impl Named {
         self.file.sync_data().map_err(|source| StoreError::io("sync", &self.name, source))
     }
 
+    /// Nothing is going to be written to it any more.
+    pub(crate) fn finished(&self) -> Result<(), StoreError> {
+        self.file.finished().map_err(|source| StoreError::io("write", &self.name, source))
+    }
+
     pub(crate) fn len(&self) -> Result<u64, StoreError> {
         self.file.len().map_err(|source| StoreError::io("read", &self.name, source))
     }

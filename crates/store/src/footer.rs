@@ -9,7 +9,8 @@ use types::{Revision, Row};
 
 use crate::files::{HEADER_BYTES, Named, u32_at, u64_at};
 use crate::frame::Frame;
-use crate::table::{NewSlot, Slot, Table};
+use crate::segment::Span;
+use crate::table::{NewSlot, Table};
 use crate::{RowMeta, StoreError, record, varint};
 
 /// Bytes of the trailer at the end of the file.
@@ -135,13 +136,14 @@ impl KeyColumn {
         KeyColumn { rest: column, last_key: Vec::new() }
     }
 
-    /// The rows in these slots, which come next; `None` if the column does not hold them.
-    pub(crate) fn take(&mut self, slots: &[Slot]) -> Option<Vec<RowMeta>> {
+    /// The rows at these places, which come next; `None` if the column does not hold them.
+    pub(crate) fn take(&mut self, spans: &[Span]) -> Option<Vec<RowMeta>> {
         // All keys lie in one buffer, because an allocation for each would cost more than reading it.
         let mut keys = Vec::new();
-        let mut metas = Vec::with_capacity(slots.len());
+        let mut metas = Vec::with_capacity(spans.len());
         let mut rest = &self.rest[..];
-        for slot in slots {
+        for span in spans {
+            let slot = &span.slot;
             let shared = usize::try_from(varint::take(&mut rest)?).ok()?;
             let own = usize::try_from(varint::take(&mut rest)?).ok()?;
             if self.last_key.len() < shared {
@@ -157,6 +159,7 @@ impl KeyColumn {
                 create_revision: 0,
                 version: 0,
                 lease: 0,
+                encoded_bytes: span.encoded_bytes(),
             };
             if !slot.tombstone {
                 let age = varint::take(&mut rest)? as i64;

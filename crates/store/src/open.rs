@@ -52,7 +52,7 @@ fn create(dir: &Dir, names: &[String]) -> Result<(), OpenError> {
         return Err(OpenError::MissingFile { file: MANIFEST.to_owned() });
     }
     let start = Position { log: 1, offset: HEADER_BYTES as u64 };
-    SyncRecord::create(dir, Synced { index: 0, position: start })?;
+    SyncRecord::create(dir, Synced { index: 0, position: start, life: 0 })?;
     let begin = LogBegin { log: 1, applied: Applied::default(), is_open: false, chain: 0 };
     let log = Active::create(dir, begin)?;
     log.segment.file.sync()?;
@@ -254,18 +254,10 @@ impl Opening {
     ) -> Result<(), OpenError> {
         let segment = Arc::new(segment);
         let extent = Extent::new(&segment);
+        let extent = extent.map(|extent| extent.with_keys(keys));
         self.check_order(extent.as_ref())?;
         let (last, dead) = (Revision::default(), Dead::default());
-        self.sealed.push(Sealed {
-            segment,
-            extent,
-            last,
-            end,
-            keys,
-            file_bytes,
-            state_bytes,
-            dead,
-        });
+        self.sealed.push(Sealed { segment, extent, last, end, file_bytes, state_bytes, dead });
         Ok(())
     }
 
@@ -469,7 +461,7 @@ impl Opening {
     ) -> Result<(Store, Restored), OpenError> {
         let position = Position { log: last.log, offset: last.end.offset };
         let applied = Applied { index: last.end.index, term: last.end.term };
-        let synced = Synced { index: applied.index, position };
+        let synced = Synced { index: applied.index, position, life: self.shared.life };
         self.shared.record.write(&self.shared.dir, synced)?;
         let id = FileId::new(Kind::Log, last.log);
         let segment = Segment::new(id, last.file, last.rebuilt.table);
@@ -510,6 +502,8 @@ impl Opening {
             other_files: self.other_files,
             marks_taken: 0,
             marks_in_place: 0,
+            held: Vec::new(),
+            rows_appended: 0,
             sealed_sizes: Sizes::default(),
         };
         store.sealed_changed();

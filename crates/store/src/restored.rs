@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use types::{LeaseId, Revision, Row};
 
-use crate::footer::{Column, KeyColumn};
-use crate::segment::Extent;
-use crate::table::Slot;
+use crate::footer::KeyColumn;
+use crate::segment::{Extent, Span};
 use crate::{Checkpoint, Damage, StoreError};
 
 /// How many bytes of rows are read at once where there is no footer to read keys from.
@@ -52,6 +51,8 @@ pub struct RowMeta {
     pub create_revision: i64,
     pub version: i64,
     pub lease: LeaseId,
+    /// Bytes of the row as it is stored and sent.
+    pub encoded_bytes: usize,
 }
 
 impl From<Row> for RowMeta {
@@ -64,6 +65,7 @@ impl From<Row> for RowMeta {
             create_revision: row.create_revision,
             version: row.version,
             lease: row.lease,
+            encoded_bytes: row.encoded.len(),
         }
     }
 }
@@ -74,7 +76,7 @@ impl From<Row> for RowMeta {
 /// tombstone is missing has no earlier row here either, so a deleted key never comes back.
 #[derive(Debug)]
 pub struct RowMetas {
-    waiting: VecDeque<(Extent, Option<Column>)>,
+    waiting: VecDeque<Extent>,
     after: Revision,
     current: Option<Walk>,
 }
@@ -91,20 +93,17 @@ struct Walk {
 }
 
 impl RowMetas {
-    pub(crate) fn new(
-        extents: impl Iterator<Item = (Extent, Option<Column>)>,
-        after: i64,
-    ) -> RowMetas {
+    pub(crate) fn new(extents: impl Iterator<Item = Extent>, after: i64) -> RowMetas {
         let after = Revision { main: after, sub: i64::MAX };
-        let waiting = extents.filter(|(extent, _)| extent.last > after).collect();
+        let waiting = extents.filter(|extent| extent.last > after).collect();
         RowMetas { waiting, after, current: None }
     }
 
     fn step(&mut self) -> Result<Option<RowMeta>, StoreError> {
         loop {
             let Some(walk) = &mut self.current else {
-                let Some((extent, keys)) = self.waiting.pop_front() else { return Ok(None) };
-                self.current = Some(Walk::begin(extent, keys)?);
+                let Some(extent) = self.waiting.pop_front() else { return Ok(None) };
+                self.current = Some(Walk::begin(extent)?);
                 continue;
             };
             let Some((position, meta)) = walk.ready.pop_front() else {
@@ -129,8 +128,8 @@ impl Iterator for RowMetas {
 }
 
 impl Walk {
-    fn begin(extent: Extent, keys: Option<Column>) -> Result<Walk, StoreError> {
-        let keys = match keys {
+    fn begin(extent: Extent) -> Result<Walk, StoreError> {
+        let keys = match extent.keys {
             Some(column) => column.read(&extent.segment.file)?.map(KeyColumn::new),
             None => None,
         };
@@ -139,15 +138,14 @@ impl Walk {
 
     /// Makes some rows ready; false at the end.
     fn fetch(&mut self) -> Result<bool, StoreError> {
-        let slots = self.extent.segment.table.slots(self.position, self.extent.rows);
-        if slots.is_empty() {
+        let spans = self.extent.spans(self.position, usize::MAX);
+        if spans.is_empty() {
             return Ok(false);
         }
-        match self.metas_of(&slots) {
+        match self.metas_of(&spans) {
             Some(metas) => self.make_ready(metas),
             None => {
                 self.keys = None;
-                let spans = self.extent.spans(self.position, usize::MAX);
                 let rows = self.extent.read_spans(&spans, ROWS_BYTES)?;
                 self.make_ready(rows.into_iter().map(RowMeta::from).collect());
             }
@@ -156,8 +154,8 @@ impl Walk {
     }
 
     /// The rows' keys from the footer, all of them or none.
-    fn metas_of(&mut self, slots: &[Slot]) -> Option<Vec<RowMeta>> {
-        self.keys.as_mut()?.take(slots)
+    fn metas_of(&mut self, spans: &[Span]) -> Option<Vec<RowMeta>> {
+        self.keys.as_mut()?.take(spans)
     }
 
     fn make_ready(&mut self, metas: Vec<RowMeta>) {

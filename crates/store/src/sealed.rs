@@ -5,7 +5,7 @@ use std::sync::Arc;
 use types::Revision;
 
 use crate::files::HEADER_BYTES;
-use crate::footer::{Column, FramesEnd};
+use crate::footer::FramesEnd;
 use crate::manifest::Listed;
 use crate::marks::Bitmap;
 use crate::segment::{Extent, Segment, Span};
@@ -71,7 +71,6 @@ pub(crate) struct Sealed {
     /// Its last row; without one, the last before it, so that segments can be searched.
     pub(crate) last: Revision,
     pub(crate) end: FramesEnd,
-    pub(crate) keys: Column,
     pub(crate) file_bytes: u64,
     /// What its changes of state take.
     pub(crate) state_bytes: u64,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use types::{Revision, Row};
 
 use crate::files::{FileId, Named};
+use crate::footer::Column;
 use crate::marks::Bitmap;
 use crate::record;
 use crate::table::{Slot, Table};
@@ -59,6 +60,8 @@ pub(crate) struct Extent {
     pub(crate) last: Revision,
     /// Rows that nobody may build an index from.
     pub(crate) buried: Option<Arc<Bitmap>>,
+    /// Where the rows' keys stand together; not in a segment that still grows.
+    pub(crate) keys: Option<Column>,
 }
 
 /// Where a row's record lies.
@@ -75,6 +78,11 @@ impl Span {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.end.saturating_sub(self.start())
+    }
+
+    /// Bytes of the row as it is stored and sent.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        (self.bytes() as usize).saturating_sub(record::ROW_HEADER_BYTES)
     }
 
     /// Whether it is a tombstone that must stay on disk even when it is dead.
@@ -95,7 +103,13 @@ impl Extent {
             first: segment.table.slot(0).revision,
             last: segment.table.slot(last).revision,
             buried: None,
+            keys: None,
         })
+    }
+
+    /// The same of a segment that is full: its rows' keys stand in this column.
+    pub(crate) fn with_keys(self, keys: Column) -> Extent {
+        Extent { keys: Some(keys), ..self }
     }
 
     pub(crate) fn is_buried(&self, position: usize) -> bool {

@@ -1,6 +1,7 @@
 //! What the writer and its slow objects on other threads have in common.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::files::Dir;
@@ -13,7 +14,23 @@ pub(crate) struct Shared {
     pub(crate) dir: Dir,
     pub(crate) manifest: ManifestFile,
     pub(crate) record: SyncRecord,
+    /// Tells this opened store from every other of this process: what comes back late from another thread may
+    /// have been begun for one that was exchanged since.
+    pub(crate) life: u64,
     images: Mutex<Images>,
+    round: Mutex<Round>,
+}
+
+/// How far the round of cleaning is that is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Round {
+    /// It may exchange its files.
+    #[default]
+    Allowed,
+    /// It has.
+    Exchanged,
+    /// It must not any more.
+    GivenUp,
 }
 
 /// The index images: which revisions they cover, the one in place and those being written.
@@ -26,7 +43,15 @@ struct Images {
 
 impl Shared {
     pub(crate) fn new(dir: Dir, manifest: ManifestFile, record: SyncRecord) -> Shared {
-        Shared { dir, manifest, record, images: Mutex::default() }
+        static LIVES: AtomicU64 = AtomicU64::new(0);
+        let life = LIVES.fetch_add(1, Ordering::Relaxed);
+        let (images, round) = (Mutex::default(), Mutex::default());
+        Shared { dir, manifest, record, life, images, round }
+    }
+
+    /// The state of the round, held while files are exchanged.
+    pub(crate) fn round(&self) -> MutexGuard<'_, Round> {
+        self.round.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn images(&self) -> MutexGuard<'_, Images> {

@@ -1,7 +1,7 @@
 //! The writer's side: append, flush, and the quick halves of everything slow.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use types::{Revision, Row};
 use vfs::Disk;
@@ -10,7 +10,7 @@ use crate::active::{Active, LogBegin};
 use crate::batch::Piece;
 use crate::recent::Recent;
 use crate::sealed::{Sealed, order};
-use crate::segment::Extent;
+use crate::segment::{Extent, Segment};
 use crate::shared::Shared;
 use crate::sync::{Position, Unsynced, WRITE_OUT_BYTES, WriteOut};
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 /// The bounds a store keeps.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Size in bytes at which a segment is sealed. At most 1 GiB.
+    /// Size in bytes at which a segment is sealed, as long as the store is not large. At most 1 GiB.
     pub segment_bytes: u64,
     /// A segment is rewritten when less than this share of its bytes lives, in percent.
     pub clean_live_percent: u64,
@@ -55,6 +55,11 @@ impl Default for Options {
     }
 }
 
+/// A large store has about so many segments.
+const SEGMENTS: u64 = 512;
+/// The largest size at which a segment is sealed, in bytes: offsets in it have 32 bits.
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
 /// The part of a disk that is kept for what makes room: one in so many bytes, but at least and at most so much, and
 /// never more than one in so many bytes of a small one.
 const RESERVE_SHARE: u64 = 100;
@@ -65,8 +70,10 @@ const RESERVE_SHARE_MIN: u64 = 8;
 /// What the store takes on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// All files together, in bytes.
+    /// All files together, in bytes, with those that were replaced and removed but are still read.
     pub file_bytes: u64,
+    /// What of it are files that were replaced and removed: a view of a reader holds them, and they go with it.
+    pub held_bytes: u64,
     /// What of it is alive, in bytes: what would remain after [`Store::clean_all`], roughly.
     pub live_bytes: u64,
 }
@@ -116,6 +123,10 @@ pub struct Store {
     /// How often marks were taken to be buried, and which of those are in place.
     pub(crate) marks_taken: u64,
     pub(crate) marks_in_place: u64,
+    /// Files that were replaced, as long as somebody has them open.
+    pub(crate) held: Vec<HeldFile>,
+    /// Rows appended since the store was opened.
+    pub(crate) rows_appended: u64,
     /// Of `sealed`, so that [`Store::sizes`] need not add them up.
     pub(crate) sealed_sizes: Sizes,
 }
@@ -125,6 +136,24 @@ pub struct Store {
 pub(crate) struct Applied {
     pub(crate) index: u64,
     pub(crate) term: u64,
+}
+
+/// A file that was replaced and removed. Its bytes are the disk's until nobody has it open any more.
+#[derive(Debug)]
+pub(crate) struct HeldFile {
+    segment: Weak<Segment>,
+    file_bytes: u64,
+}
+
+impl HeldFile {
+    pub(crate) fn of(sealed: &Sealed) -> HeldFile {
+        HeldFile { segment: Arc::downgrade(&sealed.segment), file_bytes: sealed.file_bytes }
+    }
+
+    /// What it still takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        if self.segment.strong_count() == 0 { 0 } else { self.file_bytes }
+    }
 }
 
 /// A failed write, after which nothing more is taken.
@@ -149,7 +178,7 @@ impl Store {
         dir: &Path,
         options: Options,
     ) -> Result<(Store, Restored), OpenError> {
-        assert!(options.segment_bytes <= 1 << 30, "offsets in a segment have 32 bits");
+        assert!(options.segment_bytes <= SEGMENT_BYTES_MAX, "offsets in a segment have 32 bits");
         crate::open::open(disk, dir, options)
     }
 
@@ -190,6 +219,7 @@ impl Store {
 
     fn put(&mut self, piece: Piece<'_>) {
         self.active.append(piece, self.applied, &mut self.framed);
+        self.rows_appended += piece.rows.len() as u64;
         for row in piece.rows {
             self.recent.push(row);
         }
@@ -231,7 +261,14 @@ impl Store {
         self.active.flush()?;
         self.flushed = self.framed;
         self.recent.flushed(self.options.recent_bytes_max);
-        if self.active.end() >= self.options.segment_bytes { self.roll() } else { Ok(()) }
+        if self.active.end() >= self.segment_bytes() { self.roll() } else { Ok(()) }
+    }
+
+    /// The size at which a segment is sealed. It grows with the store, so that the number of files, each of them open,
+    /// does not: a store of 100 GB has some 500.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        let usual = self.options.segment_bytes;
+        (self.sealed_sizes.file_bytes / SEGMENTS).clamp(usual, usual.max(SEGMENT_BYTES_MAX))
     }
 
     /// Seals the active segment and begins the next. Nothing may be left to flush.
@@ -256,6 +293,7 @@ impl Store {
         order(&mut self.sealed);
         self.sealed_sizes = Sizes {
             file_bytes: self.sealed.iter().map(|sealed| sealed.file_bytes).sum(),
+            held_bytes: 0,
             live_bytes: self.sealed.iter().map(Sealed::live_bytes).sum(),
         };
     }
@@ -282,7 +320,7 @@ impl Store {
         SyncHandle {
             files,
             dir_changed: self.dir_changed,
-            target: Synced { index: self.flushed.index, position },
+            target: Synced { index: self.flushed.index, position, life: self.shared.life },
             shared: self.shared.clone(),
         }
     }
@@ -300,9 +338,9 @@ impl Store {
         Some(WriteOut { file: self.active.segment.file.clone(), shared: self.shared.clone() })
     }
 
-    /// Takes note of what a [`SyncHandle`] did.
+    /// Takes note of what a [`SyncHandle`] did. What another store's did is none of this one's business.
     pub fn synced(&mut self, done: Synced) {
-        if self.synced.position <= done.position {
+        if done.life == self.shared.life && self.synced.position <= done.position {
             self.synced = done;
             self.unsynced.retain(|unsynced| done.position.log <= unsynced.log);
             self.dir_changed &= done.position.log < self.active.log;
@@ -312,6 +350,11 @@ impl Store {
     /// The last entry appended.
     pub fn applied_index(&self) -> u64 {
         self.applied.index
+    }
+
+    /// How many rows were appended since the store was opened: so many a restart without an image has to read more.
+    pub fn rows_appended(&self) -> u64 {
+        self.rows_appended
     }
 
     /// The last entry that is known to be durable: the raft log must be kept after it.
@@ -367,12 +410,7 @@ impl Store {
     /// The keys of all rows after `revision`, for building an index at start: after a checkpoint's
     /// revision, or after 0 for all. What was not flushed is left out.
     pub fn rows_after(&self, revision: i64) -> RowMetas {
-        let sealed = self
-            .sealed
-            .iter()
-            .filter_map(|sealed| Some((sealed.extent.clone()?, Some(sealed.keys))));
-        let active = self.active.extent.clone().map(|extent| (extent, None));
-        RowMetas::new(sealed.chain(active), revision)
+        self.view().rows_after(revision)
     }
 
     /// Notes that nobody needs these rows any more: `mvcc` says so after a compaction. Rows that are not
@@ -405,8 +443,11 @@ impl Store {
         CheckpointWriter::begin(sync, marks, revision)
     }
 
-    /// Takes note of a checkpoint that is in place. Quick.
+    /// Takes note of a checkpoint that is in place; another store's is passed over. Quick.
     pub fn finish_checkpoint(&mut self, done: CheckpointDone) {
+        if done.synced.life != self.shared.life {
+            return;
+        }
         self.synced(done.synced);
         if let Some(marks) = &done.marks {
             self.buried(marks);
@@ -435,9 +476,10 @@ impl Store {
     pub fn sizes(&self) -> Sizes {
         let other = &self.other_files;
         let other = other.manifest + other.synced + other.state + other.marks + other.index;
-        let file_bytes = self.sealed_sizes.file_bytes + self.active.end() + other;
+        let held_bytes = self.held.iter().map(HeldFile::bytes).sum();
+        let file_bytes = self.sealed_sizes.file_bytes + self.active.end() + other + held_bytes;
         let live_bytes =
             self.sealed_sizes.live_bytes + self.active.live_bytes() + self.state.bytes();
-        Sizes { file_bytes, live_bytes: live_bytes.min(file_bytes) }
+        Sizes { file_bytes, held_bytes, live_bytes: live_bytes.min(file_bytes) }
     }
 }

@@ -33,6 +33,8 @@ pub struct Synced {
     /// Every entry up to this one is durable.
     pub index: u64,
     pub(crate) position: Position,
+    /// Of which opened store.
+    pub(crate) life: u64,
 }
 
 /// A log file to be made durable.
@@ -71,6 +73,9 @@ impl SyncHandle {
             }
             if !planted!("store synced in word only") {
                 dir.sync_file(&unsynced.file)?;
+            }
+            if unsynced.footer.is_some() {
+                unsynced.file.finished()?;
             }
         }
         if self.dir_changed {
@@ -179,6 +184,6 @@ fn decode(file: &Named, offset: u64) -> Result<Newest, OpenError> {
     file.read(&mut bytes, offset)?;
     let header = Header::decode(&bytes, Kind::Synced, file.name())?;
     let [index, log, offset] = header.numbers;
-    let synced = Synced { index, position: Position { log, offset } };
+    let synced = Synced { index, position: Position { log, offset }, life: 0 };
     Ok(Newest { count: header.id.number, synced })
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use types::{Revision, Row};
 
-use crate::StoreError;
 use crate::segment::{Extent, Span};
+use crate::{RowMetas, StoreError};
 
 /// The log as it was flushed when the view was taken. Holds the segments' files, so rows stay readable
 /// even after a cleaning has removed them.
@@ -71,6 +71,11 @@ impl LogView {
             .extent(place)
             .map_or(0, |extent| extent.segment.table.lower_bound(from, extent.rows));
         Scan { view: self.clone(), place, position }
+    }
+
+    /// All rows after `revision` without their values: see [`crate::Store::rows_after`].
+    pub fn rows_after(&self, revision: i64) -> RowMetas {
+        RowMetas::new(self.sealed.iter().cloned().chain(self.active.clone()), revision)
     }
 
     /// Which extent would hold `revision`: the first that does not end before it.

@@ -383,3 +383,119 @@ fn a_row_that_cannot_be_read_is_lost_alone_and_does_not_stop_the_cleaning_of_oth
     let seen: Vec<i64> = seen.into_iter().filter(|main| main % 10 >= 6).collect();
     assert!(seen.iter().copied().eq(living.filter(|main| *main != lost)), "all others");
 }
+
+/// An end in order while a round is under way: the image must serve the next start.
+#[test]
+fn a_round_that_is_given_up_leaves_an_image_that_the_next_start_uses() {
+    for give_up in [true, false] {
+        let disk = MemoryDisk::new();
+        let options = Options {
+            segment_bytes: 64 << 10,
+            clean_garbage_bytes_min: 1 << 10,
+            ..Options::default()
+        };
+        let mut store = spread(&disk, options.clone(), 500, 7);
+        let mut round = store.begin_clean().expect("the disk works").expect("it is worth while");
+        for _ in 0..3 {
+            assert_eq!(round.step(1000).expect("the disk works"), CleanProgress::More);
+        }
+        if give_up {
+            store.give_up_clean();
+        }
+        let writer = store.begin_checkpoint(501).expect("the disk works");
+        let done = writer.commit().expect("the disk works");
+        store.finish_checkpoint(done);
+        sync(&mut store);
+        let mut steps = 0;
+        while let Ok(CleanProgress::More) = round.step(usize::MAX) {
+            steps += 1;
+        }
+        assert!(steps < 100);
+        drop(store);
+        let (mut store, restored) = open(&disk, options).expect("it was left in order");
+        assert_eq!(restored.checkpoint.is_some(), give_up);
+        if !give_up {
+            // Without an image the keys of all rows are read, and pruned for the compaction again.
+            let dead = (2..502).filter(|main| main % 10 < 7);
+            store.mark_dead(&dead.map(Revision::first_of).collect::<Vec<_>>());
+        }
+        clean(&mut store);
+        assert!(store.sizes().file_bytes < 250_000, "what was dead goes: {:?}", store.sizes());
+        for main in (2..502).filter(|main| main % 10 >= 7) {
+            assert!(store.read(Revision::first_of(main)).is_ok(), "{main}");
+        }
+    }
+}
+
+#[test]
+fn what_comes_back_late_from_another_store_is_passed_over() {
+    let disks = [MemoryDisk::new(), MemoryDisk::new()];
+    let options =
+        Options { segment_bytes: 64 << 10, clean_garbage_bytes_min: 1 << 10, ..Options::default() };
+    let mut former = spread(&disks[0], options.clone(), 500, 7);
+    let mut store = open(&disks[1], options).expect("a new store").0;
+    put(&mut store, 2, b"key", 10);
+    let done = former.sync_handle().and_then(SyncHandle::sync).expect("the disk works");
+    store.synced(done);
+    assert_eq!(store.synced_index(), 0, "nothing of this one was synced");
+
+    let mut round = former.begin_clean().expect("the disk works").expect("it is worth while");
+    while round.step(usize::MAX).expect("the disk works") == CleanProgress::More {}
+    store.finish_clean(round);
+    let writer = former.begin_checkpoint(501).expect("the disk works");
+    let done = writer.commit().expect("the disk works");
+    store.finish_checkpoint(done);
+    assert_eq!(store.synced_index(), 0);
+    assert!(store.read(Revision::first_of(2)).is_ok());
+    sync(&mut store);
+    assert_eq!(store.synced_index(), 1);
+}
+
+/// Descriptors for each byte: a store a thousand times larger does not have a thousand times as many files.
+#[test]
+fn segments_grow_with_the_store_so_that_their_number_does_not() {
+    let disk = MemoryDisk::new();
+    let options = Options { segment_bytes: 2000, ..Options::default() };
+    let mut store = open(&disk, options).expect("a new store").0;
+    let logs = || {
+        let names = disk.list(std::path::Path::new(support::DIR)).expect("the directory is there");
+        names.iter().filter(|name| name.ends_with(".log")).count()
+    };
+    let mut main = 2;
+    let mut fill = |store: &mut Store, bytes: u64| {
+        while store.sizes().file_bytes < bytes {
+            put(store, main, b"key", 700);
+            main += 1;
+        }
+    };
+    fill(&mut store, 1 << 20);
+    let of_one = logs();
+    assert!((400..=600).contains(&of_one), "{of_one} files of 2,000 bytes");
+    fill(&mut store, 8 << 20);
+    assert!(logs() < 4 * of_one, "{} files", logs());
+    sync(&mut store);
+    drop(store);
+    let (store, _) = open(&disk, small()).expect("it was left in order");
+    assert_eq!(store.read(Revision::first_of(5)).expect("it is there"), row(5, b"key", 700));
+}
+
+/// Bytes that a reader's view holds of files that were replaced: nobody else would count them.
+#[test]
+fn what_a_view_holds_is_counted_until_it_goes() {
+    let disk = MemoryDisk::new();
+    let options =
+        Options { segment_bytes: 64 << 10, clean_garbage_bytes_min: 1 << 10, ..Options::default() };
+    let mut store = spread(&disk, options, 500, 7);
+    let before = store.sizes();
+    assert_eq!(before.held_bytes, 0);
+    let view = store.view();
+    clean(&mut store);
+    let held = store.sizes();
+    assert!(held.held_bytes > before.file_bytes * 8 / 10, "{held:?}");
+    assert!(held.file_bytes > before.file_bytes, "{held:?}");
+    assert_eq!(held.live_bytes, before.live_bytes);
+    drop(view);
+    let after = store.sizes();
+    assert_eq!(after.held_bytes, 0);
+    assert_eq!(after.file_bytes, held.file_bytes - held.held_bytes);
+}

@@ -25,6 +25,9 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Revisions a compaction step may handle before it yields (`--compaction-batch-limit`).
     pub compaction_batch: usize,
+    /// Keys that one request may delete: each takes some 300 bytes of memory while the deletion is applied, on every
+    /// member, and again at each replay.
+    pub deleted_keys_max: u64,
 }
 
 impl Limits {
@@ -48,6 +51,7 @@ impl Default for Limits {
             quota_bytes: Some(2 * 1024 * 1024 * 1024),
             request_timeout: Duration::from_secs(7),
             compaction_batch: 1000,
+            deleted_keys_max: 10_000_000,
         }
     }
 }

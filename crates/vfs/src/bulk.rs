@@ -301,7 +301,7 @@ impl BulkFile {
     fn ordinary(&self) -> io::Result<&dyn File> {
         let mut gathered = self.gathered();
         gathered.flush(&*self.plain)?;
-        gathered.direct = None;
+        (gathered.direct, gathered.writer) = (None, None);
         (gathered.memory, gathered.start) = (Vec::new(), 0);
         (gathered.used_bytes, gathered.flushed_bytes) = (0, 0);
         Ok(&*self.plain)
@@ -333,6 +333,14 @@ impl File for BulkFile {
         self.flushed()?.len()
     }
 
+    fn finished(&self) -> io::Result<()> {
+        self.ordinary().map(|_| ())
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        self.plain.links()
+    }
+
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         self.ordinary()?.set_len(bytes)
     }
@@ -344,6 +352,8 @@ impl File for BulkFile {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     const BESIDE: BulkDisk = BulkDisk::beside(|work| {
@@ -367,6 +377,45 @@ mod tests {
         assert!(other.takes(0));
         other.append(&[7; BLOCK_BYTES]).expect("it is under way");
         assert!(other.settle().is_err(), "a sync says it at the latest");
+    }
+
+    #[test]
+    fn a_file_that_is_finished_has_no_thread_and_no_second_descriptor() {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        let disk = BulkDisk::beside(|work| {
+            THREADS.fetch_add(1, Ordering::SeqCst);
+            std::thread::spawn(move || {
+                work();
+                THREADS.fetch_sub(1, Ordering::SeqCst);
+            });
+            true
+        });
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+        let descriptors = || fs::read_dir("/proc/self/fd").expect("this is Linux").count();
+        let before = descriptors();
+        let files: Vec<_> = (0..40)
+            .map(|number| {
+                let path = folder.path().join(format!("f{number}"));
+                let file = disk.create(&path).expect("a new file");
+                file.write_all_at(&bytes(0, 2 * BLOCK_BYTES + 9), 0).expect("room");
+                file.sync_data().expect("a disk");
+                file.finished().expect("a disk");
+                file
+            })
+            .collect();
+        // Other tests of this process have files too.
+        assert!(descriptors() < before + files.len() + 20, "{before} before, {}", descriptors());
+        for _ in 0..2000 {
+            if THREADS.load(Ordering::SeqCst) == 0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(THREADS.load(Ordering::SeqCst), 0);
+        for file in files {
+            file.write_all_at(b"more", 2 * BLOCK_BYTES as u64 + 9).expect("it is still taken");
+            assert_eq!(file.len().expect("it has one"), 2 * BLOCK_BYTES as u64 + 13);
+        }
     }
 
     /// Bytes that tell where they belong.

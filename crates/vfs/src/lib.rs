@@ -106,6 +106,12 @@ pub trait File: Send + Sync + Debug {
         Ok(self.len()? == 0)
     }
 
+    /// Says that nothing is going to be written any more. What was held for the sake of writing (a thread, a second
+    /// descriptor) is let go; a later write is still taken.
+    fn finished(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// How many names the file has: 0 once it is removed, more than 1 where somebody linked it elsewhere. Whoever is
     /// about to destroy what an open file holds asks first. 1 where nobody knows better.
     fn links(&self) -> io::Result<u64> {

@@ -31,6 +31,7 @@ pub fn config() -> Config {
         learners_max: 1,
         leases: lease::Options::new(2),
         persist_checkpoints: false,
+        hashed_bytes_max: u64::MAX,
     }
 }
 

@@ -127,6 +127,7 @@ impl Alone {
             learners_max: 1,
             leases: lease::Options::new(2),
             persist_checkpoints: false,
+            hashed_bytes_max: u64::MAX,
             seed: 1,
         };
         disk.create_dir_all(&options.wal_dir).expect("memory takes it");

@@ -96,6 +96,7 @@ fn open(disk: &MemoryDisk) -> Applier {
         learners_max: 1,
         leases: lease::Options::new(2),
         persist_checkpoints: false,
+        hashed_bytes_max: u64::MAX,
     };
     Applier::open(config, store, &restored).expect("what was applied can be restored")
 }

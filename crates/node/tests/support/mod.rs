@@ -165,6 +165,7 @@ pub fn config() -> Config {
         learners_max: 1,
         lease_checkpoints: false,
         persist_lease_checkpoints: false,
+        hashed_bytes_max: u64::MAX,
         watch_progress: Duration::from_secs(600),
         token_ttl: Duration::from_secs(300),
         unsafe_no_fsync: false,

@@ -14,6 +14,7 @@ use crate::reply::{DeleteReply, Out, PutReply, TxnReply};
 use crate::services::range::{range, refused, while_made};
 use crate::services::range_stream::range_stream;
 use crate::services::{Methods, size};
+use crate::wide;
 
 pub(crate) fn register(methods: &mut Methods<'_>) {
     methods.unary(Rpc::KvRange, range);
@@ -40,7 +41,9 @@ async fn delete_range(
     call: Call,
     permitted: Permitted<pb::DeleteRangeRequest>,
 ) -> Result<Out<DeleteReply>, Refusal> {
-    let bytes = size::delete_bytes(&desk.view(&permitted), permitted.message()).await?;
+    let view = desk.view(&permitted);
+    wide::delete_range(&view, permitted.message(), desk.limits().deleted_keys_max)?;
+    let bytes = size::delete_bytes(&view, permitted.message()).await?;
     let reserved = reserve(&call, bytes).await?;
     match desk.propose(permitted).await? {
         Answer::DeleteRange(answer) => {
@@ -56,7 +59,9 @@ async fn txn(
     permitted: Permitted<pb::TxnRequest>,
 ) -> Result<Out<TxnReply>, Refusal> {
     if !check::is_read_only(permitted.message()) {
-        let bytes = size::txn_bytes(&desk.view(&permitted), permitted.message()).await?;
+        let view = desk.view(&permitted);
+        wide::txn(&view, permitted.message(), desk.limits().deleted_keys_max)?;
+        let bytes = size::txn_bytes(&view, permitted.message()).await?;
         let reserved = reserve(&call, bytes).await?;
         let answer = write_txn(&desk, permitted).await?;
         return written(TxnReply { header: desk.header(answer.revision), answer }, reserved).await;

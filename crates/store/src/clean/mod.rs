@@ -17,10 +17,12 @@ use writer::SegmentWriter;
 
 use crate::bury::{Burial, Marks};
 use crate::files::{FileId, Kind};
+use crate::manifest::MANIFEST;
 use crate::sealed::Sealed;
 use crate::segment::{Extent, Segment, Span};
-use crate::shared::Shared;
+use crate::shared::{Round, Shared};
 use crate::span_walk::SpanWalk;
+use crate::store::HeldFile;
 use crate::sync::Position;
 use crate::{State, Store, StoreError, SyncHandle, Synced, dump};
 
@@ -225,6 +227,10 @@ impl Cleaning {
         let mut segments: Vec<_> = self.sealed.iter().map(Sealed::listed).collect();
         let output = outcome.output.iter().map(Sealed::listed);
         segments.splice(self.victims.clone(), output);
+        let mut round = self.shared.round();
+        if *round == Round::GivenUp {
+            return Err(StoreError::Stopped { action: "clean", file: MANIFEST.to_owned() });
+        }
         let changed = self.shared.manifest.change(|next| {
             next.segments = segments;
             next.cleaned = self.begun;
@@ -235,6 +241,8 @@ impl Cleaning {
                 next.index_may_stop_waiting();
             }
         })?;
+        *round = Round::Exchanged;
+        drop(round);
         outcome.manifest_bytes = changed.now.file_bytes();
         self.exchanged = true;
         let victims = self.sealed[self.victims.clone()].iter().map(|sealed| sealed.segment.id);
@@ -293,6 +301,7 @@ impl Store {
         }
         let Some(plan) = plan::choose(self, zeal) else { return Ok(None) };
         self.cleaning = true;
+        *self.shared.round() = Round::Allowed;
         Ok(Some(self.start(plan)))
     }
 
@@ -336,11 +345,25 @@ impl Store {
         id.kind == Kind::Segment || end <= self.dumped
     }
 
-    /// Puts the new segment in the place of the old ones. Quick.
+    /// Gives up the round that is under way on another thread, if its files are not exchanged yet: it will fail, and
+    /// what it wrote the next start removes. For an end in order: an index image that is written while a round is
+    /// under way is of no use to the next start.
+    pub fn give_up_clean(&mut self) {
+        let mut round = self.shared.round();
+        if self.cleaning && *round == Round::Allowed {
+            *round = Round::GivenUp;
+            self.cleaning = false;
+        }
+    }
+
+    /// Puts the new segment in the place of the old ones. Quick. A round of another store is passed over.
     ///
     /// # Panics
     /// When the round is not done.
     pub fn finish_clean(&mut self, cleaning: Cleaning) {
+        if !Arc::ptr_eq(&self.shared, &cleaning.shared) {
+            return;
+        }
         let Cleaning { exchanged, sealed: before, victims, outcome, .. } = cleaning;
         assert!(exchanged, "a round is finished after its last step");
         let mut output = outcome.output;
@@ -350,6 +373,8 @@ impl Store {
                 carry_marks(now, before, output);
             }
         }
+        self.held.retain(|held| held.bytes() > 0);
+        self.held.extend(self.sealed[victims.clone()].iter().map(HeldFile::of));
         self.sealed.splice(victims, output);
         if let Some(marks) = &outcome.marks {
             self.buried(marks);
@@ -365,8 +390,11 @@ impl Store {
         self.cleaning = false;
     }
 
-    /// Gives a round up after its step failed.
+    /// Gives a round up after its step failed. A round of another store is passed over.
     pub fn abandon_clean(&mut self, cleaning: Cleaning) {
+        if !Arc::ptr_eq(&self.shared, &cleaning.shared) {
+            return;
+        }
         if cleaning.exchanged {
             self.finish_clean(cleaning);
         } else {

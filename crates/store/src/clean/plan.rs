@@ -75,6 +75,8 @@ struct Rules<'a> {
     state_counts: bool,
     /// Garbage above this share of a segment makes it sparse.
     garbage_percent: u64,
+    /// What a full segment has, in bytes.
+    segment_bytes: u64,
     /// What a round may write, in bytes.
     live_bytes_max: u64,
 }
@@ -100,7 +102,8 @@ impl Rules<'_> {
             tombstones_stay_after: store.shared.tombstones_stay_after(None),
             state_counts: zeal == Zeal::All || changes >= worth,
             garbage_percent,
-            live_bytes_max: room.min(store.options.segment_bytes),
+            segment_bytes: store.segment_bytes(),
+            live_bytes_max: room.min(store.segment_bytes()),
         }
     }
 
@@ -152,7 +155,7 @@ impl Rules<'_> {
     }
 
     fn joins(&self, measures: &[Measure], range: &Range<usize>, next: usize) -> bool {
-        let segment = self.options.segment_bytes;
+        let segment = self.segment_bytes;
         let next = &measures[next];
         let together = measures[range.clone()].iter().chain([next]);
         let live: u64 = together.clone().map(Measure::live).sum();
@@ -164,9 +167,10 @@ impl Rules<'_> {
 
     /// A row of neighbours that make one good segment together.
     fn small_ones(&self, measures: &[Measure]) -> Option<Range<usize>> {
-        let (segment, count_min) = match self.zeal {
-            Zeal::Worthwhile => (self.options.segment_bytes, MERGE_MIN),
-            Zeal::All => (self.options.segment_bytes, 2),
+        let segment = self.segment_bytes;
+        let count_min = match self.zeal {
+            Zeal::Worthwhile => MERGE_MIN,
+            Zeal::All => 2,
         };
         let small = |measure: &Measure| {
             measure.content <= segment / count_min as u64 && !measure.is_damaged

@@ -100,6 +100,7 @@ impl SegmentWriter {
         self.segment.file.sync()?;
         let segment = Arc::new(self.segment);
         let extent = Extent::new(&segment);
+        let extent = extent.map(|extent| extent.with_keys(keys));
         let mut dead = Dead::default();
         for position in self.dead {
             dead.mark(extent.as_ref().expect("a dead row is a row"), position);
@@ -109,7 +110,6 @@ impl SegmentWriter {
             extent,
             last: Revision::default(),
             end,
-            keys,
             file_bytes: end.offset + footer.len() as u64,
             state_bytes: 0,
             dead,
