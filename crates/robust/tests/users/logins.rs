@@ -246,7 +246,7 @@ fn users_travel_in_snapshots_both_ways() {
             world.connection.call(&call).status
         };
         assert_eq!((read("a/1"), read("z/1")), (Some(0), Some(7)), "{}", binary.display());
-        assert_eq!(token(&world.connection, "fickle", "another").is_empty(), false);
+        assert!(!token(&world.connection, "fickle", "another").is_empty());
     }
 }
 

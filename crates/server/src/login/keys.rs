@@ -17,7 +17,7 @@ use crate::login::method::{Digest, Method};
 /// What signs and what believes.
 pub(crate) enum Keys {
     /// One secret for both.
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     /// Two keys, of which the one that signs may be elsewhere.
     Pair { signs: Option<Signer>, believes: Believer },
 }
@@ -56,7 +56,7 @@ impl Keys {
     ) -> Result<Keys, String> {
         if let Method::Hmac(digest) = method {
             let secret = private.ok_or(MISSING)?;
-            return Ok(Keys::Secret(hmac::Key::new(hmac_of(digest), secret)));
+            return Ok(Keys::Secret(Box::new(hmac::Key::new(hmac_of(digest), secret))));
         }
         let signs = private.map(|pem| Signer::read(method, pem)).transpose()?;
         let given = public.map(|pem| Believer::read(method, pem)).transpose()?;
