@@ -168,14 +168,12 @@ pub fn recover(
         .ok_or_else(|| BootError::NoIdentity { dir: wal_dir.clone() })?;
     belong_together(options, &log, &store, &restored, (member, cluster))?;
     let run = remember(&mut store, &restored, (member, cluster), options.unix_ms)?;
-    let config = applier_config(options, member);
-    let applier = Applier::open(config.clone(), store, &restored)?;
-    let force_new = matches!(options.begin, Begin::ForceNew);
-    if applier.membership().was_removed(member) && !force_new {
-        return Err(BootError::Removed { member });
-    }
-    if existed && force_new {
-        go_on_alone(&mut log, &applier, member)?;
+    let installer = installer(disk, options, (member, cluster), run);
+    let applier = Applier::open(installer.apply.clone(), store, &restored)?;
+    match options.begin {
+        Begin::ForceNew => go_on_alone(&mut log, &applier, member)?,
+        _ if applier.membership().was_removed(member) => return Err(BootError::Removed { member }),
+        _ => {}
     }
     if !existed {
         notice(Notice::Bootstrapped { member, cluster });
@@ -203,15 +201,24 @@ pub fn recover(
         log_index,
         committed,
         run,
-        installer: Installer {
-            disk: disk.clone(),
-            store_dir: options.store_dir.clone(),
-            snap_dir: options.snap_dir.clone(),
-            store: options.store.clone(),
-            apply: config,
-            identity: identity_row((member, cluster), run.number),
-        },
+        installer,
     })
+}
+
+fn installer(
+    disk: &Arc<dyn Disk>,
+    options: &RecoverOptions,
+    (member, cluster): (MemberId, u64),
+    run: Run,
+) -> Installer {
+    Installer {
+        disk: disk.clone(),
+        store_dir: options.store_dir.clone(),
+        snap_dir: options.snap_dir.clone(),
+        store: options.store.clone(),
+        apply: applier_config(options, member),
+        identity: identity_row((member, cluster), run.number),
+    }
 }
 
 /// Opens the store, once a snapshot that was being taken over when the last run ended is in its place. Where the log
@@ -297,6 +304,17 @@ fn belong_together(
         });
     }
     let index = restored.applied_index;
+    // A log that begins anew at a snapshot has nothing before that. With neither the snapshot nor its store, what this
+    // member has acknowledged is lost.
+    let last = log.last_index();
+    if let Some(ahead) = log.recovered.markers.iter().find(|marker| last < marker.index) {
+        return Err(BootError::StoreTooShort {
+            first: ahead.index,
+            applied: index,
+            log: options.wal_dir.clone(),
+            store: options.store_dir.clone(),
+        });
+    }
     if log.last_index() < index {
         return Err(too_short(options, log.last_index(), index));
     }

@@ -160,13 +160,7 @@ impl EngineThread {
             }
             EngineMessage::Leases { answer } => drop(answer.send(self.engine.leases())),
             EngineMessage::Install(stored) => self.install(stored)?,
-            EngineMessage::SendSnapshot(message) => {
-                self.engine.flush()?;
-                let applier = self.engine.applier();
-                let image = Image::new(applier.view(), applier.stored().state().clone());
-                let (message, body) = snapshot(*message, image);
-                self.shared.peers.send_snapshot(message, body);
-            }
+            EngineMessage::SendSnapshot(message) => self.send_snapshot(*message)?,
             EngineMessage::SyncStore => {
                 self.installing.syncs += 1;
                 let syncing = self.engine.begin_sync()?;
@@ -207,6 +201,16 @@ impl EngineThread {
 
     pub(crate) fn keep_alive(&mut self, lease: LeaseId, led_in: u64) -> KeepAlive {
         self.engine.keep_alive(lease, led_in, self.shared.now_ms())
+    }
+
+    /// Sends the applied state, whatever entry raft had in mind: it is at none before that.
+    fn send_snapshot(&mut self, message: Message) -> Result<(), Fault> {
+        self.engine.flush()?;
+        let applier = self.engine.applier();
+        let image = Image::new(applier.view(), applier.stored().state().clone());
+        let (message, body) = snapshot(message, image);
+        self.shared.peers.send_snapshot(message, body);
+        Ok(())
     }
 
     fn watch(&mut self, input: watch::Input) {

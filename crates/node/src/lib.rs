@@ -8,6 +8,7 @@
 //! | log | [`wal::Wal`] | its disk: one write and one sync for all that gathered meanwhile |
 //! | engine | [`member::Engine`] | committed entries, watch streams, leases |
 //! | store-sync | syncs of the store | its disk |
+//! | log-read | entries from the raft log's files, for members that lag | its disk |
 //! | history | watchers that are behind | reads of the log |
 //! | upkeep | cleaning, hashes, checkpoints | reads and writes of the store |
 //!

@@ -79,8 +79,7 @@ pub(crate) struct LogThread {
 pub(crate) fn open(
     log: LogWriter,
     sender: Sender<LogMessage>,
-    upkeep: Sender<UpkeepJob>,
-    reads: Sender<ReadJob>,
+    (upkeep, reads): (Sender<UpkeepJob>, Sender<ReadJob>),
     shared: Arc<Shared>,
 ) -> (LogDoor, LogThread) {
     let writer = Writer { log, upkeep, reads, shared, last_sync: Duration::ZERO, ended: false };

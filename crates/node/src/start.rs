@@ -17,6 +17,7 @@ use metrics::Metrics;
 use mvcc::CompactionHashes;
 use store::{SyncHandle, WriteOut};
 use vfs::{Disk, Lock};
+use wal::Wal;
 
 use crate::boot::{Booted, boot};
 use crate::door::{EngineDoor, EngineRef, EngineSender};
@@ -132,11 +133,8 @@ fn threads(
     let (lanes, disk) = (shared.lanes.max(), installer.disk.clone());
     let applied = applier.applied().0;
     let house = House::new(CHECKPOINT_ROWS_MIN);
-    // `--max-wals` is how many are kept at most. Nobody reads a segment behind the mark, so none is kept.
-    let files_kept = if shared.config.wals_max == 0 { usize::MAX } else { 1 };
-    let log_writer = LogWriter::new(wal, files_kept, !shared.config.unsafe_no_fsync);
-    let ids =
-        |from_the_end| RequestIds::new(shared.member, shared.run, lanes - from_the_end, lanes);
+    let log_writer = log_writer(wal, &shared.config);
+    let ids = |from_end| RequestIds::new(shared.member, shared.run, lanes - from_end, lanes);
     let own = (shared.member, ids(2));
     let front = Front::new(consensus, front_options(&shared.config), own, applied, marked);
     let engine = EngineThread {
@@ -158,13 +156,8 @@ fn threads(
     let engine = EngineRef::new(engine);
     let _ = shared.engine_here.set(Arc::downgrade(&engine));
     let engine_door = EngineDoor { engine: engine.clone(), shared: shared.clone() };
-    let (log_door, log_thread) = log::open(
-        log_writer,
-        log_sender.clone(),
-        upkeep_sender.clone(),
-        reads_sender,
-        shared.clone(),
-    );
+    let helpers = (upkeep_sender.clone(), reads_sender);
+    let (log_door, log_thread) = log::open(log_writer, log_sender.clone(), helpers, shared.clone());
     let front = FrontRef::new(front, log_door, engine_door, upkeep_sender, shared.clone());
     let _ = shared.front_here.set(Arc::downgrade(&front));
 
@@ -187,6 +180,13 @@ fn threads(
     let s = shared.clone();
     spawn("ticker", Box::new(move || run_ticker(&ticker_inbox, &s)));
     Running { node: Node { shared }, log: log_sender, threads, ticker, _lock: lock }
+}
+
+/// `--max-wals` is how many segments are kept; those that a lagging member may need are kept whatever it says. With 0
+/// none is let go.
+fn log_writer(wal: Wal, config: &Config) -> LogWriter {
+    let files_kept = if config.wals_max == 0 { usize::MAX } else { 1 };
+    LogWriter::new(wal, files_kept, !config.unsafe_no_fsync)
 }
 
 fn front_options(config: &Config) -> FrontOptions {
