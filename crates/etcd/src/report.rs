@@ -158,7 +158,7 @@ impl Report for LogReport {
                 log,
                 "a part of the store cannot be read; everything else is served",
                 "damage" => what,
-                "advice" => "restore the member from a snapshot or another member; see docs/operations.md"
+                "advice" => "restore the member from a snapshot; see docs/decisions/0021-damage-is-a-state.md"
             ),
             Event::UpkeepFailed { what, error } => {
                 error!(log, "housekeeping failed and will be tried again", "tried" => what, "error" => error);
