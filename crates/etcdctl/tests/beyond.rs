@@ -393,16 +393,20 @@ fn a_snapshot_may_go_to_standard_output_or_a_pipe_and_replaces_no_device_or_fold
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let read = std::fs::read(folder.path().join("b.db")).expect("it was read");
     assert_eq!(read.len(), file.len());
-    for (name, what) in [("/dev/null", "a device or a socket"), (".", "a directory")] {
+    std::fs::create_dir(folder.path().join("d")).expect("a folder");
+    for (name, what) in [
+        ("/dev/null", "is a device or a socket; name a file"),
+        ("d", "could not rename d.part to d"),
+    ] {
         let refused = save(name);
         let errors = String::from_utf8_lossy(&refused.stderr);
         assert_eq!(refused.status.code(), Some(5), "{errors}");
-        assert!(errors.contains(&format!("{name} is {what}; name a file")), "{errors}");
+        assert!(errors.contains(what), "{errors}");
     }
     let mut left: Vec<_> = folder.path().read_dir().expect("lists").flatten().collect();
     left.sort_by_key(std::fs::DirEntry::file_name);
     let names: Vec<_> = left.iter().map(std::fs::DirEntry::file_name).collect();
-    assert_eq!(names, ["a.db", "b.db", "p"]);
+    assert_eq!(names, ["a.db", "b.db", "d", "p"]);
 }
 
 #[test]
@@ -443,7 +447,7 @@ fn a_terminal_that_closes_gives_the_lock_back_and_a_second_signal_ends_the_waiti
         wait_for(|| held().contains("m/"));
         drop(server);
         signal(&lock, rustix::process::Signal::TERM);
-        sleep(Duration::from_millis(300));
+        sleep(Duration::from_secs(1));
         assert_eq!(lock.try_wait().expect("a child"), None, "it tries to give it back");
         signal(&lock, rustix::process::Signal::TERM);
         assert_eq!(lock.wait().expect("a child").code(), Some(1));

@@ -61,9 +61,15 @@ pub async fn interrupted() -> Result<(), Failure> {
 /// Gives up what is held, unless somebody asks a second time: the server may be gone, and what is held
 /// goes with its lease.
 async fn give_up<T>(giving: impl Future<Output = Result<T, client::Error>>) -> Result<T, Failure> {
+    /// Who signals a process and its group sends one wish twice.
+    const ONE_WISH: Duration = Duration::from_millis(500);
+    let again = async {
+        tokio::time::sleep(ONE_WISH).await;
+        interrupted().await
+    };
     tokio::select! {
         given = giving => Ok(given?),
-        ended = interrupted() => {
+        ended = again => {
             ended?;
             Err(Failure::new(ERROR, "interrupted while giving up; it ends with its lease"))
         }

@@ -102,7 +102,11 @@ impl Saving {
                 let place = path.clone();
                 return Saving::into_pipe(path, name, &place);
             }
-            Ok(kind) if kind.is_dir() => return refused("a directory"),
+            // In etcdctl's words, but before anything is fetched.
+            Ok(kind) if kind.is_dir() => {
+                let why = format!("rename {name}.part {name}: file exists");
+                return Err(failed(format!("could not rename {name}.part to {name} ({why})")));
+            }
             Ok(kind) if !kind.is_file() => return refused("a device or a socket"),
             _ => {}
         }
