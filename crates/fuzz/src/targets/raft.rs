@@ -28,7 +28,7 @@ fn take(bytes: &mut Bytes) -> Option<u8> {
 /// A number near this one, or far from all.
 fn near(bytes: &mut Bytes, base: u64) -> u64 {
     match take(bytes).unwrap_or(8) {
-        byte @ 0..200 => (base + u64::from(byte % 16)).saturating_sub(8),
+        byte @ 0..200 => base.saturating_add(u64::from(byte % 16)).saturating_sub(8),
         byte @ 200..230 => u64::from(byte - 200),
         byte @ 230..240 => (1 << 62) - 5 + u64::from(byte - 230),
         byte => u64::MAX - u64::from(byte - 240),
