@@ -141,7 +141,7 @@ fn check_advertised(name: &str, advertised: &[String], own: &[String]) -> Result
 /// In which way two lists differ, as etcd puts it.
 fn difference(advertised: &[String], own: &[String]) -> String {
     let list = |urls: &[String]| -> String {
-        let urls: Vec<_> = urls.iter().map(|url| go::quote(url)).collect();
+        let urls: Vec<_> = urls.iter().map(go::quote).collect();
         format!("[{}]", urls.join(" "))
     };
     if advertised.len() != own.len() {

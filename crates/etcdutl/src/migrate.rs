@@ -55,7 +55,7 @@ impl Version {
         };
         let version = Version { major: number(major)?, minor: number(minor)? };
         if version < V3_5 {
-            let short = go::quote(&version.short());
+            let short = go::quote(version.short());
             return Err(format!("target version {short} not supported. Minimal \"3.5\""));
         }
         Ok(version)

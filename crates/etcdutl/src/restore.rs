@@ -124,7 +124,7 @@ fn places(matches: &Matches, snapshot: &str) -> Places {
 }
 
 fn check_free(places: &Places) -> Result<(), Failure> {
-    let quoted = |path: &Path| go::quote(&path.display().to_string());
+    let quoted = |path: &Path| go::quote(path.display().to_string());
     if !Staging::is_free(&places.data_dir) {
         let dir = quoted(&places.data_dir);
         return Err(Failure::new(format!("data-dir {dir} not empty or could not be read")));

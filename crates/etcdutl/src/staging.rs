@@ -41,7 +41,7 @@ impl Staging {
         let Some(lock) = lock else {
             // It is somebody else's, so it is not for us to remove.
             std::mem::forget(staging);
-            let data_dir = go::quote(&data_dir.display().to_string());
+            let data_dir = go::quote(data_dir.display().to_string());
             return Err(Failure::new(format!(
                 "another restore to data-dir {data_dir} is under way"
             )));

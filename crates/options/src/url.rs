@@ -163,7 +163,7 @@ pub(crate) fn unescaped(path: &str) -> Result<String, String> {
             let escape: String = rest[at..].chars().take(3).collect();
             return Err(format!("invalid URL escape {}", quote(escape)));
         };
-        bytes.extend_from_slice(rest[..at].as_bytes());
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
         bytes.push(byte);
         rest = &rest[at + 3..];
     }
@@ -205,7 +205,7 @@ fn check_authority(typed: &str, authority: &str) -> Result<(), String> {
         if let Some(bad) =
             authority.chars().find(|c| matches!(c, ' ' | '"' | '<' | '>' | '^' | '`'))
         {
-            return fault(format!("invalid character {} in host name", quote(&bad.to_string())));
+            return fault(format!("invalid character {} in host name", quote(bad.to_string())));
         }
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         // Go takes no second colon in the host of a web address, and asks nobody else.

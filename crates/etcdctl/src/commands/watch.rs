@@ -137,7 +137,7 @@ fn run(program: &[Bytes], revision: i64, event: &mvccpb::Event) -> Result<(), Fa
         Ok(status) => crate::commands::lock::status_text(status),
         Err(error) => crate::commands::lock::start_text(&program[0], &error),
     };
-    let words: Vec<String> = program.iter().map(|word| quote(word)).collect();
+    let words: Vec<String> = program.iter().map(quote).collect();
     output::complain(&format!("command [{}] error ({why})\n", words.join(" ")));
     Err(Failure::silent(ERROR))
 }
