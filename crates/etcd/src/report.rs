@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use consensus::{Role, Standing};
-use logging::{Logger, error, fatal, info, warn};
-use node::{Event, Report, SlowCall};
+use logging::{Caller, Field, Logger, error, fatal, info, warn};
+use node::{Event, Line, Report, SlowCall};
 use options::Config;
 use types::{MemberId, Version};
 
+use crate::signals::Ender;
+
 /// Turns events into lines.
 pub struct LogReport {
+    ender: Ender,
     log: Logger,
     raft: Logger,
     name: String,
@@ -30,8 +33,9 @@ pub struct LogReport {
 
 impl LogReport {
     /// Reports to the log.
-    pub fn new(log: &Logger, config: &Config) -> LogReport {
+    pub fn new(log: &Logger, config: &Config, ender: Ender) -> LogReport {
         LogReport {
+            ender,
             log: log.clone(),
             raft: log.named("raft"),
             name: config.name.clone(),
@@ -148,6 +152,7 @@ impl Report for LogReport {
             Event::Installed { index } => info!(log, "applied snapshot", "snapshot-index" => index),
             Event::Removed => {
                 warn!(log, "the member has been permanently removed from the cluster");
+                self.ender.removed();
             }
             Event::Compacted { revision } => info!(
                 log,
@@ -202,6 +207,17 @@ impl Report for LogReport {
             "current-db-size-bytes" => file_bytes,
             "quota-backend-bytes" => quota_bytes
         );
+    }
+
+    fn line(&self, line: &Line) {
+        let level = match line.level {
+            node::Level::Info => logging::Level::Info,
+            node::Level::Warn => logging::Level::Warn,
+        };
+        let caller = Caller { file: file!(), line: line!() };
+        let fields: Vec<(&str, &dyn Field)> =
+            line.fields.iter().map(|(name, value)| (*name, value as &dyn Field)).collect();
+        self.log.write(level, caller, line.text, &fields);
     }
 
     fn slow_call(&self, call: &SlowCall) {

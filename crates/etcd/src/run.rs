@@ -14,7 +14,7 @@ use server::{ServeError, Serving};
 use crate::data_dir::{self, Kind};
 use crate::refuse::to_standard_error;
 use crate::report::LogReport;
-use crate::signals::{Door, Signal};
+use crate::signals::{Door, Ending, Signal};
 use crate::{host, notify};
 
 /// The code Go's runtime ends a panicking process with.
@@ -59,7 +59,7 @@ fn serve(config: &Config, log: &Logger) -> Result<std::convert::Infallible, Stri
         })?;
     }
     let metrics = Arc::new(Metrics::new(config.http.metrics_extensive));
-    let report = Arc::new(LogReport::new(log, config));
+    let report = Arc::new(LogReport::new(log, config, door.ender()));
     let mut serving =
         server::start(config, metrics, report).map_err(|fault| in_gos_words(&fault))?;
     say_serving(config, log, &serving);
@@ -228,7 +228,7 @@ fn say_ready(config: &Config, log: &Logger) {
 }
 
 /// Ends in order, then by the signal that asked for it.
-fn end(config: &Config, log: &Logger, serving: Serving, signal: Signal) -> ! {
+fn end(config: &Config, log: &Logger, serving: Serving, ending: Ending) -> ! {
     let say = |message: &str| {
         info!(
             log,
@@ -240,14 +240,19 @@ fn end(config: &Config, log: &Logger, serving: Serving, signal: Signal) -> ! {
         );
     };
     say("closing etcd server");
-    info!(
-        log,
-        "skipped leadership transfer for single voting member cluster",
-        "local-member-id" => format!("{:x}", serving.node().member())
-    );
+    if serving.node().cluster().members.conf_state().voters.len() == 1 {
+        info!(
+            log,
+            "skipped leadership transfer for single voting member cluster",
+            "local-member-id" => format!("{:x}", serving.node().member())
+        );
+    }
     serving.stop();
     say("closed etcd server");
-    signal.die()
+    match ending {
+        Ending::Asked(signal) => signal.die(),
+        Ending::Removed => std::process::exit(0),
+    }
 }
 
 /// A taken port in the words people look for; everything else with its causes.

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use logging::{Logger, info};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -32,10 +33,43 @@ impl Signal {
     }
 }
 
+/// Why a member that serves ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Somebody asks it to.
+    Asked(Signal),
+    /// It was removed from its cluster.
+    Removed,
+}
+
+/// Whoever is told why the member ends; nobody before it serves.
+type Serving = Arc<Mutex<Option<Sender<Ending>>>>;
+
 /// Where signals go.
 pub struct Door {
-    /// Taken by the first to serve; while it is there nobody serves.
-    serving: Arc<Mutex<Option<Sender<Signal>>>>,
+    serving: Serving,
+}
+
+/// Ends the member for another reason than a signal.
+#[derive(Clone)]
+pub struct Ender(Serving);
+
+/// How long a removed member goes on: the others are still to be told that it knows, as in etcd.
+const REMOVED_GOES_ON: Duration = Duration::from_secs(1);
+
+impl Ender {
+    /// The member was removed: it ends soon, in order.
+    pub fn removed(&self) {
+        let serving = self.0.clone();
+        thread::spawn(move || {
+            thread::sleep(REMOVED_GOES_ON);
+            match &*serving.lock().unwrap_or_else(PoisonError::into_inner) {
+                // Nobody listens any more once the end has begun.
+                Some(sender) => drop(sender.send(Ending::Removed)),
+                None => std::process::exit(0),
+            }
+        });
+    }
 }
 
 impl Door {
@@ -45,7 +79,7 @@ impl Door {
     /// If the system refuses to tell us of signals.
     pub fn open(log: &Logger) -> io::Result<Door> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
-        let serving: Arc<Mutex<Option<Sender<Signal>>>> = Arc::default();
+        let serving = Serving::default();
         let door = Door { serving: Arc::clone(&serving) };
         let log = log.clone();
         thread::Builder::new().name("signals".into()).spawn(move || {
@@ -58,7 +92,7 @@ impl Door {
                 match &*serving {
                     None => signal.die(),
                     // Nobody listens any more once the end has begun.
-                    Some(sender) => drop(sender.send(signal)),
+                    Some(sender) => drop(sender.send(Ending::Asked(signal))),
                 }
                 heard = true;
             }
@@ -66,8 +100,13 @@ impl Door {
         Ok(door)
     }
 
+    /// For whoever learns that the member was removed.
+    pub fn ender(&self) -> Ender {
+        Ender(self.serving.clone())
+    }
+
     /// The member serves: signals are handed over from now on.
-    pub fn serve(&self) -> Receiver<Signal> {
+    pub fn serve(&self) -> Receiver<Ending> {
         let (sender, receiver) = channel();
         *self.serving.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         receiver

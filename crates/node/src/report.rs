@@ -109,6 +109,26 @@ pub struct SlowCall {
     pub response_bytes: usize,
 }
 
+/// How much a [`Line`] matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// Something does not work.
+    Warn,
+}
+
+/// A line of the log that is worded where it arises: about certificates, connections and peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// How much it matters.
+    pub level: Level,
+    /// What happened: etcd's words, where etcd has some.
+    pub text: &'static str,
+    /// With whom, and why, under etcd's names.
+    pub fields: Vec<(&'static str, String)>,
+}
+
 /// Whoever listens. [`Event::Fatal`] must not return.
 pub trait Report: Send + Sync + 'static {
     /// Takes an event.
@@ -122,6 +142,9 @@ pub trait Report: Send + Sync + 'static {
 
     /// This member took its NOSPACE back: the store's size is well below the quota again.
     fn has_space_again(&self, _file_bytes: u64, _quota_bytes: u64) {}
+
+    /// Something that is worded already.
+    fn line(&self, _line: &Line) {}
 
     /// A call took longer than an operator wants.
     fn slow_call(&self, _call: &SlowCall) {}

@@ -81,7 +81,7 @@ pub fn build(
     addresses.fill_in_host(default_host, notes);
     let initial_cluster = initial_cluster(values, &name, &addresses.advertise_peer);
     check(values, origin, &addresses, notes)?;
-    refuse_what_is_not_built(values, &addresses)?;
+    refuse_what_is_not_built(values)?;
     let data_dir = values.text(table::DATA_DIR);
     let data_dir_is_usual = data_dir.is_empty();
     let data_dir = if data_dir_is_usual { format!("{name}.etcd") } else { data_dir };
@@ -188,19 +188,6 @@ impl Addresses {
         if let Some(host) = used {
             notes.push(Note::info("detected default host for advertise").with("host", host));
         }
-    }
-
-    /// Every URL with the flag that named it.
-    pub fn all(&self) -> impl Iterator<Item = (&'static str, &Url)> {
-        let lists = [
-            (table::LISTEN_PEER_URLS.name, &self.listen_peer),
-            (table::LISTEN_CLIENT_URLS.name, &self.listen_client),
-            (table::LISTEN_CLIENT_HTTP_URLS.name, &self.listen_client_http),
-            (table::LISTEN_METRICS_URLS.name, &self.listen_metrics),
-            (table::INITIAL_ADVERTISE_PEER_URLS.name, &self.advertise_peer),
-            (table::ADVERTISE_CLIENT_URLS.name, &self.advertise_client),
-        ];
-        lists.into_iter().flat_map(|(name, urls)| urls.iter().map(move |url| (name, url)))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::build::{Addresses, Origin, cluster_state};
 use crate::config::TlsVersion;
 use crate::flag::{Does, Text};
 use crate::note::Note;
-use crate::table::{self, unbuilt};
+use crate::table;
 use crate::url::{Url, join};
 use crate::values::Values;
 use go::quote;
@@ -162,14 +162,7 @@ fn check_tls_versions(values: &Values) -> Result<(), String> {
 }
 
 /// Refuses by name whatever asks for something this server cannot do yet.
-pub(crate) fn refuse_what_is_not_built(
-    values: &Values,
-    addresses: &Addresses,
-) -> Result<(), String> {
-    let secure = addresses.all().find(|(_, url)| url.scheme().is_secure());
-    if let (Some((name, url)), Does::Refused(why)) = (secure, unbuilt::TLS) {
-        return Err(format!("--{name} {} cannot be served: {why}", quote(url.to_string())));
-    }
+pub(crate) fn refuse_what_is_not_built(values: &Values) -> Result<(), String> {
     for flag in table::all_settings().filter(|flag| values.differs(flag)) {
         if let Does::Refused(why) = flag.does {
             return Err(format!("--{} cannot be set: {why}", flag.name));

@@ -6,6 +6,7 @@
 //! against real etcd too, which is how the tests themselves are checked.
 //!
 //! - [`foreign`]: finds the foreign parts (real etcd in three versions, its tools, the real clients).
+//! - [`cluster`]: several processes that are one cluster, ours and Go's.
 //! - [`process`]: a server process: start, wait until ready, kill -9, restart, stop, logs on failure.
 //! - [`grpc`], [`http`]: clients that can send nonsense too, because they know no messages.
 //! - [`raw`]: HTTP/2 frames written by hand.
@@ -15,6 +16,7 @@
 //! - [`runbook`]: an operator's commands as text, input and output together.
 //! - [`load`]: clients that write while the server is killed, and the judge of what is left.
 
+pub mod cluster;
 pub mod foreign;
 pub mod generate;
 pub mod grpc;

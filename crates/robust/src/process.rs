@@ -35,7 +35,7 @@ pub struct Home {
 
 /// Two ports that nobody listens on at this moment, and that no other home of this process ever had: a client
 /// of a server that has ended may still dial its port, and would reach another test's server there.
-fn free_ports() -> io::Result<(u16, u16)> {
+pub(crate) fn free_ports() -> io::Result<(u16, u16)> {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut given = GIVEN.lock().expect("no holder of the lock panics");
     // Held until two are found, so that the system gives another one each time.
@@ -160,7 +160,7 @@ impl Home {
     }
 }
 
-fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+pub(crate) fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(status) = child.try_wait().expect("a child can be asked for its state") {

@@ -2,6 +2,7 @@
 
 mod attack;
 mod clients;
+mod cluster;
 mod conformance;
 mod corners;
 mod edge;
@@ -13,4 +14,5 @@ mod lockstep;
 mod oracle;
 mod runbooks;
 mod snapshots;
+mod tls;
 mod users;

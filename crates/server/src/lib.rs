@@ -8,6 +8,7 @@
 mod desk;
 mod door;
 mod duties;
+mod encryption;
 mod export;
 mod gatekeeper;
 mod http;

@@ -1,14 +1,19 @@
 //! Counts every call for the metrics, and tells of unary calls that took too long.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::{MethodMetrics, Metrics};
+use net::RemoteAddress;
 use node::{Report, SlowCall};
 use proto::etcdserverpb as pb;
 use rpc::{Ended, Method, Observer};
 use types::Code;
+
+use crate::encryption::rejected;
+use crate::http::Serves;
 
 /// Feeds `grpc_server_*` and the byte counters.
 pub(crate) struct Counting {
@@ -33,7 +38,27 @@ impl Counting {
     }
 }
 
-impl net::Observer for Counting {}
+impl net::Observer for Counting {
+    fn rejected(&self, address: &RemoteAddress, why: &io::Error) {
+        self.report.line(&rejected("rejected connection on client endpoint", address, why));
+    }
+}
+
+/// Tells of connections that failed their handshake, on ports that are not for calls.
+pub(crate) struct Refusals {
+    pub(crate) serves: Serves,
+    pub(crate) report: Arc<dyn Report>,
+}
+
+impl net::Observer for Refusals {
+    fn rejected(&self, address: &RemoteAddress, why: &io::Error) {
+        let text = match self.serves {
+            Serves::Peers => "rejected connection on peer endpoint",
+            Serves::Clients | Serves::Metrics => "rejected connection on client endpoint",
+        };
+        self.report.line(&rejected(text, address, why));
+    }
+}
 
 impl Observer for Counting {
     fn started(&self, method: &Method) {

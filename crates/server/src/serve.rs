@@ -10,7 +10,11 @@ use gateway::Gateway;
 use member::Begin;
 use member::auto_compaction::Retention;
 use metrics::Metrics;
+<<<<<<< HEAD
 use net::{Connections, Descriptors, HttpHandler, Listener, Protocols, Socket, SocketOptions};
+=======
+use net::{HttpHandler, Listener, Protocols, Socket, SocketOptions, Tls};
+>>>>>>> 6628e1c (wip tls tests)
 use node::{BootError, Node, Report};
 use options::{AutoCompaction, Config, Url};
 use rpc::{Limits, Router};
@@ -19,10 +23,11 @@ use vfs::{Disk, OsDisk};
 
 use crate::desk::Desk;
 use crate::duties;
+use crate::encryption::{Encryption, EncryptionError, Endpoint};
 use crate::gatekeeper::Gatekeeper;
 use crate::http::{Serves, Settings, Site};
 use crate::login::{Passwords, Provider};
-use crate::observer::Counting;
+use crate::observer::{Counting, Refusals};
 use crate::services;
 
 /// The release whose behaviour this server shows.
@@ -43,6 +48,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// What connections are to be encrypted with cannot be used.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
     /// The data directory could not be served.
     #[error("starting the member failed")]
     Boot(#[from] BootError),
@@ -90,9 +98,14 @@ pub fn start(
     metrics: Arc<Metrics>,
     report: Arc<dyn Report>,
 ) -> Result<Serving, ServeError> {
+<<<<<<< HEAD
     let descriptors = Descriptors::raise();
     let connections = Connections::new(descriptors.for_connections(CONNECTIONS_MAX));
     let listeners = Listeners::open(config)?;
+=======
+    let encryption = Encryption::new(config, &report)?;
+    let listeners = Listeners::open(config, &encryption)?;
+>>>>>>> 6628e1c (wip tls tests)
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let member =
         node::start(node_config(config), &disk, metrics.clone(), report.clone(), node::alone())?;
@@ -191,34 +204,41 @@ struct Listeners {
     peer: Vec<Place>,
 }
 
-/// A socket, and the URL it was opened for: of one flag some may be encrypted and some not.
+/// A socket, and what it is encrypted with: of the URLs of one flag some may ask for TLS and some not.
 struct Place {
-    url: Url,
+    tls: Option<Arc<dyn Tls>>,
     socket: Socket,
 }
 
 impl Place {
     fn listener(self, protocols: Protocols) -> Listener {
-        assert!(!self.url.scheme().is_secure(), "the options refuse {} so far", self.url);
-        Listener::new(self.socket, protocols)
+        let listener = Listener::new(self.socket, protocols);
+        match self.tls {
+            Some(tls) => listener.tls(tls),
+            None => listener,
+        }
     }
 }
 
 impl Listeners {
-    fn open(config: &Config) -> Result<Listeners, ServeError> {
+    fn open(config: &Config, encryption: &Encryption) -> Result<Listeners, ServeError> {
         let options = SocketOptions { reuse_port: config.listen.reuse_port };
-        let open = |urls: &[Url]| -> Result<Vec<Place>, ServeError> {
-            let place = |url: &Url| match open(url, options) {
-                Ok(socket) => Ok(Place { url: url.clone(), socket }),
-                Err(source) => Err(ServeError::Listen { url: url.to_string(), source }),
+        let open = |endpoint: Endpoint, urls: &[Url]| -> Result<Vec<Place>, ServeError> {
+            let place = |url: &Url| {
+                let tls = encryption.of(endpoint, url)?;
+                match open(url, options) {
+                    Ok(socket) => Ok(Place { tls, socket }),
+                    Err(source) => Err(ServeError::Listen { url: url.to_string(), source }),
+                }
             };
             urls.iter().map(place).collect()
         };
         Ok(Listeners {
-            peer: open(&config.listen.peer)?,
-            client: open(&config.listen.client)?,
-            client_http: open(&config.listen.client_http)?,
-            metrics: open(&config.listen.metrics)?,
+            peer: open(Endpoint::Peer, &config.listen.peer)?,
+            client: open(Endpoint::Client, &config.listen.client)?,
+            client_http: open(Endpoint::Client, &config.listen.client_http)?,
+            // As etcd: with the certificates that clients see.
+            metrics: open(Endpoint::Client, &config.listen.metrics)?,
         })
     }
 
@@ -262,6 +282,7 @@ impl Listeners {
                 .named(serves.name())
                 .connections(connections.clone())
                 .workers(1)
+                .observer(Arc::new(Refusals { serves, report: report.clone() }))
                 .http(site(serves, None));
             let listeners: Vec<_> = http(places).collect();
             if !listeners.is_empty() {

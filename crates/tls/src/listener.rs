@@ -1,4 +1,4 @@
-//! A [`Server`] as the listeners of `net` want it.
+//! Encrypted streams as `net` wants them, on both sides.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use net::{Handshake, LocalFuture, Protocols, RemoteAddress, Stream, Tls};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsStream;
 
 use crate::server::Server;
 
@@ -37,19 +37,30 @@ impl Tls for Acceptor {
         &self,
         stream: Box<dyn Stream>,
         from: &RemoteAddress,
-        _protocols: Protocols,
+        protocols: Protocols,
     ) -> LocalFuture<io::Result<Handshake>> {
         let (server, source) = (self.0.clone(), source(from));
+        let only = match protocols {
+            Protocols::Both => None,
+            Protocols::Grpc => Some("h2"),
+            Protocols::Http => Some("http/1.1"),
+        };
         Box::pin(async move {
-            let accepted = server.accept(stream, source).await.map_err(io::Error::other)?;
+            let accepted = server.accept(stream, source, only).await.map_err(io::Error::other)?;
             let (stream, identity) = (accepted.stream, accepted.handshake.identity);
-            Ok(Handshake { stream: Box::new(Encrypted(stream)), identity })
+            Ok(Handshake { stream: Box::new(Encrypted::new(stream)), identity })
         })
     }
 }
 
 /// The plain side of an encrypted stream.
-struct Encrypted(TlsStream<Box<dyn Stream>>);
+pub(crate) struct Encrypted(TlsStream<Box<dyn Stream>>);
+
+impl Encrypted {
+    pub fn new(stream: impl Into<TlsStream<Box<dyn Stream>>>) -> Encrypted {
+        Encrypted(stream.into())
+    }
+}
 
 impl Stream for Encrypted {
     fn detach(&mut self) -> io::Result<()> {

@@ -109,7 +109,8 @@ impl Server {
         Ok(Server { material, rules })
     }
 
-    /// Shakes hands, within [`HANDSHAKE_DURATION_MAX`], and checks every rule.
+    /// Shakes hands, within [`HANDSHAKE_DURATION_MAX`], and checks every rule. `only` narrows what is offered by
+    /// ALPN to one protocol.
     ///
     /// # Errors
     /// [`HandshakeError`]; the stream is closed then.
@@ -117,8 +118,9 @@ impl Server {
         &self,
         stream: S,
         source: Option<IpAddr>,
+        only: Option<&'static str>,
     ) -> Result<Accepted<S>, HandshakeError> {
-        let shaking = self.shake(stream, source);
+        let shaking = self.shake(stream, source, only);
         match tokio::time::timeout(HANDSHAKE_DURATION_MAX, shaking).await {
             Ok(shaken) => shaken,
             Err(_) => Err(HandshakeError { why: "i/o timeout".to_owned(), ..Default::default() }),
@@ -129,6 +131,7 @@ impl Server {
         &self,
         stream: S,
         source: Option<IpAddr>,
+        only: Option<&'static str>,
     ) -> Result<Accepted<S>, HandshakeError> {
         let failed = |error: std::io::Error, server_name: String| HandshakeError {
             why: self.words(&error),
@@ -138,7 +141,7 @@ impl Server {
         let hello = hello.await.map_err(|error| failed(error, String::new()))?;
         let server_name = hello.client_hello().server_name().unwrap_or_default().to_owned();
         let material = self.material.current();
-        let shaken = hello.into_stream(material.config.clone()).await;
+        let shaken = hello.into_stream(material.config_for(only)).await;
         let stream = shaken.map_err(|error| failed(error, server_name.clone()))?;
         let seen = Handshake::of(stream.get_ref().1, server_name);
         match self.refusal(&seen, stream.get_ref().1, &material.revoked, source).await {
@@ -210,6 +213,18 @@ impl Handshake {
 }
 
 impl Material {
+    /// The configuration, for a socket that speaks one protocol only.
+    fn config_for(&self, only: Option<&'static str>) -> Arc<ServerConfig> {
+        match only {
+            Some(only) if self.config.alpn_protocols != [only.as_bytes()] => {
+                let mut config = ServerConfig::clone(&self.config);
+                config.alpn_protocols = vec![only.as_bytes().to_vec()];
+                Arc::new(config)
+            }
+            _ => self.config.clone(),
+        }
+    }
+
     fn read(files: &ServerFiles) -> Result<Material, ServerError> {
         let (chain, key) = files.pair.read()?;
         let provider = files.suites.provider();

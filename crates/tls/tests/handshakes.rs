@@ -139,7 +139,7 @@ async fn shake_from(
     let (near, far) = tokio::io::duplex(64 * 1024);
     let source: IpAddr = source.parse().expect("an address");
     let accepting = async {
-        let mut accepted = server.accept(far, Some(source)).await?;
+        let mut accepted = server.accept(far, Some(source), None).await?;
         let echo = async {
             let byte = accepted.stream.read_u8().await?;
             accepted.stream.write_u8(byte).await?;
@@ -359,7 +359,7 @@ async fn plain_text_on_an_encrypted_port_is_named_as_what_it_is() {
     let server = Server::new(authority.server(), Arc::<Heard>::default()).expect("a server");
     let (mut near, far) = tokio::io::duplex(4096);
     near.write_all(b"GET /health HTTP/1.1\r\n\r\n").await.expect("sent");
-    let refused = server.accept(far, None).await.map(|_| ()).expect_err("no handshake");
+    let refused = server.accept(far, None, None).await.map(|_| ()).expect_err("no handshake");
     assert_eq!(refused.why, "tls: first record does not look like a TLS handshake");
 }
 
@@ -368,7 +368,7 @@ async fn a_handshake_that_stands_still_is_given_up() {
     let authority = Authority::new();
     let server = Server::new(authority.server(), Arc::<Heard>::default()).expect("a server");
     let (near, far) = tokio::io::duplex(4096);
-    let refused = server.accept(far, None).await.map(|_| ()).expect_err("nobody speaks");
+    let refused = server.accept(far, None, None).await.map(|_| ()).expect_err("nobody speaks");
     assert_eq!(refused.why, "i/o timeout");
     drop(near);
 }

@@ -3,11 +3,6 @@
 
 use crate::flag::Does::{self, Nothing, Refused};
 
-/// TLS, to clients and between members.
-pub(crate) const TLS: Does = Refused("TLS is not built yet");
-/// What only matters with TLS.
-pub(crate) const TLS_ASIDE: Does =
-    Nothing("Checked, but without effect as long as TLS is not built.");
 /// Finding the other members by a service.
 pub(super) const DISCOVERY: Does =
     Refused("discovery is not built yet; name the members in --initial-cluster");

@@ -1,0 +1,441 @@
+//! A cluster of real processes on loopback, ours or Go's, each with a seat that outlives it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use proto::etcdserverpb::{
+    HashKvRequest, HashKvResponse, MoveLeaderRequest, MoveLeaderResponse, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, StatusRequest, StatusResponse,
+};
+
+use crate::grpc::Connection;
+use crate::process::{free_ports, wait};
+
+/// How long a cluster may take to do what it is waited for.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A member's place: its name, its ports, its directory, and the process that has it now.
+#[derive(Debug)]
+pub struct Seat {
+    /// `m1`, `m2`, ...
+    pub name: String,
+    binary: PathBuf,
+    client_port: u16,
+    peer_port: u16,
+    child: Option<Child>,
+    /// What `--initial-cluster` and `--initial-cluster-state` say at the next start.
+    initial: (String, &'static str),
+    starts: u32,
+}
+
+/// Seats in one folder.
+#[derive(Debug)]
+pub struct Cluster {
+    folder: tempfile::TempDir,
+    seats: Vec<Seat>,
+    flags: Vec<String>,
+}
+
+impl Cluster {
+    /// A cluster to be: one seat for each program, all named in each other's flags; `flags` go to all.
+    pub fn new(binaries: &[&Path], flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster {
+            folder: tempfile::Builder::new().prefix("cluster-").tempdir().expect("a folder"),
+            seats: Vec::new(),
+            flags: flags.iter().map(|flag| flag.to_string()).collect(),
+        };
+        binaries.iter().for_each(|binary| cluster.push(binary));
+        let all = cluster.initial();
+        cluster.seats.iter_mut().for_each(|seat| seat.initial = (all.clone(), "new"));
+        cluster
+    }
+
+    /// Three of them, started and ready.
+    #[track_caller]
+    pub fn start(binaries: &[&Path], flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster::new(binaries, flags);
+        for seat in 0..binaries.len() {
+            cluster.launch(seat);
+        }
+        for seat in 0..binaries.len() {
+            cluster.wait_until_ready(seat);
+        }
+        cluster
+    }
+
+    fn push(&mut self, binary: &Path) {
+        let (client_port, peer_port) = free_ports().expect("loopback has free ports");
+        let name = format!("m{}", self.seats.len() + 1);
+        let (binary, initial) = (binary.to_path_buf(), (String::new(), "existing"));
+        self.seats.push(Seat {
+            name,
+            binary,
+            client_port,
+            peer_port,
+            child: None,
+            initial,
+            starts: 0,
+        });
+    }
+
+    /// One more seat, for a member that joins what runs.
+    pub fn add_seat(&mut self, binary: &Path) -> usize {
+        self.push(binary);
+        let all = self.initial();
+        let seat = self.seats.len() - 1;
+        self.seats[seat].initial = (all, "existing");
+        seat
+    }
+
+    /// `name=url` of all seats.
+    pub fn initial(&self) -> String {
+        let one = |seat: &Seat| format!("{}=http://127.0.0.1:{}", seat.name, seat.peer_port);
+        self.seats.iter().map(one).collect::<Vec<_>>().join(",")
+    }
+
+    /// The next start of a seat joins a running cluster of these members.
+    pub fn will_join(&mut self, seat: usize, initial: &str) {
+        self.seats[seat].initial = (initial.to_owned(), "existing");
+    }
+
+    /// Another program has the seat from the next start on.
+    pub fn set_binary(&mut self, seat: usize, binary: &Path) {
+        self.seats[seat].binary = binary.to_path_buf();
+    }
+
+    /// `host:port` for clients of a seat.
+    pub fn address(&self, seat: usize) -> String {
+        format!("127.0.0.1:{}", self.seats[seat].client_port)
+    }
+
+    /// The seat's peer URL.
+    pub fn peer_url(&self, seat: usize) -> String {
+        format!("http://127.0.0.1:{}", self.seats[seat].peer_port)
+    }
+
+    /// The addresses of all seats, joined by commas.
+    pub fn endpoints(&self) -> String {
+        let all: Vec<_> = (0..self.seats.len()).map(|seat| self.address(seat)).collect();
+        all.join(",")
+    }
+
+    /// A seat's data directory.
+    pub fn data_dir(&self, seat: usize) -> PathBuf {
+        self.folder.path().join(&self.seats[seat].name)
+    }
+
+    /// A folder for a test's own files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn log_path(&self, seat: usize) -> PathBuf {
+        let Seat { name, starts, .. } = &self.seats[seat];
+        self.folder.path().join(format!("{name}-{starts}.log"))
+    }
+
+    /// What a seat's present or last process said.
+    pub fn log(&self, seat: usize) -> String {
+        fs::read_to_string(self.log_path(seat)).unwrap_or_default()
+    }
+
+    /// Starts a process in a seat and returns at once.
+    pub fn launch(&mut self, seat: usize) {
+        self.seats[seat].starts += 1;
+        let log = File::create(self.log_path(seat)).expect("a file");
+        let data_dir = self.data_dir(seat);
+        let it = &mut self.seats[seat];
+        let (client, peer) = (it.client_port, it.peer_port);
+        let mut command = Command::new(&it.binary);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ETCD") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .arg(format!("--name={}", it.name))
+            .arg(format!("--data-dir={}", data_dir.display()))
+            .arg(format!("--listen-client-urls=http://127.0.0.1:{client}"))
+            .arg(format!("--advertise-client-urls=http://127.0.0.1:{client}"))
+            .arg(format!("--listen-peer-urls=http://127.0.0.1:{peer}"))
+            .arg(format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"))
+            .arg(format!("--initial-cluster={}", it.initial.0))
+            .arg(format!("--initial-cluster-state={}", it.initial.1))
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file"))
+            .stderr(log);
+        it.child = Some(command.spawn().unwrap_or_else(|e| panic!("{}: {e}", it.binary.display())));
+    }
+
+    /// Waits until a seat answers a linearizable read.
+    #[track_caller]
+    pub fn wait_until_ready(&mut self, seat: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.reads(seat) {
+            let child = self.seats[seat].child.as_mut().expect("it was started");
+            let ended = child.try_wait().expect("it is ours");
+            if ended.is_some() || deadline < Instant::now() {
+                panic!("{} is not ready, {ended:?}:\n{}", self.seats[seat].name, self.log(seat));
+            }
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn reads(&self, seat: usize) -> bool {
+        let Ok(connection) = Connection::open(&self.address(seat)) else { return false };
+        let range = RangeRequest { key: "a".into(), ..Default::default() };
+        connection.unary("/etcdserverpb.KV/Range", &range).is_ok()
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self, seat: usize) {
+        if let Some(mut child) = self.seats[seat].child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM, and its end.
+    #[track_caller]
+    pub fn stop(&mut self, seat: usize) -> ExitStatus {
+        self.signal(seat, "-TERM");
+        let mut child = self.seats[seat].child.take().expect("it runs");
+        let ended = wait(&mut child, PATIENCE);
+        ended.unwrap_or_else(|| {
+            panic!("{} does not end:\n{}", self.seats[seat].name, self.log(seat))
+        })
+    }
+
+    /// Waits until a process ends by itself.
+    #[track_caller]
+    pub fn wait_for_end(&mut self, seat: usize) -> ExitStatus {
+        let mut child = self.seats[seat].child.take().expect("it runs");
+        let ended = wait(&mut child, PATIENCE);
+        if ended.is_none() {
+            let _ = child.kill();
+        }
+        ended.unwrap_or_else(|| {
+            panic!("{} does not end:\n{}", self.seats[seat].name, self.log(seat))
+        })
+    }
+
+    /// Sends a signal, as `kill` names it.
+    pub fn signal(&self, seat: usize, signal: &str) {
+        let pid = self.seats[seat].child.as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{signal} to {pid}");
+    }
+
+    /// Deletes what a seat has on disk.
+    pub fn wipe(&mut self, seat: usize) {
+        let dir = self.data_dir(seat);
+        if dir.exists() {
+            fs::remove_dir_all(dir).expect("it is ours");
+        }
+    }
+
+    /// A seat's status, if it answers.
+    pub fn status(&self, seat: usize) -> Option<StatusResponse> {
+        let connection = Connection::open(&self.address(seat)).ok()?;
+        let answer =
+            connection.unary("/etcdserverpb.Maintenance/Status", &StatusRequest::default());
+        answer.is_ok().then(|| answer.ok())
+    }
+
+    /// The seat that leads, once all running seats agree on one.
+    #[track_caller]
+    pub fn leader(&self) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let running = (0..self.seats.len()).filter(|seat| self.seats[*seat].child.is_some());
+            let all: Vec<_> = running.filter_map(|s| self.status(s).map(|it| (s, it))).collect();
+            let own = |it: &StatusResponse| it.header.as_ref().map_or(0, |header| header.member_id);
+            let found = all.iter().find(|(_, it)| it.leader != 0 && own(it) == it.leader);
+            if let Some((seat, it)) = found
+                && all.iter().all(|(_, other)| other.leader == it.leader)
+            {
+                return *seat;
+            }
+            assert!(Instant::now() < deadline, "no leader: {all:?}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Hands leadership from whoever has it to a seat.
+    #[track_caller]
+    pub fn move_leader(&self, to: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let from = self.leader();
+            if from == to {
+                return;
+            }
+            let target = self.status(to).and_then(|it| it.header).map_or(0, |h| h.member_id);
+            let connection = Connection::open(&self.address(from)).expect("it serves");
+            let request = MoveLeaderRequest { target_id: target };
+            let answer = connection.unary("/etcdserverpb.Maintenance/MoveLeader", &request);
+            if answer.is_ok() {
+                answer.ok::<MoveLeaderResponse>();
+            }
+            assert!(Instant::now() < deadline, "{answer:?}");
+        }
+    }
+
+    /// Writes through a seat; its revision, if it was acknowledged.
+    pub fn put(&self, seat: usize, key: &str, value: &str) -> Result<i64, String> {
+        let connection = Connection::open(&self.address(seat)).map_err(|e| e.to_string())?;
+        put(&connection, key, value)
+    }
+
+    /// Reads through a seat, linearizably.
+    pub fn get(&self, seat: usize, key: &str) -> Result<Option<String>, String> {
+        let connection = Connection::open(&self.address(seat)).map_err(|e| e.to_string())?;
+        let range = RangeRequest { key: key.to_owned().into(), ..Default::default() };
+        let answer = connection.unary("/etcdserverpb.KV/Range", &range);
+        if !answer.is_ok() {
+            return Err(format!("{answer:?}"));
+        }
+        let found = answer.ok::<RangeResponse>().kvs.into_iter().next();
+        Ok(found.map(|kv| String::from_utf8_lossy(&kv.value).into_owned()))
+    }
+
+    /// Waits until all running seats have the same hash of the same revision.
+    #[track_caller]
+    pub fn wait_until_equal(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let running = (0..self.seats.len()).filter(|seat| self.seats[*seat].child.is_some());
+            let hashes: Vec<_> = running.map(|seat| self.hash(seat)).collect();
+            if hashes.iter().all(|hash| hash.is_some() && *hash == hashes[0]) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "members differ: {hashes:?}");
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Hash, compact revision and revision of a seat.
+    fn hash(&self, seat: usize) -> Option<(u32, i64, i64)> {
+        let connection = Connection::open(&self.address(seat)).ok()?;
+        let answer =
+            connection.unary("/etcdserverpb.Maintenance/HashKV", &HashKvRequest { revision: 0 });
+        let hashed = answer.is_ok().then(|| answer.ok::<HashKvResponse>())?;
+        Some((hashed.hash, hashed.compact_revision, hashed.header?.revision))
+    }
+
+    /// Runs an etcdctl against all seats.
+    pub fn etcdctl(&self, etcdctl: &Path, line: &str) -> String {
+        let ran = Command::new(etcdctl)
+            .env("ETCDCTL_API", "3")
+            .arg(format!("--endpoints={}", self.endpoints()))
+            .args(line.split_whitespace())
+            .output()
+            .expect("etcdctl runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        format!("{}{}", text(&ran.stdout), text(&ran.stderr))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for seat in 0..self.seats.len() {
+            self.kill(seat);
+        }
+        if std::thread::panicking() {
+            for seat in 0..self.seats.len() {
+                let log = self.log(seat);
+                let tail: Vec<_> = log.lines().rev().take(40).collect();
+                eprintln!("-- the last of {}:", self.seats[seat].name);
+                tail.iter().rev().for_each(|line| eprintln!("{line}"));
+            }
+        }
+    }
+}
+
+fn put(connection: &Connection, key: &str, value: &str) -> Result<i64, String> {
+    let (key, value) = (key.to_owned().into(), value.to_owned().into());
+    let put = PutRequest { key, value, ..Default::default() };
+    let answer = connection.unary("/etcdserverpb.KV/Put", &put);
+    if !answer.is_ok() {
+        return Err(format!("{answer:?}"));
+    }
+    Ok(answer.ok::<PutResponse>().header.map_or(0, |header| header.revision))
+}
+
+/// What a writer had acknowledged.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Key and revision, in order.
+    pub acknowledged: Vec<(String, i64)>,
+    /// The longest time between two acknowledgements.
+    pub longest_gap: Duration,
+}
+
+/// Writes one key after the other until it is stopped, through whoever answers.
+pub struct Writer {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Written>,
+}
+
+impl Writer {
+    /// Begins to write keys that begin with `prefix`.
+    pub fn start(cluster: &Cluster, prefix: &str) -> Writer {
+        let addresses: Vec<_> =
+            (0..cluster.seats.len()).map(|seat| cluster.address(seat)).collect();
+        let (stop, prefix) = (Arc::new(AtomicBool::new(false)), prefix.to_owned());
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut written = Written::default();
+            let (mut turn, mut last) = (0, Instant::now());
+            let mut connection = None;
+            while !stopped.load(Ordering::Acquire) {
+                let key = format!("{prefix}{:06}", written.acknowledged.len());
+                let address = &addresses[turn % addresses.len()];
+                let open = connection.take().or_else(|| Connection::open(address).ok());
+                match open.map(|open| (put(&open, &key, "x"), open)) {
+                    Some((Ok(revision), open)) => {
+                        written.longest_gap = written.longest_gap.max(last.elapsed());
+                        last = Instant::now();
+                        written.acknowledged.push((key, revision));
+                        connection = Some(open);
+                    }
+                    // What was not acknowledged is written again, elsewhere.
+                    Some((Err(_), _)) | None => {
+                        turn += 1;
+                        sleep(Duration::from_millis(5));
+                    }
+                }
+            }
+            written
+        });
+        Writer { stop, thread }
+    }
+
+    /// Ends it; what it had acknowledged.
+    pub fn stop(self) -> Written {
+        self.stop.store(true, Ordering::Release);
+        self.thread.join().expect("a writer does not panic")
+    }
+}
+
+impl Written {
+    /// Everything that was acknowledged must be read through a seat.
+    #[track_caller]
+    pub fn check(&self, cluster: &Cluster, seat: usize) {
+        let connection = Connection::open(&cluster.address(seat)).expect("it serves");
+        for (key, revision) in &self.acknowledged {
+            let range = RangeRequest { key: key.clone().into(), ..Default::default() };
+            let found = connection.unary("/etcdserverpb.KV/Range", &range).ok::<RangeResponse>();
+            let there = found.kvs.first().is_some_and(|kv| *revision <= kv.mod_revision);
+            assert!(there, "{key} was acknowledged at {revision} and is not there: {found:?}");
+        }
+        assert!(!self.acknowledged.is_empty(), "nothing was acknowledged");
+    }
+}

@@ -1,0 +1,274 @@
+//! From what the flags say of certificates to what listeners and dialling peers need.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use net::{LocalFuture, RemoteAddress, Stream, Tls};
+use node::{Level, Line, Report};
+use options::{Config, TlsSide, TlsVersion, Url};
+use tls::{
+    Acceptor, Client, ClientFiles, FileError, HandshakeError, Pair, Rules, SelfSignedError, Server,
+    ServerError, ServerFiles, Suites, SuitesError, Version, Versions, Watch,
+};
+
+/// Why nothing can be encrypted with these flags.
+#[derive(Debug, thiserror::Error)]
+pub enum EncryptionError {
+    /// A URL for clients wants TLS, and there is nothing to encrypt with.
+    #[error(
+        "TLS key/cert (--cert-file, --key-file) must be provided for client url {0} with HTTPS scheme"
+    )]
+    NoClientFiles(Url),
+    /// A URL for members does.
+    #[error("cannot listen on TLS for {0}: KeyFile and CertFile are not presented")]
+    NoPeerFiles(String),
+    /// A file of a listener.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A file of the dialling side.
+    #[error(transparent)]
+    Client(#[from] FileError),
+    /// `--cipher-suites`.
+    #[error(transparent)]
+    Suites(#[from] SuitesError),
+    /// `--auto-tls`.
+    #[error("certificates cannot be made")]
+    SelfSigned(#[from] SelfSignedError),
+}
+
+/// What the sockets of a member are encrypted with.
+pub(crate) struct Encryption {
+    clients: Option<Arc<dyn Tls>>,
+    peers: Option<Arc<dyn Tls>>,
+    /// Encrypts connections to other members; these may want TLS though this one listens without.
+    #[expect(
+        dead_code,
+        reason = "its files are checked at the start; peers are dialled with it next"
+    )]
+    pub dialer: Arc<Client>,
+}
+
+/// Which of the two kinds of listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Client,
+    Peer,
+}
+
+impl Endpoint {
+    fn side(self, config: &Config) -> &TlsSide {
+        match self {
+            Endpoint::Client => &config.tls.client,
+            Endpoint::Peer => &config.tls.peer,
+        }
+    }
+
+    fn folder(self, config: &Config) -> PathBuf {
+        let name = match self {
+            Endpoint::Client => "client",
+            Endpoint::Peer => "peer",
+        };
+        config.data_dir.join("fixtures").join(name)
+    }
+
+    fn rules(self, config: &Config) -> Rules {
+        let side = self.side(config);
+        Rules {
+            common_names: side.allowed_cns.clone(),
+            hosts: side.allowed_hostnames.clone(),
+            source: self == Endpoint::Peer && !side.skip_client_san_verification,
+        }
+    }
+
+    fn protocols(self) -> Vec<&'static str> {
+        match self {
+            Endpoint::Client => vec!["h2", "http/1.1"],
+            // etcd's peers speak nothing else.
+            Endpoint::Peer => vec!["http/1.1"],
+        }
+    }
+}
+
+impl Encryption {
+    /// Reads the files, and makes those that `--auto-tls` asks for.
+    ///
+    /// # Errors
+    /// [`EncryptionError`], naming the file.
+    pub fn new(config: &Config, report: &Arc<dyn Report>) -> Result<Encryption, EncryptionError> {
+        let suites = Suites::named(config.tls.cipher_suites.iter().copied())?;
+        let mut made = [None, None];
+        for (place, endpoint) in [Endpoint::Client, Endpoint::Peer].into_iter().enumerate() {
+            made[place] = pair(config, endpoint, report)?;
+        }
+        let [client_pair, peer_pair] = made;
+        let listening = |endpoint: Endpoint, pair: &Option<Pair>| {
+            let Some(pair) = pair.clone() else { return Ok(None) };
+            let side = endpoint.side(config);
+            let files = ServerFiles {
+                pair,
+                trusted_ca: side.trusted_ca_file.clone().unwrap_or_default(),
+                client_cert_auth: side.client_cert_auth,
+                crl: side.crl_file.clone().unwrap_or_default(),
+                suites: suites.clone(),
+                versions: versions(config),
+                rules: endpoint.rules(config),
+                protocols: endpoint.protocols(),
+            };
+            let acceptor = Acceptor::new(Server::new(files, watch(report))?);
+            Ok::<_, EncryptionError>(Some(Arc::new(acceptor) as Arc<dyn Tls>))
+        };
+        let clients = listening(Endpoint::Client, &client_pair)?;
+        let peers = listening(Endpoint::Peer, &peer_pair)?;
+        let dialer = dialer(config, peer_pair, suites.clone(), report)?;
+        Ok(Encryption { clients, peers, dialer: Arc::new(dialer) })
+    }
+
+    /// What a listener of this URL encrypts with; `None` for one in the clear.
+    ///
+    /// # Errors
+    /// There is nothing to encrypt with.
+    pub fn of(
+        &self,
+        endpoint: Endpoint,
+        url: &Url,
+    ) -> Result<Option<Arc<dyn Tls>>, EncryptionError> {
+        if !url.scheme().is_secure() {
+            return Ok(None);
+        }
+        let (acceptor, missing) = match endpoint {
+            Endpoint::Client => (&self.clients, EncryptionError::NoClientFiles(url.clone())),
+            Endpoint::Peer => (&self.peers, EncryptionError::NoPeerFiles(url.address())),
+        };
+        acceptor.clone().map(Some).ok_or(missing)
+    }
+}
+
+/// The certificate to show, made now if the flags say so.
+fn pair(
+    config: &Config,
+    endpoint: Endpoint,
+    report: &Arc<dyn Report>,
+) -> Result<Option<Pair>, EncryptionError> {
+    let side = endpoint.side(config);
+    if !side.is_self_signed() {
+        let path = |file: &Option<PathBuf>| file.clone().unwrap_or_default();
+        let pair = Pair { cert: path(&side.cert_file), key: path(&side.key_file) };
+        return Ok((!pair.is_empty()).then_some(pair));
+    }
+    let urls = match endpoint {
+        Endpoint::Client => &config.listen.client,
+        Endpoint::Peer => &config.listen.peer,
+    };
+    let hosts = urls.iter().filter_map(|url| url.host_and_port());
+    let hosts: Vec<_> = hosts.map(|(host, _)| host.to_owned()).collect();
+    let years = u32::try_from(config.tls.self_signed_years).unwrap_or(u32::MAX);
+    let (pair, made) = tls::self_signed(&endpoint.folder(config), &hosts, years)?;
+    if made {
+        for (text, path) in [("created cert file", &pair.cert), ("created key file", &pair.key)] {
+            say(report, Level::Info, text, vec![("path", path.display().to_string())]);
+        }
+    }
+    Ok(Some(pair))
+}
+
+/// The side that dials other members.
+fn dialer(
+    config: &Config,
+    own: Option<Pair>,
+    suites: Suites,
+    report: &Arc<dyn Report>,
+) -> Result<Client, EncryptionError> {
+    let side = &config.tls.peer;
+    let own = match (&side.client_cert_file, &side.client_key_file) {
+        (None, None) => own.unwrap_or_default(),
+        (cert, key) => {
+            Pair { cert: cert.clone().unwrap_or_default(), key: key.clone().unwrap_or_default() }
+        }
+    };
+    let files = ClientFiles {
+        pair: own,
+        trusted_ca: side.trusted_ca_file.clone().unwrap_or_default(),
+        server_name: String::new(),
+        skip_verify: side.is_self_signed(),
+        rules: Rules { source: false, ..Endpoint::Peer.rules(config) },
+        suites,
+        versions: versions(config),
+        protocols: vec!["http/1.1"],
+    };
+    Ok(Client::new(files, watch(report))?)
+}
+
+fn versions(config: &Config) -> Versions {
+    let version = |version: TlsVersion| match version {
+        TlsVersion::V12 => Version::Tls12,
+        TlsVersion::V13 => Version::Tls13,
+    };
+    let all = Versions::default();
+    Versions {
+        min: config.tls.min_version.map_or(all.min, version),
+        max: config.tls.max_version.map_or(all.max, version),
+    }
+}
+
+/// Tells the log what becomes of files that were changed.
+struct Told(Arc<dyn Report>);
+
+fn watch(report: &Arc<dyn Report>) -> Arc<dyn Watch> {
+    Arc::new(Told(report.clone()))
+}
+
+fn named(files: &[PathBuf]) -> String {
+    let names: Vec<_> = files.iter().map(|path| Path::display(path).to_string()).collect();
+    names.join(",")
+}
+
+impl Watch for Told {
+    fn reloaded(&self, files: &[PathBuf]) {
+        say(&self.0, Level::Info, "certificates were reloaded", vec![("files", named(files))]);
+    }
+
+    fn kept(&self, files: &[PathBuf], why: &str) {
+        let text = "changed certificates cannot be used; the ones read before stay in force";
+        let fields = vec![("files", named(files)), ("error", why.to_owned())];
+        say(&self.0, Level::Warn, text, fields);
+    }
+}
+
+fn say(
+    report: &Arc<dyn Report>,
+    level: Level,
+    text: &'static str,
+    fields: Vec<(&'static str, String)>,
+) {
+    report.line(&Line { level, text, fields });
+}
+
+/// What etcd logs of a connection whose handshake failed.
+pub(crate) fn rejected(text: &'static str, address: &RemoteAddress, why: &io::Error) -> Line {
+    let seen = why.get_ref().and_then(|cause| cause.downcast_ref::<HandshakeError>());
+    let seen = seen.map(|error| error.seen.clone()).unwrap_or_default();
+    let mut fields = vec![("remote-addr", address.to_string()), ("server-name", seen.server_name)];
+    if let Some(identity) = seen.identity {
+        let ips: Vec<_> = identity.ips.iter().map(ToString::to_string).collect();
+        fields.push(("ip-addresses", ips.join(",")));
+        fields.push(("dns-names", identity.dns.join(",")));
+    }
+    fields.push(("error", why.to_string()));
+    Line { level: Level::Warn, text, fields }
+}
+
+/// Encrypts connections to other members.
+#[expect(dead_code, reason = "peers are dialled with it next")]
+pub(crate) struct Connector(pub Arc<Client>);
+
+impl peer::Connector for Connector {
+    fn connect(
+        &self,
+        stream: Box<dyn Stream>,
+        host: &str,
+    ) -> LocalFuture<io::Result<Box<dyn Stream>>> {
+        let (client, host) = (self.0.clone(), host.to_owned());
+        Box::pin(async move { client.encrypt(stream, &host).await })
+    }
+}
