@@ -45,11 +45,7 @@ pub use config::{Config, HASHED_BYTES_MAX};
 pub use handle::{KeepAliveAnswer, LeaseLeft, Node, WatchStream};
 pub use lane::SERVING_THREADS_MAX;
 pub use member::BootError;
-<<<<<<< HEAD
 pub use peers::{Overloaded, Peers, SnapshotBody, alone};
-pub use report::{Event, Report, SlowCall};
-=======
 pub use report::{Event, Level, Line, Report, SlowCall};
->>>>>>> 63ca410 (wip encryption)
 pub use shared::{ClusterView, Figures, HashSource};
 pub use start::{Running, start};

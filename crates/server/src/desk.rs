@@ -21,6 +21,7 @@ use proto::raftpb;
 use rpc::{Call, Rpc};
 use types::{LeaseId, Limits, MemberId, Refusal};
 
+use crate::cluster::Network;
 use crate::gatekeeper::{AboutLeases, Gatekeeper};
 use crate::proposals::{Asked, ChangesMembers, IntoRaft};
 use crate::services::room;
@@ -30,6 +31,7 @@ use crate::services::room;
 pub(crate) struct Desk {
     node: Node,
     gatekeeper: Arc<Gatekeeper>,
+    network: Arc<Network>,
 }
 
 /// Messages whose sender may see the keyspace at one moment.
@@ -48,8 +50,13 @@ impl ReadsAll for pb::SnapshotRequest {}
 impl ReadsAll for pb::HashRequest {}
 
 impl Desk {
-    pub(crate) fn new(node: Node, gatekeeper: Arc<Gatekeeper>) -> Desk {
-        Desk { node, gatekeeper }
+    pub(crate) fn new(node: Node, gatekeeper: Arc<Gatekeeper>, network: Arc<Network>) -> Desk {
+        Desk { node, gatekeeper, network }
+    }
+
+    /// The way to the other members.
+    pub(crate) fn network(&self) -> &Arc<Network> {
+        &self.network
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use types::Refusal;
 
+use crate::cluster::{Network, watch_versions};
 use crate::quota;
 
 /// Starts the thread of a member's duties. It ends when `stop` turns true.
@@ -22,6 +23,7 @@ use crate::quota;
 /// When the system gives no thread.
 pub(crate) fn start(
     node: Node,
+    network: Arc<Network>,
     retention: Option<Retention>,
     report: Arc<dyn Report>,
     stop: watch::Receiver<bool>,
@@ -33,28 +35,32 @@ pub(crate) fn start(
     std::thread::Builder::new().name("duties".into()).spawn(move || {
         let built = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         if let Ok(runtime) = built {
-            runtime.block_on(run(node, retention, report, stop, published));
+            runtime.block_on(run(node, network, retention, report, stop, published));
         }
     })
 }
 
 async fn run(
     node: Node,
+    network: Arc<Network>,
     retention: Option<Retention>,
     report: Arc<dyn Report>,
     mut stop: watch::Receiver<bool>,
     published: watch::Sender<bool>,
 ) {
     let work = async {
-        publish(&node).await;
-        report.report(Event::Published);
-        let _ = published.send(true);
+        let publish = async {
+            publish(&node).await;
+            report.report(Event::Published);
+            let _ = published.send(true);
+        };
         let compact = async {
             if let Some(retention) = retention {
                 compact(&node, retention).await;
             }
         };
-        tokio::join!(quota::heal(&node, &report), compact);
+        let versions = watch_versions(&node, &network);
+        tokio::join!(publish, quota::heal(&node, &report), compact, versions);
     };
     tokio::select! {
         () = work => {}

@@ -42,10 +42,6 @@ pub(crate) struct Encryption {
     clients: Option<Arc<dyn Tls>>,
     peers: Option<Arc<dyn Tls>>,
     /// Encrypts connections to other members; these may want TLS though this one listens without.
-    #[expect(
-        dead_code,
-        reason = "its files are checked at the start; peers are dialled with it next"
-    )]
     pub dialer: Arc<Client>,
 }
 
@@ -259,7 +255,6 @@ pub(crate) fn rejected(text: &'static str, address: &RemoteAddress, why: &io::Er
 }
 
 /// Encrypts connections to other members.
-#[expect(dead_code, reason = "peers are dialled with it next")]
 pub(crate) struct Connector(pub Arc<Client>);
 
 impl peer::Connector for Connector {

@@ -5,6 +5,7 @@
 //!
 //! Not here: flags (see `options`), frames (see `rpc`), what a request does (see `apply`).
 
+mod cluster;
 mod desk;
 mod door;
 mod duties;

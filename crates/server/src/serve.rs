@@ -10,20 +10,19 @@ use gateway::Gateway;
 use member::Begin;
 use member::auto_compaction::Retention;
 use metrics::Metrics;
-<<<<<<< HEAD
-use net::{Connections, Descriptors, HttpHandler, Listener, Protocols, Socket, SocketOptions};
-=======
-use net::{HttpHandler, Listener, Protocols, Socket, SocketOptions, Tls};
->>>>>>> 6628e1c (wip tls tests)
+use net::{
+    Connections, Descriptors, HttpHandler, Listener, Protocols, Socket, SocketOptions, Tls,
+};
 use node::{BootError, Node, Report};
 use options::{AutoCompaction, Config, Url};
 use rpc::{Limits, Router};
 use tokio::sync::watch;
 use vfs::{Disk, OsDisk};
 
+use crate::cluster::{self, BeginError, Facts, Network, Opening};
 use crate::desk::Desk;
 use crate::duties;
-use crate::encryption::{Encryption, EncryptionError, Endpoint};
+use crate::encryption::{Connector, Encryption, EncryptionError, Endpoint};
 use crate::gatekeeper::Gatekeeper;
 use crate::http::{Serves, Settings, Site};
 use crate::login::{Passwords, Provider};
@@ -51,6 +50,9 @@ pub enum ServeError {
     /// What connections are to be encrypted with cannot be used.
     #[error(transparent)]
     Encryption(#[from] EncryptionError),
+    /// The member cannot begin.
+    #[error(transparent)]
+    Begin(#[from] BeginError),
     /// The data directory could not be served.
     #[error("starting the member failed")]
     Boot(#[from] BootError),
@@ -65,6 +67,7 @@ pub enum ServeError {
 /// A member that serves. Stop it with [`Serving::stop`]; dropped, it is cut off.
 pub struct Serving {
     member: node::Running,
+    network: Arc<Network>,
     ports: Vec<net::Running>,
     /// What clients will be served by, once the member is ready.
     clients: Option<(rpc::Server, Vec<Listener>)>,
@@ -98,21 +101,32 @@ pub fn start(
     metrics: Arc<Metrics>,
     report: Arc<dyn Report>,
 ) -> Result<Serving, ServeError> {
-<<<<<<< HEAD
     let descriptors = Descriptors::raise();
     let connections = Connections::new(descriptors.for_connections(CONNECTIONS_MAX));
-    let listeners = Listeners::open(config)?;
-=======
     let encryption = Encryption::new(config, &report)?;
-    let listeners = Listeners::open(config, &encryption)?;
->>>>>>> 6628e1c (wip tls tests)
+    let mut listeners = Listeners::open(config, &encryption)?;
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-    let member =
-        node::start(node_config(config), &disk, metrics.clone(), report.clone(), node::alone())?;
+    let connector = Arc::new(Connector(encryption.dialer));
+    let network = Network::new(connector.clone(), config.raft.election_timeout());
+    let begin = match has_log(&*disk, config) && !config.bootstrap.force_new {
+        true => Begin::Restart,
+        false => cluster::begin(config, &network.asker, CLUSTER_VERSION)?,
+    };
+    let node_config = node_config(config, begin);
+    let member = node::start(node_config, &disk, metrics.clone(), report.clone(), network.clone())?;
     let node = member.node().clone();
     describe(&node, config, &metrics);
-    let gatekeeper = gatekeeper(config)?;
-    let router = Arc::new(services::router(&Desk::new(node.clone(), Arc::new(gatekeeper))));
+    let desk = Desk::new(node.clone(), Arc::new(gatekeeper(config)?), network.clone());
+    let opening = Opening {
+        listeners: listeners.peer.drain(..).map(Place::for_peers).collect(),
+        connector,
+        snap_dir: config.data_dir.join("member").join("snap"),
+        disk,
+        report: report.clone(),
+        metrics: metrics.clone(),
+    };
+    network.open(&node, Facts::new(desk.clone()), opening).map_err(ServeError::Thread)?;
+    let router = Arc::new(services::router(&desk));
     let (ports, clients) =
         listeners.serve(config, &node, &router, &metrics, &report, &connections)?;
     let (stop_duties, stop) = watch::channel(false);
@@ -122,11 +136,11 @@ pub fn start(
         AutoCompaction::Periodic(period) => Some(Retention::Periodic { period_ms: millis(period) }),
         AutoCompaction::Revisions(count) => Some(Retention::Revisions { count }),
     };
-    let duties = duties::start(node, retention, report, stop, published_sender)
+    let duties = duties::start(node, network.clone(), retention, report, stop, published_sender)
         .map_err(ServeError::Thread)?;
     let grace = config.limits.request_timeout;
     let room = Room { descriptors, connections };
-    Ok(Serving { member, ports, clients, duties, stop_duties, published, grace, room })
+    Ok(Serving { member, network, ports, clients, duties, stop_duties, published, grace, room })
 }
 
 /// Reads what logins need before anything is served.
@@ -148,16 +162,22 @@ fn serving_threads() -> usize {
     cores.min(node::SERVING_THREADS_MAX)
 }
 
-fn node_config(config: &Config) -> node::Config {
+/// Whether the member has begun before.
+fn has_log(disk: &dyn Disk, config: &Config) -> bool {
+    let usual = || config.data_dir.join("member").join("wal");
+    let files = disk.list(&config.wal_dir.clone().unwrap_or_else(usual)).unwrap_or_default();
+    files.iter().any(|name| name.ends_with(".wal"))
+}
+
+fn node_config(config: &Config, begin: Begin) -> node::Config {
     let urls = |urls: &[Url]| urls.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let token = &config.bootstrap.token;
     node::Config {
         name: config.name.clone(),
         data_dir: config.data_dir.clone(),
         wal_dir: config.wal_dir.clone(),
         peer_urls: urls(&config.advertise_peer_urls),
         client_urls: urls(&config.advertise_client_urls),
-        begin: Begin::alone(&config.name, &urls(&config.advertise_peer_urls), token),
+        begin,
         serving_threads: serving_threads(),
         heartbeat: config.raft.heartbeat,
         election_ticks: config.raft.election_ticks(),
@@ -211,6 +231,10 @@ struct Place {
 }
 
 impl Place {
+    fn for_peers(self) -> peer::Listener {
+        peer::Listener { socket: self.socket, acceptor: self.tls }
+    }
+
     fn listener(self, protocols: Protocols) -> Listener {
         let listener = Listener::new(self.socket, protocols);
         match self.tls {
@@ -277,7 +301,8 @@ impl Listeners {
         let server = server.http(site(Serves::Clients, gateway));
         let clients = Some((server, clients));
         let mut running = Vec::new();
-        for (places, serves) in [(self.metrics, Serves::Metrics), (self.peer, Serves::Peers)] {
+        {
+            let (places, serves) = (self.metrics, Serves::Metrics);
             let server = net::Server::new(limits.connections.clone())
                 .named(serves.name())
                 .connections(connections.clone())
@@ -374,5 +399,7 @@ impl Serving {
         let _ = self.stop_duties.send(true);
         let _ = self.duties.join();
         self.member.stop();
+        // Last: a leader hands its office over through them.
+        self.network.close();
     }
 }

@@ -19,7 +19,7 @@ use arc_swap::ArcSwapOption;
 use node::{ClusterView, Line, Node, Overloaded, Peers, Report, SnapshotBody};
 use peer::{Asker, Connector, Inbox, Listener, Transport};
 use proto::raftpb::Message;
-use types::{MemberId, Version};
+use types::MemberId;
 
 pub(crate) use begin::{BeginError, begin};
 pub(crate) use facts::Facts;
@@ -27,6 +27,11 @@ pub(crate) use versions::watch_versions;
 
 /// How long another member may take to answer a question beside raft.
 const ANSWER_DURATION_MAX: Duration = Duration::from_secs(10);
+
+/// The release that is announced to others: one of etcd's, because they look it up.
+fn peer_version(server_version: &str) -> peer::Version {
+    peer::Version::parse(server_version).expect("the release has three numbers")
+}
 
 /// The way to the other members.
 pub(crate) struct Network {
@@ -42,7 +47,6 @@ pub(crate) struct Opening {
     pub listeners: Vec<Listener>,
     pub connector: Arc<dyn Connector>,
     pub snap_dir: PathBuf,
-    pub version: Version,
     pub disk: Arc<dyn vfs::Disk>,
     pub report: Arc<dyn Report>,
     pub metrics: Arc<metrics::Metrics>,
