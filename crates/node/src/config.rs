@@ -41,6 +41,8 @@ pub struct Config {
     pub wals_max: usize,
     /// Learners the cluster takes (`--max-learners`).
     pub learners_max: usize,
+    /// Whether changes of members that could cost the quorum are refused (`--strict-reconfig-check`).
+    pub strict_reconfig_check: bool,
     /// Whether leases are checkpointed (gate LeaseCheckpoint).
     pub lease_checkpoints: bool,
     /// Whether checkpoints are stored whatever the cluster's version (gate LeaseCheckpointPersist).

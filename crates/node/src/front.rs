@@ -218,6 +218,9 @@ impl FrontRef {
             FrontEffect::Refuse { id, refusal } => self.refuse(id, refusal),
             FrontEffect::Standing(standing) => {
                 let before = shared.standing.load();
+                if standing.leader != 0 && standing.leader != before.leader {
+                    shared.led_since_ms.store(shared.now_ms().max(1), Ordering::Release);
+                }
                 shared.standing.store(standing);
                 if (before.leader, before.term, before.role)
                     != (standing.leader, standing.term, standing.role)

@@ -369,6 +369,20 @@ impl Node {
         self.cluster().members.own_member().cloned()
     }
 
+    /// Whether this member has no vote.
+    pub fn is_learner(&self) -> bool {
+        let cluster = self.shared.cluster.load();
+        cluster.members.own_member().is_some_and(|member| member.is_learner)
+    }
+
+    /// When this member last heard of a new leader.
+    pub fn led_since(&self) -> Option<Instant> {
+        match self.shared.led_since_ms.load(Ordering::Acquire) {
+            0 => None,
+            ms => Some(self.shared.started + Duration::from_millis(ms)),
+        }
+    }
+
     /// Whether the member is on its way down.
     pub fn is_stopping(&self) -> bool {
         self.shared.stopping.load(Ordering::Acquire)

@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) progress: ArcSwap<Vec<Progress>>,
     /// When this member, leading, last heard of a majority, by its own clock.
     pub(crate) quorum_heard_ms: AtomicU64,
+    /// When this member last heard of a new leader, by its own clock; 0 for never.
+    pub(crate) led_since_ms: AtomicU64,
     /// What readers see.
     pub(crate) view: ArcSwap<ReadView>,
     /// The last entry in `view`.

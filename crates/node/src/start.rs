@@ -96,6 +96,7 @@ pub fn start(
         snap_dir: booted.parts.installer.snap_dir.clone(),
         progress: ArcSwap::default(),
         quorum_heard_ms: AtomicU64::new(0),
+        led_since_ms: AtomicU64::new(0),
         view: ArcSwap::from_pointee(booted.parts.applier.view()),
         applied: AtomicU64::new(booted.parts.applier.applied().0),
         standing: PublishedStanding::default(),

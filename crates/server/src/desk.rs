@@ -7,11 +7,11 @@
 //! Not here: who is permitted what (see `auth`), who somebody is (see `gatekeeper`).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use apply::{Answer, Member, ReadView};
 use auth::{Leases, Needs, Permitted, Principal, Rule, rule};
-use consensus::Standing;
+use consensus::{Progress, Standing};
 use lease::KeepAlive;
 use metrics::Metrics;
 use mvcc::CompactionHashes;
@@ -23,6 +23,7 @@ use types::{LeaseId, Limits, MemberId, Refusal};
 
 use crate::cluster::Network;
 use crate::gatekeeper::{AboutLeases, Gatekeeper};
+use crate::leader::Outlook;
 use crate::proposals::{Asked, ChangesMembers, IntoRaft};
 use crate::services::room;
 
@@ -116,6 +117,21 @@ impl Desk {
         self.readmit(Principal::Nobody, message)
     }
 
+    /// Lets a message in that another member hands on for whoever holds this token.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) async fn admit_for<M: Asked>(
+        &self,
+        rpc: Rpc,
+        token: Option<String>,
+        message: M,
+    ) -> Result<Permitted<M>, Refusal> {
+        message.check(self.node.limits())?;
+        let by = self.gatekeeper.principal_of(&self.node, token.as_deref()).await?;
+        self.node.users(|users| users.admit(rule(rpc), by, message, Leases::DecidedAtApply))
+    }
+
     /// Lets a message in that was changed here since its sender was asked for.
     ///
     /// # Errors
@@ -161,8 +177,10 @@ impl Desk {
         &'a self,
         permitted: Permitted<M>,
     ) -> impl Future<Output = Result<Answer, Refusal>> + use<'a, M> {
+        let asked = Instant::now();
         let (message, by) = permitted.split();
-        self.node.propose(message.into_raft(), &by)
+        let proposed = self.node.propose(message.into_raft(), &by);
+        async move { proposed.await.map_err(|why| self.explained(why, asked)) }
     }
 
     /// Proposes a change of members.
@@ -174,7 +192,38 @@ impl Desk {
         _permitted: &Permitted<M>,
         change: raftpb::ConfChange,
     ) -> Result<Answer, Refusal> {
-        self.node.propose_change(change).await
+        let asked = Instant::now();
+        self.node.propose_change(change).await.map_err(|why| self.explained(why, asked))
+    }
+
+    /// Says more of a request that was not decided in time.
+    fn explained(&self, why: Refusal, asked: Instant) -> Refusal {
+        if why != Refusal::Timeout {
+            return why;
+        }
+        let members: Vec<MemberId> = self.cluster().members.members().map(|m| m.id).collect();
+        let outlook = Outlook {
+            own: self.member(),
+            leader: self.standing().leader,
+            led_since: self.node.led_since(),
+            election_timeout: self.config().election_timeout(),
+            members: &members,
+            active_since: &|id| self.network.active_since(id),
+        };
+        outlook.why_late(asked)
+    }
+
+    /// Hands leadership to a member. What came of it shows in [`Desk::standing`].
+    pub(crate) fn transfer(&self, permitted: &Permitted<pb::MoveLeaderRequest>) {
+        self.node.transfer(permitted.message().target_id);
+    }
+
+    /// What this member knows of each, as its leader.
+    pub(crate) fn progress(
+        &self,
+        _permitted: &Permitted<pb::MemberPromoteRequest>,
+    ) -> Arc<Vec<Progress>> {
+        self.node.progress()
     }
 
     /// What readers see from the moment on at which this may be read. Whoever waited is asked about again. For a

@@ -4,12 +4,24 @@ use node::Node;
 use rpc::Call;
 use types::Refusal;
 
-/// The refusals that concern every method: a client API version that is not text, a leader that is
-/// asked for and not there, a member that is going down.
+/// What a learner does with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtLearners {
+    /// It needs no more than what a learner has.
+    Served,
+    /// A voter must answer it.
+    Refused,
+}
+
+/// The refusals that concern every method: a learner that must not answer it, a client API version that is not
+/// text, a leader that is asked for and not there, a member that is going down.
 ///
 /// # Errors
 /// Those.
-pub(crate) fn enter(node: &Node, call: &Call) -> Result<(), Refusal> {
+pub(crate) fn enter(node: &Node, call: &Call, at_learners: AtLearners) -> Result<(), Refusal> {
+    if at_learners == AtLearners::Refused && node.is_learner() {
+        return Err(Refusal::NotSupportedForLearner);
+    }
     let version = call.client_api_version()?.unwrap_or("unknown");
     let is_unary = call.method().kind == rpc::Kind::Unary;
     node.metrics().server.client_requests.count(version, is_unary);

@@ -3,7 +3,7 @@
 //! Every message of every call passes here, whichever way it came: gRPC, JSON, websocket. What comes out is a
 //! [`Permitted`] message, without which the [`Desk`](crate::desk::Desk) does nothing.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use auth::{Leases, Needs, Permitted, Principal, Rule, Users};
 use node::Node;
@@ -86,9 +86,28 @@ impl Gatekeeper {
         match door::token(call) {
             Some(token) => {
                 let token = std::str::from_utf8(token).map_err(|_| Refusal::InvalidAuthToken)?;
-                self.by_token(node, &users, call, token).await
+                self.by_token(node, &users, call.deadline(), token).await
             }
             None => Ok(self.by_certificate(&users, call)),
+        }
+    }
+
+    /// Who holds a token, for a question that another member hands on.
+    ///
+    /// # Errors
+    /// `InvalidAuthToken`.
+    pub(crate) async fn principal_of(
+        &self,
+        node: &Node,
+        token: Option<&str>,
+    ) -> Result<Principal, Refusal> {
+        if !node.users(Users::is_enabled) {
+            return Ok(Principal::Nobody);
+        }
+        let users = node.view().users.clone();
+        match token {
+            Some(token) => self.by_token(node, &users, None, token).await,
+            None => Ok(Principal::Nobody),
         }
     }
 
@@ -96,14 +115,14 @@ impl Gatekeeper {
         &self,
         node: &Node,
         users: &Users,
-        call: &Call,
+        deadline: Option<Instant>,
         token: &str,
     ) -> Result<Principal, Refusal> {
         match &self.provider {
             Provider::None => Err(Refusal::InvalidAuthToken),
             Provider::Simple => {
                 let index = index_of(token).ok_or(Refusal::InvalidAuthToken)?;
-                wait_for(node, call, index).await?;
+                wait_for(node, deadline, index).await?;
                 let name = node.token_owner(token).ok_or(Refusal::InvalidAuthToken)?;
                 // As of now: the login's entry may be what was waited for.
                 let revision = node.view().users.revision().max(users.revision());
@@ -190,14 +209,14 @@ fn index_of(token: &str) -> Option<u64> {
     index.bytes().all(|byte| byte.is_ascii_digit()).then(|| index.parse().ok())?
 }
 
-async fn wait_for(node: &Node, call: &Call, index: u64) -> Result<(), Refusal> {
+async fn wait_for(node: &Node, deadline: Option<Instant>, index: u64) -> Result<(), Refusal> {
     if index <= node.applied() {
         return Ok(());
     }
-    let longest = std::time::Instant::now() + node.limits().request_timeout;
-    let until = call.deadline().map_or(longest, |deadline| deadline.min(longest));
+    let longest = Instant::now() + node.limits().request_timeout;
+    let until = deadline.map_or(longest, |deadline| deadline.min(longest));
     while node.applied() < index {
-        if until <= std::time::Instant::now() || node.is_stopping() {
+        if until <= Instant::now() || node.is_stopping() {
             return Err(Refusal::InvalidAuthToken);
         }
         tokio::time::sleep(TOKEN_WAIT_STEP).await;

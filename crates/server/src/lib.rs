@@ -13,6 +13,7 @@ mod encryption;
 mod export;
 mod gatekeeper;
 mod http;
+mod leader;
 mod login;
 mod observer;
 mod proposals;

@@ -6,6 +6,8 @@ use types::{Limits, Refusal};
 
 use auth::Needs;
 
+use crate::door::AtLearners;
+
 /// A message that is proposed as it is.
 pub(crate) trait IntoRaft: Needs {
     /// The message in an entry's wrapping.
@@ -48,6 +50,16 @@ proposed! {
     pb::AuthRoleRevokePermissionRequest => auth_role_revoke_permission,
 }
 
+/// A downgrade is begun with the version it leads to; anything else about it calls it off.
+impl IntoRaft for pb::DowngradeRequest {
+    fn into_raft(self) -> pb::InternalRaftRequest {
+        let enabled = self.action() == pb::downgrade_request::DowngradeAction::Enable;
+        let ver = if enabled { self.version } else { String::new() };
+        let set = proto::membershippb::DowngradeInfoSetRequest { enabled, ver };
+        pb::InternalRaftRequest { downgrade_info_set: Some(set), ..Default::default() }
+    }
+}
+
 /// A message that changes who belongs to the cluster.
 pub(crate) trait ChangesMembers: Needs {}
 
@@ -72,6 +84,11 @@ pub(crate) trait Asked: Needs {
         Ok(())
     }
 
+    /// Whether a learner answers it, where it is a message of a unary call.
+    fn at_learners(&self) -> AtLearners {
+        AtLearners::Refused
+    }
+
     /// Whether it is refused while members are known to disagree.
     fn is_held_up_by_corruption(&self) -> bool {
         false
@@ -85,6 +102,16 @@ macro_rules! asked_at_once {
 impl Asked for pb::RangeRequest {
     fn check(&self, _limits: &Limits) -> Result<(), Refusal> {
         check::range(self)
+    }
+
+    fn at_learners(&self) -> AtLearners {
+        if self.serializable { AtLearners::Served } else { AtLearners::Refused }
+    }
+}
+
+impl Asked for pb::StatusRequest {
+    fn at_learners(&self) -> AtLearners {
+        AtLearners::Served
     }
 }
 
@@ -201,7 +228,6 @@ asked_at_once! {
     pb::MemberListRequest,
     pb::MemberRemoveRequest,
     pb::MemberPromoteRequest,
-    pb::StatusRequest,
     pb::DefragmentRequest,
     pb::HashRequest,
     pb::HashKvRequest,

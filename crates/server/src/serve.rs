@@ -186,6 +186,7 @@ fn node_config(config: &Config, begin: Begin) -> node::Config {
         catchup_entries: config.raft.snapshot_catchup_entries,
         wals_max: config.storage.wals_max.unwrap_or(0),
         learners_max: config.raft.learners_max,
+        strict_reconfig_check: config.raft.strict_reconfig_check,
         lease_checkpoints: config.gates.is_on("LeaseCheckpoint"),
         persist_lease_checkpoints: config.gates.is_on("LeaseCheckpointPersist"),
         hashed_bytes_max: match config.gates.is_on("CompactHashCheck") {

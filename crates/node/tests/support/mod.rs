@@ -163,6 +163,7 @@ pub fn config() -> Config {
         catchup_entries: 10,
         wals_max: 5,
         learners_max: 1,
+        strict_reconfig_check: true,
         lease_checkpoints: false,
         persist_lease_checkpoints: false,
         hashed_bytes_max: u64::MAX,

@@ -52,6 +52,7 @@ fn refresh(node: &Node, metrics: &Metrics) {
     let server = &metrics.server;
     server.has_leader.set(i64::from(standing.leader != 0));
     server.is_leader.set(i64::from(standing.role == Role::Leader));
+    server.is_learner.set(i64::from(node.is_learner()));
     server.proposals_committed.set(number(standing.committed));
     server.proposals_applied.set(number(node.applied()));
     server.proposals_pending.set(node.proposals_pending());

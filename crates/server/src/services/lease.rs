@@ -4,12 +4,14 @@ use apply::Answer;
 use auth::Permitted;
 use futures_util::FutureExt as _;
 use lease::KeepAlive;
+use peer::LeaseRefusal;
 use proto::etcdserverpb as pb;
 use rpc::{Call, Inbound, Rpc, Sink};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use types::{LeaseId, Refusal};
 
 use crate::desk::Desk;
+use crate::leader;
 use crate::services::Methods;
 use crate::services::kv::{revision_of, unexpected};
 
@@ -103,15 +105,47 @@ async fn renew(
 ) -> Result<pb::LeaseKeepAliveResponse, Refusal> {
     let header = Some(desk.header(desk.revision()));
     let permitted = desk.admit_with_keys(Rpc::LeaseKeepAlive, call, request).await?;
-    let ttl = match desk.keep_alive(&permitted).await? {
-        KeepAlive::Renewed { ttl_seconds, .. } => {
-            desk.metrics().lease.renewed.inc();
-            ttl_seconds
-        }
-        KeepAlive::Expired | KeepAlive::NotFound => 0,
-        KeepAlive::NotPrimary => return Err(Refusal::unknown("not a primary lessor")),
+    let ttl = match renew_here(desk, &permitted).await? {
+        Some(ttl) => ttl,
+        None => renew_there(desk, permitted.message().id).await?,
     };
     Ok(pb::LeaseKeepAliveResponse { header, id: permitted.message().id, ttl })
+}
+
+/// A lease's new time to live, 0 for one that is not there; `None` if this member does not lead.
+async fn renew_here(
+    desk: &Desk,
+    permitted: &Permitted<pb::LeaseKeepAliveRequest>,
+) -> Result<Option<i64>, Refusal> {
+    let mut is_caught_up = false;
+    loop {
+        if !desk.node().is_leader() {
+            return Ok(None);
+        }
+        match desk.keep_alive(permitted).await {
+            Ok(KeepAlive::Renewed { ttl_seconds, .. }) => {
+                desk.metrics().lease.renewed.inc();
+                return Ok(Some(ttl_seconds));
+            }
+            // Its grant may be committed and not applied yet.
+            Ok(KeepAlive::NotFound) if !is_caught_up => leader::caught_up(desk.node()).await?,
+            Ok(KeepAlive::Expired | KeepAlive::NotFound) => return Ok(Some(0)),
+            Ok(KeepAlive::NotPrimary) | Err(Refusal::LeaderChanged) => return Ok(None),
+            Err(refusal) => return Err(refusal),
+        }
+        is_caught_up = true;
+    }
+}
+
+/// The same of the leader, whoever that is.
+async fn renew_there(desk: &Desk, lease: LeaseId) -> Result<i64, Refusal> {
+    let asker = &desk.network().asker;
+    leader::ask(desk, async |url| match asker.keep_alive(url, lease).await {
+        Ok(Ok(ttl)) => Some(Ok(ttl)),
+        Ok(Err(LeaseRefusal::NotFound)) => Some(Ok(0)),
+        Ok(Err(_)) | Err(_) => None,
+    })
+    .await
 }
 
 /// Lists that the engine makes, which applies nothing meanwhile: one waits there at most, so that every list
@@ -127,18 +161,53 @@ async fn time_to_live(
     _call: Call,
     permitted: Permitted<pb::LeaseTimeToLiveRequest>,
 ) -> Result<pb::LeaseTimeToLiveResponse, Refusal> {
-    let list = if permitted.message().keys { Some(listing().await?) } else { None };
-    let left = desk.time_to_live(&permitted).await?;
-    drop(list);
-    let header = Some(desk.header(desk.revision()));
     let id = permitted.message().id;
-    let mut response = pb::LeaseTimeToLiveResponse { header, id, ttl: -1, ..Default::default() };
-    if let Some(left) = left {
-        response.ttl = left.time.remaining_seconds;
-        response.granted_ttl = left.time.granted_seconds;
-        response.keys = left.keys;
+    let left = match left_here(&desk, &permitted).await? {
+        Some(left) => left,
+        None => left_there(&desk, permitted.message()).await?,
+    };
+    let gone = || pb::LeaseTimeToLiveResponse { id, ttl: -1, ..Default::default() };
+    let header = Some(desk.header(desk.revision()));
+    Ok(pb::LeaseTimeToLiveResponse { header, ..left.unwrap_or_else(gone) })
+}
+
+/// What is left of a lease, if anything is; nothing at all is known if this member does not lead.
+async fn left_here(
+    desk: &Desk,
+    permitted: &Permitted<pb::LeaseTimeToLiveRequest>,
+) -> Result<Option<Option<pb::LeaseTimeToLiveResponse>>, Refusal> {
+    if !desk.node().is_leader() {
+        return Ok(None);
     }
-    Ok(response)
+    leader::caught_up(desk.node()).await?;
+    let list = if permitted.message().keys { Some(listing().await?) } else { None };
+    let left = desk.time_to_live(permitted).await?;
+    drop(list);
+    // What somebody says of a lease's time who does not lead any more means nothing.
+    if !desk.node().is_leader() {
+        return Ok(None);
+    }
+    Ok(Some(left.map(|left| pb::LeaseTimeToLiveResponse {
+        header: None,
+        id: permitted.message().id,
+        ttl: left.time.remaining_seconds,
+        granted_ttl: left.time.granted_seconds,
+        keys: left.keys,
+    })))
+}
+
+/// The same of the leader, whoever that is.
+async fn left_there(
+    desk: &Desk,
+    request: &pb::LeaseTimeToLiveRequest,
+) -> Result<Option<pb::LeaseTimeToLiveResponse>, Refusal> {
+    let asker = &desk.network().asker;
+    leader::ask(desk, async |url| match asker.time_to_live(url, *request).await {
+        Ok(Ok(left)) => Some(Ok(Some(left))),
+        Ok(Err(LeaseRefusal::NotFound)) => Some(Ok(None)),
+        Ok(Err(_)) | Err(_) => None,
+    })
+    .await
 }
 
 async fn leases(
@@ -146,6 +215,7 @@ async fn leases(
     _call: Call,
     permitted: Permitted<pb::LeaseLeasesRequest>,
 ) -> Result<pb::LeaseLeasesResponse, Refusal> {
+    leader::caught_up(desk.node()).await?;
     let list = listing().await?;
     let leases = desk.leases(&permitted).await?;
     drop(list);

@@ -1,15 +1,16 @@
 //! The Maintenance service.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use apply::{Answer, CORRUPT, NOSPACE};
+use apply::{Answer, CORRUPT, Members, NOSPACE, ReadView};
 use auth::Permitted;
-use consensus::Role;
-use mvcc::HashAnswer;
+use mvcc::{HashAnswer, HashTriple};
 use proto::etcdserverpb as pb;
+use proto::etcdserverpb::downgrade_request::DowngradeAction;
 use rpc::{Call, Rpc, Sink, Turn, aside};
-use types::{Code, Refusal, Version};
+use types::{Refusal, Version};
 
 use crate::desk::Desk;
 use crate::export;
@@ -64,7 +65,7 @@ async fn status(
         raft_term: standing.term,
         raft_applied_index: desk.applied(),
         errors,
-        is_learner: desk.own_member().is_some_and(|member| member.is_learner),
+        is_learner: desk.node().is_learner(),
         storage_version: cluster.storage_version.clone().unwrap_or_default(),
         db_size_quota: desk.limits().quota_shown(),
         downgrade_info: Some(pb::DowngradeInfo {
@@ -122,25 +123,45 @@ async fn hash_kv(
     call: Call,
     permitted: Permitted<pb::HashKvRequest>,
 ) -> Result<pb::HashKvResponse, Refusal> {
-    let began = Instant::now();
     let view = desk.view(&permitted);
-    let request = permitted.message();
-    let triple = match view.index.hash_kv(request.revision, &desk.compaction_hashes())? {
-        HashAnswer::Stored(triple) => triple,
-        HashAnswer::Compute(hasher) => {
-            let view = view.clone();
-            let turn = Turn::take(Some(&call)).await?;
-            let hashed = aside(turn, move |_| node::Node::hash(&view, hasher)).await?;
-            hashed.map_err(|error| fault(&desk, &error))?
-        }
-    };
-    desk.metrics().mvcc.hash_revision.observe_duration(began.elapsed());
+    let revision = view.index.current_revision();
+    let triple = hash_of(&desk, Some(&call), view, permitted.message().revision).await?;
     Ok(pb::HashKvResponse {
-        header: Some(desk.header(view.index.current_revision())),
+        header: Some(desk.header(revision)),
         hash: triple.hash,
         compact_revision: triple.compact_revision,
         hash_revision: triple.revision,
     })
+}
+
+/// The store's revision, and the hash of all keys at a revision, 0 for the newest: for another member, which is told
+/// whoever its own users are.
+///
+/// # Errors
+/// `Compacted`, `FutureRev`, `Stopped`.
+pub(crate) async fn hash_at(desk: &Desk, revision: i64) -> Result<(i64, HashTriple), Refusal> {
+    let view = desk.node().view();
+    let now = view.index.current_revision();
+    Ok((now, hash_of(desk, None, view, revision).await?))
+}
+
+async fn hash_of(
+    desk: &Desk,
+    call: Option<&Call>,
+    view: Arc<ReadView>,
+    revision: i64,
+) -> Result<HashTriple, Refusal> {
+    let began = Instant::now();
+    let triple = match view.index.hash_kv(revision, &desk.compaction_hashes())? {
+        HashAnswer::Stored(triple) => triple,
+        HashAnswer::Compute(hasher) => {
+            let turn = Turn::take(call).await?;
+            let hashed = aside(turn, move |_| node::Node::hash(&view, hasher)).await?;
+            hashed.map_err(|error| fault(desk, &error))?
+        }
+    };
+    desk.metrics().mvcc.hash_revision.observe_duration(began.elapsed());
+    Ok(triple)
 }
 
 /// Part of the store cannot be read.
@@ -165,51 +186,76 @@ async fn move_leader(
     _call: Call,
     permitted: Permitted<pb::MoveLeaderRequest>,
 ) -> Result<pb::MoveLeaderResponse, Refusal> {
-    let request = permitted.message();
-    if desk.standing().role != Role::Leader {
+    let to = permitted.message().target_id;
+    if !desk.node().is_leader() {
         return Err(Refusal::NotLeader);
     }
-    if request.target_id == desk.member() {
-        return Ok(pb::MoveLeaderResponse { header: None });
+    if desk.cluster().members.get(to).is_none_or(|member| member.is_learner) {
+        return Err(Refusal::BadLeaderTransferee);
     }
-    // A cluster of one has nobody else to lead it.
-    Err(Refusal::BadLeaderTransferee)
+    if to != desk.member() {
+        desk.transfer(&permitted);
+    }
+    // The old leader gives the transfer up after an election timeout; the new one may just have begun then.
+    let until = Instant::now() + 2 * desk.config().election_timeout();
+    while desk.standing().leader != to {
+        if until <= Instant::now() || desk.is_stopping() {
+            let text = "etcdserver: request timed out, leader transfer took too long";
+            return Err(Refusal::unknown(text));
+        }
+        tokio::time::sleep(TRANSFER_LOOKS_EVERY).await;
+    }
+    Ok(pb::MoveLeaderResponse { header: None })
 }
 
+/// How often it is looked whether leadership has moved.
+const TRANSFER_LOOKS_EVERY: Duration = Duration::from_millis(5);
+
+/// Begins, calls off or only tries the way down to the minor release before. It has begun when the entry that says so
+/// is applied; then the leader lowers the cluster's version, which the storage version follows, and members of that
+/// release may join.
 async fn downgrade(
     desk: Desk,
     _call: Call,
     permitted: Permitted<pb::DowngradeRequest>,
 ) -> Result<pb::DowngradeResponse, Refusal> {
-    use pb::downgrade_request::DowngradeAction;
-    let request = permitted.message();
-    let answer = |version: Option<Version>| pb::DowngradeResponse {
-        header: Some(desk.header(desk.revision())),
-        version: version.map(Version::short).unwrap_or_default(),
-    };
-    let cluster = desk.cluster();
+    let (mut request, by) = permitted.split();
     let Ok(action) = DowngradeAction::try_from(request.action) else {
         return Err(Refusal::unknown("etcdserver: unknown method"));
     };
     if action == DowngradeAction::Cancel {
-        return Ok(answer(cluster.members.version()));
+        desk.barrier().await?;
+        // As in etcd 3.6 and later, calling off nothing is no mistake.
+        if desk.cluster().members.downgrade().enabled {
+            desk.propose(desk.readmit(by, request)?).await?;
+        }
+    } else {
+        let target: Version =
+            request.version.parse().map_err(|_| Refusal::WrongDowngradeVersionFormat)?;
+        desk.barrier().await?;
+        downgradable(&desk.cluster().members, target)?;
+        if action == DowngradeAction::Enable {
+            request.version = target.to_string();
+            desk.propose(desk.readmit(by, request)?).await?;
+        }
     }
-    let target: Version =
-        request.version.parse().map_err(|_| Refusal::WrongDowngradeVersionFormat)?;
-    desk.barrier().await?;
-    let version = cluster.members.version().ok_or(Refusal::ClusterVersionUnavailable)?;
+    let version = desk.cluster().members.version();
+    Ok(pb::DowngradeResponse {
+        header: Some(desk.header(desk.revision())),
+        version: version.map(Version::short).unwrap_or_default(),
+    })
+}
+
+/// Whether the cluster may go down to a version.
+fn downgradable(members: &Members, target: Version) -> Result<(), Refusal> {
+    let version = members.version().ok_or(Refusal::ClusterVersionUnavailable)?;
     if target.major != version.major || target.minor.checked_add(1) != Some(version.minor) {
         return Err(Refusal::InvalidDowngradeTargetVersion);
     }
-    if cluster.members.downgrade().enabled {
+    if members.downgrade().enabled {
         return Err(Refusal::DowngradeInProcess);
     }
-    if action == DowngradeAction::Validate {
-        return Ok(answer(Some(version)));
-    }
-    // Once enabled, older members may come; there are none yet to come to.
-    let text = "etcdserver: this release serves one member; it cannot be downgraded in place yet";
-    Err(Refusal::Other(Code::Unimplemented, text.into()))
+    Ok(())
 }
 
 #[cfg(test)]

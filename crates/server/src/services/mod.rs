@@ -13,16 +13,20 @@ mod lock;
 mod maintenance;
 mod range;
 mod range_stream;
+mod reconfigure;
 mod size;
 mod watch;
 
 use ::auth::{Permitted, Rule, rule};
+pub(crate) use cluster::promote_for;
+pub(crate) use maintenance::hash_at;
 pub(crate) use range::room;
 use rpc::{Call, Inbound, Reply, Router, Rpc, Sink};
 use types::Refusal;
 
 use crate::desk::Desk;
-use crate::door;
+use crate::door::{self, AtLearners};
+use crate::leader::while_led;
 use crate::proposals::Asked;
 
 /// All methods of a member.
@@ -65,7 +69,7 @@ impl Methods<'_> {
         self.router.unary_of(rpc.path(), move |call: Call, message: M| {
             let desk = desk.clone();
             async move {
-                door::enter(desk.node(), &call)?;
+                door::enter(desk.node(), &call, message.at_learners())?;
                 let permitted = desk.admit(rpc, &call, message).await?;
                 handler(desk, call, permitted).await
             }
@@ -83,7 +87,7 @@ impl Methods<'_> {
         self.router.unary_of(rpc.path(), move |call: Call, message: M| {
             let desk = desk.clone();
             async move {
-                door::enter(desk.node(), &call)?;
+                door::enter(desk.node(), &call, message.at_learners())?;
                 let permitted = desk.admit_anybody(rpc, message)?;
                 handler(desk, call, permitted).await
             }
@@ -105,7 +109,8 @@ impl Methods<'_> {
         self.router.unary_of(rpc.path(), move |call: Call, message: M| {
             let desk = desk.clone();
             async move {
-                door::enter(desk.node(), &call).map_err(shown)?;
+                let at_learners = message.at_learners();
+                door::enter(desk.node(), &call, at_learners).map_err(shown)?;
                 let permitted = desk.admit_outer(rpc, message).map_err(shown)?;
                 handler(desk, call, permitted).await.map_err(shown)
             }
@@ -126,7 +131,7 @@ impl Methods<'_> {
         self.router.unary_of(rpc.path(), move |call: Call, message: M| {
             let desk = desk.clone();
             async move {
-                door::enter(desk.node(), &call)?;
+                door::enter(desk.node(), &call, AtLearners::Refused)?;
                 let permitted = desk.admit_with_keys(rpc, &call, message).await?;
                 handler(desk, call, permitted).await
             }
@@ -144,11 +149,16 @@ impl Methods<'_> {
         Fut: Future<Output = Result<(), Refusal>> + 'static,
     {
         let desk = self.desk.clone();
+        let at_learners = match rpc {
+            Rpc::MaintenanceSnapshot => AtLearners::Served,
+            _ => AtLearners::Refused,
+        };
         self.router.server_stream(rpc.path(), move |call, message, sink| {
             let desk = desk.clone();
             async move {
+                let (node, wants_leader) = (desk.node().clone(), call.requires_leader());
                 let stream = async {
-                    door::enter(desk.node(), &call)?;
+                    door::enter(desk.node(), &call, at_learners)?;
                     let message: M = rpc::decode_streamed(message)?;
                     let permitted = match rule(rpc) {
                         Rule::Inner => desk.admit_outer(rpc, message)?,
@@ -156,7 +166,8 @@ impl Methods<'_> {
                     };
                     handler(desk, call, permitted, sink).await
                 };
-                stream.await.or_else(shown)
+                let stream = async { stream.await.or_else(shown) };
+                while_led(&node, wants_leader, stream).await
             }
         });
     }
@@ -170,8 +181,9 @@ impl Methods<'_> {
         self.router.bidi(rpc.path(), move |call, inbound, sink| {
             let desk = desk.clone();
             async move {
-                door::enter(desk.node(), &call)?;
-                handler(desk, call, inbound, sink).await
+                door::enter(desk.node(), &call, AtLearners::Refused)?;
+                let (node, wants_leader) = (desk.node().clone(), call.requires_leader());
+                while_led(&node, wants_leader, handler(desk, call, inbound, sink)).await
             }
         });
     }

@@ -7,7 +7,6 @@ use bytes::BytesMut;
 use pb::watch_request::RequestUnion;
 use proto::etcdserverpb as pb;
 use rpc::{Call, Inbound, Rpc, Sink};
-use tokio::time::interval;
 use types::Refusal;
 use watch::{Create, Filters};
 
@@ -23,8 +22,7 @@ pub(crate) fn register(methods: &mut Methods<'_>) {
 /// makes room bit by bit.
 const RESPONSES_TOGETHER: usize = 128;
 
-/// Runs until the client goes, the member stops, or a leader that was asked for is lost. A client that
-/// closes its end still hears of its watches.
+/// Runs until the client goes or the member stops. A client that closes its end still hears of its watches.
 async fn serve(
     desk: Desk,
     call: Call,
@@ -33,8 +31,6 @@ async fn serve(
 ) -> Result<(), Refusal> {
     let mut stream = desk.watch(RandomState::new().build_hasher().finish());
     let mut asking = true;
-    let mut leaderless = 0;
-    let mut look = interval(desk.config().election_timeout());
     loop {
         tokio::select! {
             request = inbound.next_of::<pb::WatchRequest>(), if asking => match request? {
@@ -44,12 +40,6 @@ async fn serve(
             responses = stream.next() => {
                 let Some(responses) = responses else { return Err(Refusal::Stopped) };
                 send(&desk, &stream, &mut sink, &responses).await?;
-            }
-            _ = look.tick(), if call.requires_leader() => {
-                leaderless = if desk.standing().leader == 0 { leaderless + 1 } else { 0 };
-                if 3 <= leaderless {
-                    return Err(Refusal::NoLeader);
-                }
             }
         }
     }
