@@ -14,7 +14,7 @@ use server::{ServeError, Serving};
 use crate::data_dir::{self, Kind};
 use crate::refuse::to_standard_error;
 use crate::report::LogReport;
-use crate::signals::{Door, Ending, Signal};
+use crate::signals::{Door, Ending};
 use crate::{host, notify};
 
 /// The code Go's runtime ends a panicking process with.

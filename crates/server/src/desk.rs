@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use apply::{Answer, Member, ReadView};
+use apply::{Answer, ReadView};
 use auth::{Leases, Needs, Permitted, Principal, Rule, rule};
 use consensus::{Progress, Standing};
 use lease::KeepAlive;
@@ -396,10 +396,6 @@ impl Desk {
 
     pub(crate) fn cluster(&self) -> Arc<ClusterView> {
         self.node.cluster()
-    }
-
-    pub(crate) fn own_member(&self) -> Option<Member> {
-        self.node.own_member()
     }
 
     pub(crate) fn figures(&self) -> &Figures {

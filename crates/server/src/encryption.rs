@@ -4,9 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use net::{LocalFuture, RemoteAddress, Stream, Tls};
+use net::{LocalFuture, RemoteAddress, Tls};
 use node::{Level, Line, Report};
 use options::{Config, TlsSide, TlsVersion, Url};
+use peer::Pipe;
 use tls::{
     Acceptor, Client, ClientFiles, FileError, HandshakeError, Pair, Rules, SelfSignedError, Server,
     ServerError, ServerFiles, Suites, SuitesError, Version, Versions, Watch,
@@ -258,12 +259,11 @@ pub(crate) fn rejected(text: &'static str, address: &RemoteAddress, why: &io::Er
 pub(crate) struct Connector(pub Arc<Client>);
 
 impl peer::Connector for Connector {
-    fn connect(
-        &self,
-        stream: Box<dyn Stream>,
-        host: &str,
-    ) -> LocalFuture<io::Result<Box<dyn Stream>>> {
+    fn connect(&self, pipe: Box<dyn Pipe>, host: &str) -> LocalFuture<io::Result<Box<dyn Pipe>>> {
         let (client, host) = (self.0.clone(), host.to_owned());
-        Box::pin(async move { client.encrypt(stream, &host).await })
+        Box::pin(async move {
+            let encrypted = client.connect(pipe, &host).await?;
+            Ok(Box::new(encrypted) as Box<dyn Pipe>)
+        })
     }
 }

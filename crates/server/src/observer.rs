@@ -13,7 +13,6 @@ use rpc::{Ended, Method, Observer};
 use types::Code;
 
 use crate::encryption::rejected;
-use crate::http::Serves;
 
 /// Feeds `grpc_server_*` and the byte counters.
 pub(crate) struct Counting {
@@ -45,18 +44,11 @@ impl net::Observer for Counting {
 }
 
 /// Tells of connections that failed their handshake, on ports that are not for calls.
-pub(crate) struct Refusals {
-    pub(crate) serves: Serves,
-    pub(crate) report: Arc<dyn Report>,
-}
+pub(crate) struct Refusals(pub(crate) Arc<dyn Report>);
 
 impl net::Observer for Refusals {
     fn rejected(&self, address: &RemoteAddress, why: &io::Error) {
-        let text = match self.serves {
-            Serves::Peers => "rejected connection on peer endpoint",
-            Serves::Clients | Serves::Metrics => "rejected connection on client endpoint",
-        };
-        self.report.line(&rejected(text, address, why));
+        self.0.line(&rejected("rejected connection on client endpoint", address, why));
     }
 }
 

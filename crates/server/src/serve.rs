@@ -10,9 +10,7 @@ use gateway::Gateway;
 use member::Begin;
 use member::auto_compaction::Retention;
 use metrics::Metrics;
-use net::{
-    Connections, Descriptors, HttpHandler, Listener, Protocols, Socket, SocketOptions, Tls,
-};
+use net::{Connections, Descriptors, HttpHandler, Listener, Protocols, Socket, SocketOptions, Tls};
 use node::{BootError, Node, Report};
 use options::{AutoCompaction, Config, Url};
 use rpc::{Limits, Router};
@@ -107,7 +105,7 @@ pub fn start(
     let mut listeners = Listeners::open(config, &encryption)?;
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let connector = Arc::new(Connector(encryption.dialer));
-    let network = Network::new(connector.clone(), config.raft.election_timeout());
+    let network = Network::new(connector.clone(), config.raft.election);
     let begin = match has_log(&*disk, config) && !config.bootstrap.force_new {
         true => Begin::Restart,
         false => cluster::begin(config, &network.asker, CLUSTER_VERSION)?,
@@ -233,7 +231,7 @@ struct Place {
 
 impl Place {
     fn for_peers(self) -> peer::Listener {
-        peer::Listener { socket: self.socket, acceptor: self.tls }
+        peer::Listener { socket: self.socket, tls: self.tls }
     }
 
     fn listener(self, protocols: Protocols) -> Listener {
@@ -308,7 +306,7 @@ impl Listeners {
                 .named(serves.name())
                 .connections(connections.clone())
                 .workers(1)
-                .observer(Arc::new(Refusals { serves, report: report.clone() }))
+                .observer(Arc::new(Refusals(report.clone())))
                 .http(site(serves, None));
             let listeners: Vec<_> = http(places).collect();
             if !listeners.is_empty() {

@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use net::Stream;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,7 +11,6 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::files::{FileError, Pair};
-use crate::listener::Encrypted;
 use crate::reload::{Reloading, Watch};
 use crate::rules::Rules;
 use crate::suites::{Suites, Versions};
@@ -79,20 +77,6 @@ impl Client {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let name = ServerName::try_from(name.to_owned()).map_err(invalid)?;
         TlsConnector::from(config).connect(name, stream).await
-    }
-}
-
-impl Client {
-    /// [`Client::connect`] for a stream as `net` has it.
-    ///
-    /// # Errors
-    /// Why the handshake failed; [`crate::go_text`] words it.
-    pub async fn encrypt(
-        &self,
-        stream: Box<dyn Stream>,
-        host: &str,
-    ) -> io::Result<Box<dyn Stream>> {
-        Ok(Box::new(Encrypted::new(self.connect(stream, host).await?)))
     }
 }
 

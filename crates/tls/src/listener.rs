@@ -1,4 +1,4 @@
-//! Encrypted streams as `net` wants them, on both sides.
+//! A [`Server`] as the listeners of `net` want it.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use net::{Handshake, LocalFuture, Protocols, RemoteAddress, Stream, Tls};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::TlsStream;
+use tokio_rustls::server::TlsStream;
 
 use crate::server::Server;
 
@@ -48,19 +48,13 @@ impl Tls for Acceptor {
         Box::pin(async move {
             let accepted = server.accept(stream, source, only).await.map_err(io::Error::other)?;
             let (stream, identity) = (accepted.stream, accepted.handshake.identity);
-            Ok(Handshake { stream: Box::new(Encrypted::new(stream)), identity })
+            Ok(Handshake { stream: Box::new(Encrypted(stream)), identity })
         })
     }
 }
 
 /// The plain side of an encrypted stream.
-pub(crate) struct Encrypted(TlsStream<Box<dyn Stream>>);
-
-impl Encrypted {
-    pub fn new(stream: impl Into<TlsStream<Box<dyn Stream>>>) -> Encrypted {
-        Encrypted(stream.into())
-    }
-}
+struct Encrypted(TlsStream<Box<dyn Stream>>);
 
 impl Stream for Encrypted {
     fn detach(&mut self) -> io::Result<()> {

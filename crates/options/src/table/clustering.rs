@@ -30,7 +30,7 @@ flags! {
     DISCOVERY_CACERT: Text = "discovery-cacert", Kind::Text, "", "3.6+", unbuilt::DISCOVERY_ASIDE, "Authority that signed the certificate of the discovery service.";
     DISCOVERY_USER: Text = "discovery-user", Kind::Text, "", "3.6+", unbuilt::DISCOVERY_ASIDE, "User at the discovery service: name or name:password.";
     DISCOVERY_PASSWORD: Text = "discovery-password", Kind::Text, "", "3.6+", unbuilt::DISCOVERY_ASIDE, "Password at the discovery service.";
-    STRICT_RECONFIG_CHECK: Truth = "strict-reconfig-check", Kind::Bool, "true", "all", unbuilt::MEMBERS_ASIDE, "Refuses changes of membership that would lose the quorum.";
+    STRICT_RECONFIG_CHECK: Truth = "strict-reconfig-check", Kind::Bool, "true", "all", Its, "Refuses changes of membership that would lose the quorum.";
     PRE_VOTE: Truth = "pre-vote", Kind::Bool, "true", "all", Its, "Asks before standing for election, so that a member that was cut off disturbs nobody.";
     AUTO_COMPACTION_RETENTION: Text = "auto-compaction-retention", Kind::Text, "0", "all", Its, "How much history to keep; 0 keeps all. A bare number means hours or revisions.";
     AUTO_COMPACTION_MODE: Text = "auto-compaction-mode", Kind::Text, "periodic", "all", Its, "What the retention counts: periodic (time) or revision.";

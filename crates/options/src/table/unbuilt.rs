@@ -9,9 +9,12 @@ pub(super) const DISCOVERY: Does =
 /// What only matters with discovery.
 pub(super) const DISCOVERY_ASIDE: Does =
     Nothing("Matters only with discovery, which is not built yet and refused.");
-/// What only matters with other members.
-pub(super) const MEMBERS_ASIDE: Does =
-    Nothing("Matters only with other members, which are not built yet.");
-/// Going on alone.
-pub(super) const LEAVING_MEMBERS: Does =
-    Refused("a cluster of several members is not built yet, so there is none to leave");
+/// Comparing what members store.
+pub(super) const COMPARING: Does = Nothing(
+    "Members do not compare their data by themselves yet; `etcdctl endpoint hashkv --cluster` does.",
+);
+/// Looking after a downgrade.
+pub(super) const DOWNGRADING: Does = Nothing("Downgrades are not built yet.");
+/// What is as it is between members.
+pub(super) const BETWEEN_MEMBERS: Does =
+    Nothing("Between members the times of docs/peers.md hold.");

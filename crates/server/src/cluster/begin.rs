@@ -3,12 +3,15 @@
 //! Checks, their order and their words are etcd's (`docs/etcd/peer-protocol.md` 7.1).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use member::identity::bootstrap_member_id;
-use member::{Begin, InitialMember};
+use member::{Begin, InitialMember, bootstrap_member_id};
 use options::{ClusterState, Config, Url};
 use peer::{AskError, Asker, MemberJson, RemoteMembers};
 use types::Version;
+
+/// How long others may take to say whether they know this member from before.
+const BOOTSTRAPPED_DURATION_MAX: Duration = Duration::from_secs(1);
 
 /// Why a member cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +20,9 @@ pub enum BeginError {
     #[error("{0}")]
     Flags(String),
     /// Nobody who should know the cluster answered.
-    #[error("cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs")]
+    #[error(
+        "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs"
+    )]
     NobodyAnswers(#[source] Option<AskError>),
     /// The cluster is another than the flags say.
     #[error("error validating peerURLs {0}: {1}")]
@@ -85,9 +90,19 @@ async fn ask_members(asker: &Asker, urls: &[Url]) -> Result<RemoteMembers, Optio
 }
 
 /// Whether somebody knows this member with client URLs: then it ran before, and its log is lost.
+///
+/// Asked of all at once and for a second at most, as in etcd: members that begin together wait for each other,
+/// and none of them can answer yet.
 async fn is_bootstrapped(asker: &Asker, urls: &[Url], own: u64) -> bool {
-    let Ok(found) = ask_members(asker, urls).await else { return false };
-    found.members.iter().any(|member| member.id == own && !member.client_urls.is_empty())
+    let knows = urls.iter().map(|url| async move {
+        let asked = asker.members(&url.to_string()).await;
+        asked.is_ok_and(|found| {
+            found.members.iter().any(|it| it.id == own && !it.client_urls.is_empty())
+        })
+    });
+    let all = futures_util::future::join_all(knows);
+    let answered = tokio::time::timeout(BOOTSTRAPPED_DURATION_MAX, all).await;
+    answered.is_ok_and(|all| all.contains(&true))
 }
 
 async fn join(

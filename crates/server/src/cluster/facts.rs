@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use lease::KeepAlive;
 use node::Node;
-use peer::{
-    HashKv, LeaseRefusal, LocalFuture, MemberJson, PeerFacts, PromoteRefusal, Versions,
-};
+use peer::{HashKv, LeaseRefusal, LocalFuture, MemberJson, PeerFacts, PromoteRefusal, Versions};
 use proto::etcdserverpb as pb;
 use types::Refusal;
 
@@ -64,7 +62,7 @@ impl PeerFacts for Facts {
     }
 
     fn versions(&self) -> Versions {
-        let (server, cluster, storage) = version_texts(self.0.node());
+        let [server, cluster, storage] = version_texts(self.0.node());
         Versions { server, cluster, storage }
     }
 
@@ -75,12 +73,13 @@ impl PeerFacts for Facts {
     ) -> LocalFuture<Result<Vec<MemberJson>, PromoteRefusal>> {
         let desk = self.0.clone();
         Box::pin(async move {
-            let members = promote_for(&desk, member, token).await.map_err(|refusal| match refusal {
-                Refusal::MemberNotFound => PromoteRefusal::NotFound,
-                Refusal::MemberNotLearner => PromoteRefusal::NotLearner,
-                Refusal::LearnerNotReady => PromoteRefusal::NotReady,
-                other => PromoteRefusal::Other(other.message().to_owned()),
-            })?;
+            let members =
+                promote_for(&desk, member, token).await.map_err(|refusal| match refusal {
+                    Refusal::MemberNotFound => PromoteRefusal::NotFound,
+                    Refusal::MemberNotLearner => PromoteRefusal::NotLearner,
+                    Refusal::LearnerNotReady => PromoteRefusal::NotReady,
+                    other => PromoteRefusal::Other(other.message().to_owned()),
+                })?;
             let json = |member: pb::Member| MemberJson {
                 id: member.id,
                 peer_urls: Some(member.peer_ur_ls),
@@ -144,7 +143,8 @@ impl PeerFacts for Facts {
         let node = self.node();
         Box::pin(async move {
             let settled = node.barrier().await;
-            let failed = |refusal: Refusal| format!("failed linearized read: {}", refusal.message());
+            let failed =
+                |refusal: Refusal| format!("failed linearized read: {}", refusal.message());
             settled.map_err(failed)?;
             Ok(node.cluster().members.downgrade().enabled)
         })

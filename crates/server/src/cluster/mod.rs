@@ -67,12 +67,7 @@ impl Network {
     ///
     /// # Errors
     /// When the system gives no thread or event queue.
-    pub fn open(
-        &self,
-        node: &Node,
-        facts: Facts,
-        opening: Opening,
-    ) -> std::io::Result<()> {
+    pub fn open(&self, node: &Node, facts: Facts, opening: Opening) -> std::io::Result<()> {
         let config = node.config();
         let transport = Transport::start(
             peer::Config {

@@ -4,14 +4,14 @@ use std::sync::atomic::Ordering;
 
 use apply::{CORRUPT, NOSPACE};
 use consensus::Role;
-use http::{HeaderValue, Method, Request, Response};
+use http::{Method, Request, Response};
 use metrics::Metrics;
 use net::HttpBody;
 use node::Node;
 use serde_json::json;
 
 use super::Settings;
-use super::answer::{json, not_found, only_get, page};
+use super::answer::{json, only_get, page};
 
 pub(super) fn version(node: &Node, request: &Request<HttpBody>) -> Response<HttpBody> {
     if request.method() != Method::GET {
@@ -22,17 +22,19 @@ pub(super) fn version(node: &Node, request: &Request<HttpBody>) -> Response<Http
 
 /// In etcd's order of fields.
 fn version_json(node: &Node) -> String {
+    let [server, cluster, storage] = version_texts(node).map(serde_json::Value::from);
+    format!("{{\"etcdserver\":{server},\"etcdcluster\":{cluster},\"storage\":{storage}}}")
+}
+
+/// The versions of server, cluster and storage, as `/version` says them.
+pub(crate) fn version_texts(node: &Node) -> [String; 3] {
     let cluster = node.cluster();
     let agreed = cluster.members.version().map(|version| version.to_string());
-    let text = |version: Option<&str>, unknown: &str| {
-        serde_json::Value::from(version.unwrap_or(unknown)).to_string()
-    };
-    format!(
-        "{{\"etcdserver\":{},\"etcdcluster\":{},\"storage\":{}}}",
-        text(Some(node.config().server_version), ""),
-        text(agreed.as_deref(), "not_decided"),
-        text(cluster.storage_version.as_deref(), "3.5.0"),
-    )
+    [
+        node.config().server_version.to_owned(),
+        agreed.unwrap_or_else(|| "not_decided".to_owned()),
+        cluster.storage_version.clone().unwrap_or_else(|| "3.5.0".to_owned()),
+    ]
 }
 
 /// The page, with the figures that nobody counts brought up to date.
@@ -112,26 +114,4 @@ pub(super) fn vars(node: &Node, request: &Request<HttpBody>) -> Response<HttpBod
         },
     });
     super::answer::page("application/json; charset=utf-8", page.to_string())
-}
-
-/// What another member, or an operator's probe, may ask on the peer port before peers can join.
-pub(super) fn for_peers(node: &Node, path: &str, method: &Method) -> Response<HttpBody> {
-    let mut response = match path {
-        "/version" | "/members" if method != Method::GET => only_get(),
-        "/version" => json(version_json(node)),
-        "/members" => {
-            let cluster = node.cluster();
-            let members: Vec<&apply::Member> = cluster.members.members().collect();
-            let members =
-                serde_json::to_string(&members).expect("strings and numbers always serialize");
-            json(members + "\n")
-        }
-        _ => not_found(),
-    };
-    if path == "/members"
-        && let Ok(id) = HeaderValue::from_str(&format!("{:x}", node.cluster_id()))
-    {
-        response.headers_mut().insert("X-Etcd-Cluster-ID", id);
-    }
-    response
 }

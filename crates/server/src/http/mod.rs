@@ -8,6 +8,8 @@ mod answer;
 mod health;
 mod info;
 
+pub(crate) use info::version_texts;
+
 use std::sync::Arc;
 
 use gateway::Gateway;
@@ -25,8 +27,6 @@ pub(crate) enum Serves {
     Clients,
     /// Metrics and health only (`--listen-metrics-urls`).
     Metrics,
-    /// What members ask each other without raft.
-    Peers,
 }
 
 impl Serves {
@@ -35,7 +35,6 @@ impl Serves {
         match self {
             Serves::Clients => "rpc",
             Serves::Metrics => "metrics",
-            Serves::Peers => "peers",
         }
     }
 }
@@ -100,9 +99,6 @@ impl Settings {
             let query = request.uri().query().map(|query| format!("?{query}"));
             let to = address::encoded_path(&clean) + &query.unwrap_or_default();
             return moved(&to, request.method());
-        }
-        if self.serves == Serves::Peers {
-            return info::for_peers(&self.node, &path, request.method());
         }
         match path.as_str() {
             "/metrics" => info::metrics(self),

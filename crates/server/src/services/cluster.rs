@@ -224,7 +224,8 @@ async fn propose<M: ChangesMembers>(
     id: MemberId,
     context: Option<ChangeContext>,
 ) -> Result<Vec<pb::Member>, Refusal> {
-    let json = |context| serde_json::to_vec(&context).expect("strings and numbers always serialize");
+    let json =
+        |context| serde_json::to_vec(&context).expect("strings and numbers always serialize");
     let change = ConfChange {
         id: None,
         r#type: Some(kind as i32),

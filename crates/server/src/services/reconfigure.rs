@@ -240,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_learner_is_promoted_where_enough_have_started() {
-        for (word, answer) in [("sl", "yes"), ("snl", "yes"), ("snnl", "started"), ("ssnl", "yes")] {
+        for (word, answer) in [("sl", "yes"), ("snl", "yes"), ("snnl", "started"), ("ssnl", "yes")]
+        {
             assert_eq!(on(word, "-", |health| health.may_promote()), answer, "{word}");
         }
     }
