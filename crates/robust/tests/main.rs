@@ -11,6 +11,7 @@ mod full_disk;
 mod kill;
 mod lists;
 mod lockstep;
+mod membership;
 mod oracle;
 mod runbooks;
 mod snapshots;
