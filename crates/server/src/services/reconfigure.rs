@@ -93,17 +93,17 @@ impl Health<'_> {
     }
 }
 
-/// Whether a learner has nearly all of the log that its leader, `own`, has.
+/// Whether a learner has nearly all of the log that its leader, `own`, has. One that has just come has nothing yet.
 ///
 /// # Errors
-/// `MemberNotFound` and `LearnerNotReady`.
+/// `LearnerNotReady`.
 pub(crate) fn is_ready(
     progress: &[Progress],
     own: MemberId,
     learner: MemberId,
 ) -> Result<(), Refusal> {
     let matched = |id| progress.iter().find(|one| one.member == id).map(|one| one.matched);
-    let has = matched(learner).ok_or(Refusal::MemberNotFound)?;
+    let has = matched(learner).unwrap_or_default();
     let all = matched(own).unwrap_or_default();
     if u128::from(has) * 100 < u128::from(all) * u128::from(READY_PERCENT) {
         return Err(Refusal::LearnerNotReady);
@@ -260,6 +260,6 @@ mod tests {
         assert_eq!(told(90), Ok(()));
         assert_eq!(told(100), Ok(()));
         assert_eq!(told(89), Err(Refusal::LearnerNotReady));
-        assert_eq!(is_ready(&[one(OWN, 100)], OWN, 2), Err(Refusal::MemberNotFound));
+        assert_eq!(is_ready(&[one(OWN, 100)], OWN, 2), Err(Refusal::LearnerNotReady));
     }
 }
