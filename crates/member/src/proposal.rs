@@ -6,6 +6,7 @@ use consensus::Scope;
 use prost::Message as _;
 use proto::etcdserverpb as pb;
 use proto::raftpb::ConfChange;
+use proto::v2pb;
 use types::EntryKind;
 
 /// A request on its way into the log.
@@ -33,6 +34,21 @@ impl Proposal {
         request.header = Some(pb::RequestHeader { id, username, auth_revision });
         let data = request.encode_to_vec().into();
         Proposal { id, scope, kind: EntryKind::Normal, data }
+    }
+
+    /// A `PUT` of the v2 store, in which members of 3.4 tell each other who they are and which version their
+    /// cluster has. They end at the form that [`Proposal::of`] makes of the same (`docs/etcd/peer-protocol.md`
+    /// 9.4).
+    pub fn of_v2_put(path: String, value: String, id: u64) -> Proposal {
+        let request = v2pb::Request {
+            id: Some(id),
+            method: Some("PUT".to_owned()),
+            path: Some(path),
+            val: Some(value),
+            ..Default::default()
+        };
+        let data = request.encode_to_vec().into();
+        Proposal { id, scope: Scope::Anyone, kind: EntryKind::Normal, data }
     }
 
     /// A configuration change. Its id is set here.

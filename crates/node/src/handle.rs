@@ -208,6 +208,16 @@ impl Node {
         Ok((proposal, kind))
     }
 
+    /// Proposes what a member of 3.4 understands instead of [`Node::propose`], and waits until it is applied.
+    ///
+    /// # Errors
+    /// As [`Node::propose`].
+    pub async fn propose_v2_put(&self, path: String, value: String) -> Result<Answer, Refusal> {
+        let lane = Lane::here(&self.shared);
+        let proposal = Proposal::of_v2_put(path, value, lane.next_id());
+        self.decide(&lane, proposal).await
+    }
+
     /// Proposes a configuration change and waits until it is applied. Its id is set here.
     ///
     /// # Errors

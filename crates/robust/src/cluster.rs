@@ -330,11 +330,11 @@ impl Cluster {
         Some((hashed.hash, hashed.compact_revision, hashed.header?.revision))
     }
 
-    /// Runs an etcdctl against all seats.
-    pub fn etcdctl(&self, etcdctl: &Path, line: &str) -> String {
+    /// Runs an etcdctl against a seat.
+    pub fn etcdctl(&self, etcdctl: &Path, seat: usize, line: &str) -> String {
         let ran = Command::new(etcdctl)
             .env("ETCDCTL_API", "3")
-            .arg(format!("--endpoints={}", self.endpoints()))
+            .arg(format!("--endpoints={}", self.address(seat)))
             .args(line.split_whitespace())
             .output()
             .expect("etcdctl runs");

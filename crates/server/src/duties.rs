@@ -8,13 +8,12 @@ use auth::{Principal, Why};
 use member::auto_compaction::{AutoCompaction, Outcome, Retention};
 use node::{Event, Node, Report};
 use proto::etcdserverpb as pb;
-use proto::membershippb;
 use std::sync::Arc;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use types::Refusal;
 
-use crate::cluster::{Network, watch_versions};
+use crate::cluster::{Network, tell_name, watch_versions};
 use crate::quota;
 
 /// Starts the thread of a member's duties. It ends when `stop` turns true.
@@ -50,7 +49,7 @@ async fn run(
 ) {
     let work = async {
         let publish = async {
-            publish(&node).await;
+            publish(&node, &network).await;
             report.report(Event::Published);
             let _ = published.send(true);
         };
@@ -70,7 +69,7 @@ async fn run(
 
 /// Makes name and client URLs known, and waits until the cluster's version is decided: clients look at
 /// it first.
-async fn publish(node: &Node) {
+async fn publish(node: &Node, network: &Arc<Network>) {
     const RETRY: Duration = Duration::from_millis(100);
     let config = node.config();
     loop {
@@ -80,21 +79,9 @@ async fn publish(node: &Node) {
         if known && node.cluster().members.version().is_some() {
             return;
         }
-        if !known {
-            let set = membershippb::ClusterMemberAttrSetRequest {
-                member_id: node.member(),
-                member_attributes: Some(membershippb::Attributes {
-                    name: config.name.clone(),
-                    client_urls: config.client_urls.clone(),
-                }),
-            };
-            let request = pb::InternalRaftRequest {
-                cluster_member_attr_set: Some(set),
-                ..Default::default()
-            };
-            if node.propose(request, &Principal::Internal(Why::Membership)).await.is_ok() {
-                continue;
-            }
+        // Its answer may come before the member is looked at again.
+        if !known && tell_name(node, network).await {
+            continue;
         }
         tokio::time::sleep(if known { Duration::from_millis(2) } else { RETRY }).await;
     }

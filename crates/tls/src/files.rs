@@ -23,13 +23,12 @@ pub enum FileError {
     #[error("KeyFile and CertFile must both be present[key: {}, cert: {}]", .0.key.display(), .0.cert.display())]
     Half(Pair),
     /// The file cannot be read.
-    #[error("open {}: {}", path.display(), crate::text::io_text(.source))]
+    #[error("open {}: {}", path.display(), crate::text::io_text(.why))]
     Read {
         /// Which.
         path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
+        /// Why; the message says it.
+        why: io::Error,
     },
     /// The file holds no certificate or no key.
     #[error("tls: failed to find any PEM data in {what} input")]
@@ -97,5 +96,5 @@ pub(crate) fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>
 
 /// The bytes of a file.
 pub(crate) fn read(path: &PathBuf) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(|source| FileError::Read { path: path.clone(), source })
+    fs::read(path).map_err(|why| FileError::Read { path: path.clone(), why })
 }

@@ -23,7 +23,7 @@ use types::MemberId;
 
 pub(crate) use begin::{BeginError, begin};
 pub(crate) use facts::Facts;
-pub(crate) use versions::watch_versions;
+pub(crate) use versions::{tell_name, watch_versions};
 
 /// How long another member may take to answer a question beside raft.
 const ANSWER_DURATION_MAX: Duration = Duration::from_secs(10);

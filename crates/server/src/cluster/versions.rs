@@ -1,8 +1,8 @@
-//! The cluster's version: the leader asks everybody for theirs and proposes the oldest, as etcd does
-//! (`docs/etcd/peer-protocol.md` 7.2).
+//! The cluster's version, and which members have which: the leader asks everybody for theirs and proposes the
+//! oldest, as etcd does (`docs/etcd/peer-protocol.md` 7.2).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auth::{Principal, Why};
 use node::Node;
@@ -17,51 +17,118 @@ const LOOKS_EVERY: Duration = Duration::from_secs(4);
 /// How often it is looked whether this member leads now and nothing is decided: a cluster that has just begun
 /// should not wait.
 const WAKES_EVERY: Duration = Duration::from_millis(50);
+/// How long a leader of a cluster without a version waits for members that cannot be asked, before it decides for
+/// the oldest version there is.
+const STRAGGLERS_DURATION_MAX: Duration = Duration::from_secs(3);
+/// How long a member may take to say its version.
+const ANSWER_DURATION_MAX: Duration = Duration::from_secs(1);
+
+/// What a cluster has until its members are known: as etcd decides when it cannot ask them all.
+const UNKNOWN: Version = Version::new(3, 0);
+/// The first release that reads names and versions as requests of v3.
+const READS_V3: Version = Version::new(3, 5);
 
 /// Keeps the cluster's version what the oldest member allows, as long as this member lives.
 pub(crate) async fn watch_versions(node: &Node, network: &Arc<Network>) {
-    let mut since = LOOKS_EVERY;
-    let mut term = 0;
+    let mut looked_at = None;
+    let mut led_since = (0, Instant::now());
     loop {
         let standing = node.standing();
-        let newly_leads = node.is_leader() && standing.term != term;
-        let undecided = node.cluster().members.version().is_none();
-        if node.is_leader() && (newly_leads || undecided || LOOKS_EVERY <= since) {
-            (since, term) = (Duration::ZERO, standing.term);
-            look(node, network).await;
+        if node.is_leader() {
+            if led_since.0 != standing.term {
+                led_since = (standing.term, Instant::now());
+                looked_at = None;
+            }
+            let undecided = node.cluster().members.version().is_none();
+            let due = looked_at.is_none_or(|at: Instant| LOOKS_EVERY <= at.elapsed());
+            if undecided || due {
+                looked_at = Some(Instant::now());
+                look(node, network, STRAGGLERS_DURATION_MAX <= led_since.1.elapsed()).await;
+            }
         }
         tokio::time::sleep(WAKES_EVERY).await;
-        since += WAKES_EVERY;
     }
 }
 
-async fn look(node: &Node, network: &Arc<Network>) {
+async fn look(node: &Node, network: &Arc<Network>, waited: bool) {
+    let found = survey(node, network).await;
     let cluster = node.cluster();
-    let mut all = vec![own_version(node)];
-    for member in cluster.members.members().filter(|member| member.id != node.member()) {
-        let mut found = None;
-        for url in &member.peer_urls {
-            let asked = tokio::time::timeout(Duration::from_secs(1), network.asker.versions(url));
-            if let Ok(Ok(versions)) = asked.await {
-                found = versions.server.parse().ok();
-                break;
-            }
+    let now = cluster.members.version();
+    let version = match found.is_complete {
+        true => {
+            let downgrade = cluster.members.downgrade();
+            let target = downgrade.enabled.then(|| downgrade.target.parse().ok()).flatten();
+            decide(now, &found.versions, target)
         }
-        // Whoever cannot be asked might be old: nothing is decided without it.
-        let Some(version) = found else { return };
-        all.push(version);
+        // Whoever cannot be asked might be old.
+        false => (now.is_none() && waited).then_some(UNKNOWN),
+    };
+    let Some(version) = version else { return };
+    // Whoever leads next looks again.
+    if found.has_v2_members(now) {
+        let _ = node.propose_v2_put("/0/version".to_owned(), version.to_string()).await;
+        return;
     }
-    let downgrade = cluster.members.downgrade();
-    let target = downgrade.enabled.then(|| downgrade.target.parse().ok()).flatten();
-    let Some(version) = decide(cluster.members.version(), &all, target) else { return };
     let set = membershippb::ClusterVersionSetRequest { ver: version.to_string() };
     let request = pb::InternalRaftRequest { cluster_version_set: Some(set), ..Default::default() };
-    // Whoever leads next looks again.
     let _ = node.propose(request, &Principal::Internal(Why::Membership)).await;
 }
 
-fn own_version(node: &Node) -> Version {
-    node.config().server_version.parse().unwrap_or(Version::OURS)
+/// Makes this member's name and client URLs known, in the form that all members read.
+pub(crate) async fn tell_name(node: &Node, network: &Arc<Network>) -> bool {
+    let config = node.config();
+    let found = survey(node, network).await;
+    if found.has_v2_members(node.cluster().members.version()) {
+        let path = format!("/0/members/{:x}/attributes", node.member());
+        let told = serde_json::json!({ "name": config.name, "clientURLs": config.client_urls });
+        return node.propose_v2_put(path, told.to_string()).await.is_ok();
+    }
+    let set = membershippb::ClusterMemberAttrSetRequest {
+        member_id: node.member(),
+        member_attributes: Some(membershippb::Attributes {
+            name: config.name.clone(),
+            client_urls: config.client_urls.clone(),
+        }),
+    };
+    let request =
+        pb::InternalRaftRequest { cluster_member_attr_set: Some(set), ..Default::default() };
+    node.propose(request, &Principal::Internal(Why::Membership)).await.is_ok()
+}
+
+/// What members say their releases are.
+struct Survey {
+    versions: Vec<Version>,
+    /// Everybody answered.
+    is_complete: bool,
+}
+
+impl Survey {
+    /// Whether a member would end at a request of v3 about members or versions. A member that does not answer
+    /// is judged by what the cluster has decided.
+    fn has_v2_members(&self, decided: Option<Version>) -> bool {
+        let old = |version: &Version| *version < READS_V3;
+        let hidden = !self.is_complete && decided.is_some_and(|v| UNKNOWN < v && v < READS_V3);
+        self.versions.iter().any(old) || hidden
+    }
+}
+
+/// Asks all other members at once.
+async fn survey(node: &Node, network: &Arc<Network>) -> Survey {
+    let cluster = node.cluster();
+    let others = cluster.members.members().filter(|member| member.id != node.member());
+    let asked = others.map(|member| async {
+        for url in &member.peer_urls {
+            let asked = tokio::time::timeout(ANSWER_DURATION_MAX, network.asker.versions(url));
+            if let Ok(Ok(versions)) = asked.await {
+                return versions.server.parse().ok();
+            }
+        }
+        None
+    });
+    let answers: Vec<Option<Version>> = futures_util::future::join_all(asked).await;
+    let is_complete = answers.iter().all(Option::is_some);
+    let own = node.config().server_version.parse().unwrap_or(Version::OURS);
+    Survey { versions: answers.into_iter().flatten().chain([own]).collect(), is_complete }
 }
 
 /// What to propose, of what is decided and what the members are; `None` to leave it.
@@ -90,6 +157,17 @@ mod tests {
         assert_eq!(decide(Some(v(5)), &[v(7), v(6)], None), Some(v(6)));
         assert_eq!(decide(Some(v(6)), &[v(7), v(6)], None), None);
         assert_eq!(decide(Some(v(6)), &[v(7), v(5)], None), None);
+    }
+
+    #[test]
+    fn a_member_of_3_4_is_spoken_to_in_its_own_form() {
+        let survey =
+            |versions: &[Version], is_complete| Survey { versions: versions.to_vec(), is_complete };
+        assert!(survey(&[v(7), v(4)], true).has_v2_members(None));
+        assert!(!survey(&[v(7), v(5)], true).has_v2_members(Some(v(4))));
+        assert!(survey(&[v(7)], false).has_v2_members(Some(v(4))));
+        assert!(!survey(&[v(7)], false).has_v2_members(Some(v(0))));
+        assert!(!survey(&[v(7)], false).has_v2_members(None));
     }
 
     #[test]
