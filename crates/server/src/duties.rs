@@ -70,7 +70,7 @@ async fn run(
 /// Makes name and client URLs known, and waits until the cluster's version is decided: clients look at
 /// it first.
 async fn publish(node: &Node, network: &Arc<Network>) {
-    const RETRY: Duration = Duration::from_millis(100);
+    const RETRY: Duration = Duration::from_millis(10);
     let config = node.config();
     loop {
         let known = node.own_member().is_some_and(|member| {
@@ -79,8 +79,13 @@ async fn publish(node: &Node, network: &Arc<Network>) {
         if known && node.cluster().members.version().is_some() {
             return;
         }
-        // Its answer may come before the member is looked at again.
-        if !known && tell_name(node, network).await {
+        // Its form is the one that all members read, so all must be known: their additions are applied, one after
+        // the other, before anything else is.
+        let standing = node.standing();
+        let knows_all = standing.leader != 0
+            && standing.committed <= node.applied()
+            && node.own_member().is_some();
+        if !known && knows_all && tell_name(node, network).await {
             continue;
         }
         tokio::time::sleep(if known { Duration::from_millis(2) } else { RETRY }).await;
