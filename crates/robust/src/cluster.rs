@@ -330,17 +330,26 @@ impl Cluster {
         Some((hashed.hash, hashed.compact_revision, hashed.header?.revision))
     }
 
-    /// Runs an etcdctl against a seat.
-    pub fn etcdctl(&self, etcdctl: &Path, seat: usize, line: &str) -> String {
-        let ran = Command::new(etcdctl)
-            .env("ETCDCTL_API", "3")
-            .arg(format!("--endpoints={}", self.address(seat)))
-            .args(line.split_whitespace())
-            .output()
-            .expect("etcdctl runs");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        format!("{}{}", text(&ran.stdout), text(&ran.stderr))
+    /// Runs an etcdctl against all seats.
+    pub fn etcdctl(&self, etcdctl: &Path, line: &str) -> String {
+        run_etcdctl(etcdctl, &self.endpoints(), line)
     }
+
+    /// Runs an etcdctl against one seat.
+    pub fn etcdctl_at(&self, etcdctl: &Path, seat: usize, line: &str) -> String {
+        run_etcdctl(etcdctl, &self.address(seat), line)
+    }
+}
+
+fn run_etcdctl(etcdctl: &Path, endpoints: &str, line: &str) -> String {
+    let ran = Command::new(etcdctl)
+        .env("ETCDCTL_API", "3")
+        .arg(format!("--endpoints={endpoints}"))
+        .args(line.split_whitespace())
+        .output()
+        .expect("etcdctl runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}{}", text(&ran.stdout), text(&ran.stderr))
 }
 
 impl Drop for Cluster {

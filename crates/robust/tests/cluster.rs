@@ -150,13 +150,13 @@ fn gos_members_are_replaced_by_ours_and_back_under_load() {
         let through = (seat + 1) % 3;
         cluster.move_leader(through);
         let id = cluster.status(seat).and_then(|it| it.header).map_or(0, |h| h.member_id);
-        let removed = cluster.etcdctl(&etcdctl, through, &format!("member remove {id:x}"));
+        let removed = cluster.etcdctl_at(&etcdctl, through, &format!("member remove {id:x}"));
         assert!(removed.contains("removed from cluster"), "{removed}");
         cluster.kill(seat);
         cluster.wipe(seat);
         let line = format!("member add m{} --peer-urls={}", seat + 1, cluster.peer_url(seat));
         let added = (0..20).find_map(|_| {
-            let said = cluster.etcdctl(&etcdctl, through, &line);
+            let said = cluster.etcdctl_at(&etcdctl, through, &line);
             let done = said.contains("added to cluster");
             if !done {
                 sleep(Duration::from_secs(1));

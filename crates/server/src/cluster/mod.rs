@@ -113,8 +113,9 @@ impl Network {
             .filter(|member| member.id != members.own())
             .map(|member| (member.id, member.peer_urls.clone()))
             .collect();
-        for gone in known.keys().filter(|id| !wanted.contains_key(id)) {
-            transport.remove_peer(*gone);
+        let gone: Vec<_> = known.keys().copied().filter(|id| !wanted.contains_key(id)).collect();
+        if !gone.is_empty() {
+            take_leave(&transport, gone);
         }
         for (id, urls) in &wanted {
             match known.get(id) {
@@ -125,6 +126,22 @@ impl Network {
         }
         *known = wanted;
     }
+}
+
+/// How long members that were removed are still spoken to: the entry that removes them is on its way.
+const FAREWELL_DURATION: Duration = Duration::from_secs(1);
+
+/// Forgets peers, in a while. Nobody waits for it, and it keeps nothing alive.
+fn take_leave(transport: &Arc<Transport>, gone: Vec<MemberId>) {
+    let weak = Arc::downgrade(transport);
+    let later = std::thread::Builder::new().name("peer-farewell".into()).spawn(move || {
+        std::thread::sleep(FAREWELL_DURATION);
+        if let Some(transport) = weak.upgrade() {
+            gone.into_iter().for_each(|id| transport.remove_peer(id));
+        }
+    });
+    // Without a thread to wait they stay known until the end; they are refused all the same.
+    drop(later);
 }
 
 impl Peers for Network {
