@@ -110,7 +110,7 @@ pub enum BootError {
         /// The last the log holds.
         last: u64,
     },
-    /// Terms beyond [`crate::guard::TERM_MAX`] come from damage, not from elections.
+    /// Terms beyond `guard::TERM_MAX` come from damage, not from elections.
     #[error("term {term} is beyond any that elections reach")]
     TermTooHigh {
         /// The term found.

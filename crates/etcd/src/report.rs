@@ -92,6 +92,18 @@ impl LogReport {
         info!(self.log, "cluster version is updated", "cluster-version" => short);
     }
 
+    fn fatal(&self, what: &str, error: &str) -> ! {
+        fatal!(
+            self.log,
+            "the member cannot go on",
+            "tried" => what,
+            "error" => error,
+            "data-dir" => &self.data_dir,
+            "advice" => advice(error)
+        );
+        std::process::exit(1)
+    }
+
     fn published(&self) {
         let attributes =
             format!("{{Name:{} ClientURLs:[{}]}}", self.name, self.client_urls.join(" "));
@@ -168,18 +180,7 @@ impl Report for LogReport {
             Event::UpkeepFailed { what, error } => {
                 error!(log, "housekeeping failed and will be tried again", "tried" => what, "error" => error);
             }
-            Event::Fatal { what, error } => {
-                let advice = advice(&error);
-                fatal!(
-                    log,
-                    "the member cannot go on",
-                    "tried" => what,
-                    "error" => error,
-                    "data-dir" => &self.data_dir,
-                    "advice" => advice
-                );
-                std::process::exit(1);
-            }
+            Event::Fatal { what, error } => self.fatal(what, &error),
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use auth::Principal;
-use holdfast_node::{BootError, SERVING_THREADS_MAX};
+use holdfast_node::{BootError, Node, SERVING_THREADS_MAX};
 use lease::KeepAlive;
 use proto::etcdserverpb as pb;
 use support::{GatedDisk, begin, block_on, config, get, path, put, put_when_led};
@@ -269,36 +269,7 @@ fn a_row_that_cannot_be_read_is_refused_alone_and_the_member_goes_on() {
         );
         assert_eq!(get(node, "sound").await.as_deref(), Some("value"));
 
-        let mut watches = node.watch(0);
-        for (watch, start) in [(1, lost), (2, lost + 1)] {
-            watches.create(watch::Create {
-                watch,
-                range: types::KeyRange::From { start: "a".into() },
-                start,
-                progress_notify: false,
-                previous: true,
-                filters: watch::Filters::default(),
-                fragment: false,
-                permission: Ok(()),
-            });
-        }
-        let (mut cancelled, mut events) = (false, 0);
-        while !cancelled || events < 8 {
-            let next = tokio::time::timeout(AT_ONCE, watches.next()).await;
-            let responses = next.expect("in time").expect("the member lives");
-            watches.sent(responses.len(), responses.iter().map(watch::Response::bytes).sum());
-            for response in responses {
-                match (response.watch, &response.body) {
-                    (1, watch::Body::Compacted { compact_revision }) => {
-                        assert_eq!(*compact_revision, lost + 1);
-                        cancelled = true;
-                    }
-                    (2, watch::Body::Events { events: list, .. }) => events += list.events().len(),
-                    (_, watch::Body::Created) => {}
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
+        watch_around(node, lost).await;
         put(node, "rotten", "new").await.expect("it is taken");
         assert_eq!(get(node, "rotten").await.as_deref(), Some("new"));
         let shown = &node.figures().damages;
@@ -312,6 +283,40 @@ fn a_row_that_cannot_be_read_is_refused_alone_and_the_member_goes_on() {
     });
     assert_eq!(member.faults.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
     member.running.stop();
+}
+
+/// A watch from the lost revision on ends with where it may begin; one from behind it hears everything.
+async fn watch_around(node: &Node, lost: i64) {
+    let mut watches = node.watch(0);
+    for (watch, start) in [(1, lost), (2, lost + 1)] {
+        watches.create(watch::Create {
+            watch,
+            range: types::KeyRange::From { start: "a".into() },
+            start,
+            progress_notify: false,
+            previous: true,
+            filters: watch::Filters::default(),
+            fragment: false,
+            permission: Ok(()),
+        });
+    }
+    let (mut cancelled, mut events) = (false, 0);
+    while !cancelled || events < 8 {
+        let next = tokio::time::timeout(AT_ONCE, watches.next()).await;
+        let responses = next.expect("in time").expect("the member lives");
+        watches.sent(responses.len(), responses.iter().map(watch::Response::bytes).sum());
+        for response in responses {
+            match (response.watch, &response.body) {
+                (1, watch::Body::Compacted { compact_revision }) => {
+                    assert_eq!(*compact_revision, lost + 1);
+                    cancelled = true;
+                }
+                (2, watch::Body::Events { events: list, .. }) => events += list.events().len(),
+                (_, watch::Body::Created) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }
 
 /// What clients know: for each key the value acknowledged last, and the one they heard nothing of.
