@@ -50,8 +50,10 @@ const fn idle(
     Gate { name, stage, default, help, idle: Some(why) }
 }
 
-/// Why gates about other members do nothing.
-const NO_OTHERS: &str = "Matters only with other members, which are not built yet.";
+/// Why gates about corruption start no check.
+const NOT_COMPARED: &str = "Members do not compare their data by themselves yet.";
+/// Why gates about how members talk do nothing.
+const AS_IT_IS: &str = "Between members it is as docs/peers.md says.";
 
 /// All gates, in alphabetical order.
 pub const GATES: &[Gate] = &[
@@ -62,7 +64,7 @@ pub const GATES: &[Gate] = &[
         Stage::Alpha,
         false,
         "The leader compares compaction hashes.",
-        NO_OTHERS,
+        NOT_COMPARED,
     ),
     idle(
         "FastLeaseKeepAlive",
@@ -76,7 +78,7 @@ pub const GATES: &[Gate] = &[
         Stage::Alpha,
         false,
         "Compares data with the peers before serving.",
-        NO_OTHERS,
+        NOT_COMPARED,
     ),
     gate("LeaseCheckpoint", Stage::Alpha, false, "Remaining times of leases survive a new leader."),
     gate(
@@ -90,14 +92,14 @@ pub const GATES: &[Gate] = &[
         Stage::Alpha,
         false,
         "Requests that keep the cluster alive go first.",
-        NO_OTHERS,
+        AS_IT_IS,
     ),
     idle(
         "SetMemberLocalAddr",
         Stage::Alpha,
         false,
         "Dials peers from an advertised address.",
-        NO_OTHERS,
+        AS_IT_IS,
     ),
     idle(
         "StopGRPCServiceOnDefrag",
