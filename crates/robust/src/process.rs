@@ -35,7 +35,10 @@ pub struct Home {
 
 /// Two ports that nobody listens on at this moment, and that no other home of this process ever had: a client
 /// of a server that has ended may still dial its port, and would reach another test's server there.
-pub(crate) fn free_ports() -> io::Result<(u16, u16)> {
+///
+/// # Errors
+/// When the system has none.
+pub fn free_ports() -> io::Result<(u16, u16)> {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut given = GIVEN.lock().expect("no holder of the lock panics");
     // Held until two are found, so that the system gives another one each time.

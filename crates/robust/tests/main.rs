@@ -14,6 +14,7 @@ mod lockstep;
 mod membership;
 mod oracle;
 mod runbooks;
+mod secure_cluster;
 mod snapshots;
 mod tls;
 mod users;
