@@ -15,6 +15,7 @@ use crate::signals::Ender;
 /// Turns events into lines.
 pub struct LogReport {
     ender: Ender,
+    is_removed: AtomicBool,
     log: Logger,
     raft: Logger,
     name: String,
@@ -36,6 +37,7 @@ impl LogReport {
     pub fn new(log: &Logger, config: &Config, ender: Ender) -> LogReport {
         LogReport {
             ender,
+            is_removed: AtomicBool::new(false),
             log: log.clone(),
             raft: log.named("raft"),
             name: config.name.clone(),
@@ -163,8 +165,11 @@ impl Report for LogReport {
             Event::Marked { index } => info!(log, "saved snapshot", "snapshot-index" => index),
             Event::Installed { index } => info!(log, "applied snapshot", "snapshot-index" => index),
             Event::Removed => {
-                warn!(log, "the member has been permanently removed from the cluster");
-                self.ender.removed();
+                // Every peer says so, and so does the log.
+                if !self.is_removed.swap(true, Relaxed) {
+                    warn!(log, "the member has been permanently removed from the cluster");
+                    self.ender.removed();
+                }
             }
             Event::Compacted { revision } => info!(
                 log,

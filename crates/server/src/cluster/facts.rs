@@ -1,7 +1,5 @@
 //! What other members may ask beside raft.
 
-use std::time::{Duration, Instant};
-
 use lease::KeepAlive;
 use node::Node;
 use peer::{HashKv, LeaseRefusal, LocalFuture, MemberJson, PeerFacts, PromoteRefusal, Versions};
@@ -10,10 +8,8 @@ use types::Refusal;
 
 use crate::desk::Desk;
 use crate::http::version_texts;
+use crate::leader;
 use crate::services::{hash_at, promote_for};
-
-/// How long it may take until all that was committed when a question came is applied.
-const CATCH_UP_DURATION_MAX: Duration = Duration::from_secs(1);
 
 /// A member's answers.
 pub(crate) struct Facts(Desk);
@@ -29,21 +25,10 @@ impl Facts {
     }
 }
 
-/// Waits until everything is applied that is committed now.
-async fn caught_up(node: &Node) -> Result<(), LeaseRefusal> {
-    let (wanted, began) = (node.standing().committed, Instant::now());
-    while node.applied() < wanted {
-        if CATCH_UP_DURATION_MAX <= began.elapsed() {
-            return Err(LeaseRefusal::TimedOut);
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    Ok(())
-}
-
 fn lease_refusal(refusal: Refusal) -> LeaseRefusal {
     match refusal {
         Refusal::LeaseNotFound => LeaseRefusal::NotFound,
+        Refusal::TimeoutWaitAppliedIndex => LeaseRefusal::TimedOut,
         other => LeaseRefusal::Other(other.message().to_owned()),
     }
 }
@@ -108,7 +93,7 @@ impl PeerFacts for Facts {
     fn keep_alive(&self, lease: i64) -> LocalFuture<Result<i64, LeaseRefusal>> {
         let node = self.node();
         Box::pin(async move {
-            caught_up(&node).await?;
+            leader::caught_up(&node).await.map_err(lease_refusal)?;
             match node.keep_alive(lease).await.map_err(lease_refusal)? {
                 KeepAlive::Renewed { ttl_seconds, .. } => Ok(ttl_seconds),
                 KeepAlive::Expired | KeepAlive::NotFound => Err(LeaseRefusal::NotFound),
@@ -123,7 +108,7 @@ impl PeerFacts for Facts {
     ) -> LocalFuture<Result<pb::LeaseTimeToLiveResponse, LeaseRefusal>> {
         let node = self.node();
         Box::pin(async move {
-            caught_up(&node).await?;
+            leader::caught_up(&node).await.map_err(lease_refusal)?;
             if !node.is_leader() {
                 return Err(LeaseRefusal::NotPrimary);
             }
