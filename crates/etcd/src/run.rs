@@ -8,7 +8,6 @@ use std::sync::Arc;
 use logging::{Logger, error, fatal, info, warn};
 use metrics::Metrics;
 use options::{AutoCompaction, Config, GoDuration, Note, Url, version, without_secrets};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::{ServeError, Serving};
 
 use crate::data_dir::{self, Kind};
@@ -47,7 +46,6 @@ pub fn say_running(log: &Logger, words: &[String]) {
 /// Serves until a signal comes, and ends by it; the error is why it never came to that.
 fn serve(config: &Config, log: &Logger) -> Result<std::convert::Infallible, String> {
     let door = Door::open(log).map_err(|fault| format!("signals cannot be heard: {fault}"))?;
-    raise_open_files(log);
     look_at_data_dir(config, log)?;
     info!(log, "configuring peer listeners", "listen-peer-urls" => &config.listen.peer);
     info!(log, "configuring client listeners", "listen-client-urls" => &config.listen.client);
@@ -78,31 +76,6 @@ fn serve(config: &Config, log: &Logger) -> Result<std::convert::Infallible, Stri
     let heard = || asked.recv().expect("the signals' thread never ends");
     let signal = early.into_inner().unwrap_or_else(heard);
     end(config, log, serving, signal)
-}
-
-/// Takes all open files that the member may have, as Go's runtime does: each segment of the store and each connection
-/// is one, and the usual soft limit is from a time when programs had few.
-fn raise_open_files(log: &Logger) {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if limit.current == limit.maximum {
-        return;
-    }
-    let from = limit.current.unwrap_or(u64::MAX);
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => info!(
-            log,
-            "raised the limit of open files",
-            "from" => from,
-            "to" => limit.maximum.unwrap_or(u64::MAX)
-        ),
-        Err(fault) => warn!(
-            log,
-            "the limit of open files cannot be raised",
-            "limit" => from,
-            "error" => fault.to_string()
-        ),
-    }
 }
 
 fn look_at_data_dir(config: &Config, log: &Logger) -> Result<(), String> {
@@ -184,9 +157,10 @@ fn say_starting(config: &Config, log: &Logger, initialized: bool) {
 fn say_serving(config: &Config, log: &Logger, serving: &Serving) {
     let room = serving.room();
     let limit = |limit: Option<u64>| limit.map_or("unlimited".into(), |files| files.to_string());
+    let raised = room.descriptors.before != room.descriptors.now;
     info!(
         log,
-        "raised the limit of open files",
+        if raised { "raised the limit of open files" } else { "open files are limited" },
         "before" => limit(room.descriptors.before),
         "now" => limit(room.descriptors.now),
         "connections-max" => room.connections.max()

@@ -217,7 +217,7 @@ fn signals_without_a_meaning_end_nothing() {
 fn all_open_files_that_may_be_had_are_taken_and_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -Hn 1000; ulimit -Sn 100; exec \"$0\" \"$@\""]);
+    shell.args(["-c", "ulimit -Sn 100; ulimit -Hn 1000; exec \"$0\" \"$@\""]);
     shell.arg(env!("CARGO_BIN_EXE_etcd"));
     let server = Server::start_by(shell, folder.path(), &[]);
     server.wait_until_ready();
@@ -230,5 +230,5 @@ fn all_open_files_that_may_be_had_are_taken_and_said() {
     let lines = server.lines();
     let raised = lines.iter().find(|line| line["msg"] == "raised the limit of open files");
     let raised = raised.unwrap_or_else(|| panic!("{}", server.text()));
-    assert_eq!((&raised["from"], &raised["to"]), (&100.into(), &1000.into()));
+    assert_eq!((&raised["before"], &raised["now"]), (&"100".into(), &"1000".into()));
 }
