@@ -75,21 +75,24 @@ async fn wait_for(desk: &Desk) -> Result<Member, Refusal> {
     }
 }
 
-/// Runs a stream. One that wants a leader ends after three election timeouts without.
+/// Runs a stream. One that wants a leader ends after three election timeouts without, with `NoLeader`.
 ///
-/// # Errors
-/// Those of the stream, and `NoLeader`.
-pub(crate) async fn while_led(
-    node: &Node,
+/// The stream's state is boxed, so that it is held once: thousands of streams may be open, and a future that awaits
+/// another in two places has room for it in both.
+pub(crate) fn while_led(
+    node: Node,
     wants_leader: bool,
-    stream: impl Future<Output = Result<(), Refusal>>,
-) -> Result<(), Refusal> {
-    if !wants_leader {
-        return stream.await;
-    }
-    tokio::select! {
-        ended = stream => ended,
-        () = lost(node) => Err(Refusal::NoLeader),
+    stream: impl Future<Output = Result<(), Refusal>> + 'static,
+) -> impl Future<Output = Result<(), Refusal>> {
+    let mut stream = Box::pin(stream);
+    async move {
+        if !wants_leader {
+            return stream.await;
+        }
+        tokio::select! {
+            ended = &mut stream => ended,
+            () = lost(&node) => Err(Refusal::NoLeader),
+        }
     }
 }
 

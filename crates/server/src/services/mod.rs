@@ -157,7 +157,7 @@ impl Methods<'_> {
             let desk = desk.clone();
             async move {
                 let (node, wants_leader) = (desk.node().clone(), call.requires_leader());
-                let stream = async {
+                let stream = async move {
                     door::enter(desk.node(), &call, at_learners)?;
                     let message: M = rpc::decode_streamed(message)?;
                     let permitted = match rule(rpc) {
@@ -166,8 +166,8 @@ impl Methods<'_> {
                     };
                     handler(desk, call, permitted, sink).await
                 };
-                let stream = async { stream.await.or_else(shown) };
-                while_led(&node, wants_leader, stream).await
+                let stream = async move { stream.await.or_else(shown) };
+                while_led(node, wants_leader, stream).await
             }
         });
     }
@@ -183,7 +183,7 @@ impl Methods<'_> {
             async move {
                 door::enter(desk.node(), &call, AtLearners::Refused)?;
                 let (node, wants_leader) = (desk.node().clone(), call.requires_leader());
-                while_led(&node, wants_leader, handler(desk, call, inbound, sink)).await
+                while_led(node, wants_leader, handler(desk, call, inbound, sink)).await
             }
         });
     }
