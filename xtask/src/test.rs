@@ -113,7 +113,12 @@ fn with_processes(tally: &mut Tally) {
     let server = match std::env::var("HOLDFAST_ETCD") {
         Ok(named) => named,
         Err(_) => {
-            step("release build", &["build", "--release", "--package", "etcd"], &[], tally);
+            step(
+                "release build",
+                &["build", "--release", "--package", "etcd", "--package", "etcdutl"],
+                &[],
+                tally,
+            );
             target.join("release/etcd").display().to_string()
         }
     };

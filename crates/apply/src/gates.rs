@@ -62,7 +62,7 @@ impl Applier {
     /// and only the answer and the alarm tell (`docs/etcd/apply-semantics.md` 9).
     pub(crate) fn hold_against_quota(&self, gates: Gates, outcome: &mut Outcome) {
         let Some(quota) = self.config.quota_bytes.filter(|_| 0 < gates.cost) else { return };
-        if quota <= self.store.sizes().file_bytes + gates.cost && outcome.refusal.is_none() {
+        if quota <= self.store.sizes().own_bytes() + gates.cost && outcome.refusal.is_none() {
             outcome.refusal = Some(Refusal::NoSpace);
             outcome.facts.push(Fact::QuotaExceeded);
         }

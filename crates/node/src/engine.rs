@@ -309,7 +309,7 @@ impl EngineThread {
 
     fn publish_sizes(&self) {
         let sizes = self.engine.applier().stored().sizes();
-        self.shared.figures.file_bytes.store(sizes.file_bytes, Ordering::Release);
+        self.shared.figures.file_bytes.store(sizes.own_bytes(), Ordering::Release);
         self.shared.figures.live_bytes.store(sizes.live_bytes, Ordering::Release);
     }
 

@@ -316,7 +316,7 @@ impl engine::EngineThread {
         let figures = &self.shared.figures;
         figures.revision.store(applier.revision(), Ordering::Release);
         figures.pruned.store(-1, Ordering::Release);
-        figures.file_bytes.store(sizes.file_bytes, Ordering::Release);
+        figures.file_bytes.store(sizes.own_bytes(), Ordering::Release);
         figures.live_bytes.store(sizes.live_bytes, Ordering::Release);
     }
 }

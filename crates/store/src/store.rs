@@ -78,6 +78,14 @@ pub struct Sizes {
     pub live_bytes: u64,
 }
 
+impl Sizes {
+    /// What the store takes by itself, without what readers hold: what a quota is compared with, and what is shown.
+    /// What is held goes by itself when the readers do.
+    pub fn own_bytes(&self) -> u64 {
+        self.file_bytes.saturating_sub(self.held_bytes)
+    }
+}
+
 /// The lengths of the files that are no segments.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OtherFiles {

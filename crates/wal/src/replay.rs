@@ -180,7 +180,9 @@ impl Replay {
         marker: Marker,
         start: Option<&Marker>,
     ) -> Result<(), OpenError> {
+        let mut again = false;
         if let Some(start) = start.filter(|start| start.index == marker.index) {
+            again = self.start_found;
             if start.term != marker.term {
                 return Err(OpenError::MarkerMismatch {
                     file: reader.path().clone(),
@@ -192,7 +194,8 @@ impl Replay {
             }
             self.start_found = true;
         }
-        if let Some(start) = start {
+        // A log that is marked twice at one entry went on from the first mark: nothing of it is of another way.
+        if let Some(start) = start.filter(|_| !again) {
             self.drop_divergent(start, &marker);
         }
         self.last_index = self.last_index.max(marker.index);

@@ -181,6 +181,17 @@ fn a_marker_at_an_entry_of_the_log_drops_nothing() {
     assert_eq!(read(&disk, &marker(0, 0)).expect("undamaged").entries, entries(1, 1..8, 10));
 }
 
+/// A member that is told to stop at once marks its log where it began.
+#[test]
+fn a_log_that_is_marked_again_where_it_began_keeps_what_follows() {
+    let disk = new_disk();
+    let mut wal = create(&disk);
+    wal.append(Some(&state(1, 2)), &entries(1, 1..3, 10)).expect("no fault");
+    wal.append_marker(&marker(0, 0)).expect("no fault");
+    drop(wal);
+    assert_eq!(read(&disk, &marker(0, 0)).expect("undamaged").entries, entries(1, 1..3, 10));
+}
+
 #[test]
 fn a_log_that_begins_with_entries_has_them_or_is_not_there() {
     let first = [entry(1, 1, "a"), entry(1, 2, "b")];
