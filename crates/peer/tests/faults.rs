@@ -129,11 +129,10 @@ fn a_reader_that_stops_costs_a_bounded_buffer() {
     assert!(began.elapsed() < Duration::from_secs(1), "who sends never waits");
     let dropping = "dropped internal Raft message since sending buffer is full";
     eventually("it is said", || one.heard.said(dropping) >= 1);
-    // What the kernel takes may make room once or twice more; each time it is said that it began and ended.
+    // As long as the kernel takes something there is room again now and then; each time both are said.
     let began = one.heard.said(dropping);
     let ended = one.heard.said("sending buffer has room again");
     assert!(began <= ended + 2, "once for each way, until it is over: {began}, {ended}");
-    assert!(began <= 20, "{began} lines");
     eventually("raft hears of it", || one.heard.unreachable.lock().unwrap().contains(&2));
     // In the queue are four; what else left is in the kernel's and the forwarder's buffers.
     let failures = one.metrics.network.peer_sent_failures.with(&["2"]).get();
