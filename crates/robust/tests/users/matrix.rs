@@ -135,9 +135,19 @@ fn json(rpc: Rpc, message: &[u8]) -> String {
     String::from_utf8(text).expect("JSON is text")
 }
 
-/// Without what Go's printer varies, and what depends on the clock.
+/// Without what Go's printer varies, what depends on the clock, and the order of lists that etcd
+/// takes from a map.
 fn body(answer: &http::Answer) -> String {
     let mut text: String = answer.text().split_whitespace().collect();
+    for list in ["\"keys\":[", "\"leases\":[", "\"alarms\":["] {
+        if let Some((before, rest)) = text.split_once(list)
+            && let Some((items, after)) = rest.split_once(']')
+        {
+            let mut items: Vec<_> = items.split(',').collect();
+            items.sort_unstable();
+            text = format!("{before}{list}{}]{after}", items.join(","));
+        }
+    }
     for clock in ["\"raft_term\":\"", "\"TTL\":\""] {
         if let Some(at) = text.find(clock) {
             let (before, after) = text.split_at(at + clock.len());
