@@ -50,9 +50,18 @@ pub enum Fault {
     /// A batch could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A stored row could not be read.
-    #[error(transparent)]
-    Row(#[from] RowFault),
+    /// What an entry changes hangs on a row that cannot be read. Others may have applied it, and decided by the row:
+    /// this member may neither guess nor pass over it, now or at any later start, until it has the row again.
+    #[error("entry {index} of term {term} cannot be decided without a row that is lost")]
+    Undecidable {
+        /// The entry.
+        index: u64,
+        /// The term of the leader that made it.
+        term: u64,
+        /// The row.
+        #[source]
+        row: RowFault,
+    },
     /// The members agreed on a version that this release is too old for.
     #[error(
         "invalid downgrade: this server is of version {}, and the cluster's version becomes {}",
@@ -197,6 +206,9 @@ impl Applier {
             }
             Err(Stopped::Refused(refusal, facts)) => {
                 (Err(refusal), Outcome { facts, ..Outcome::default() })
+            }
+            Err(Stopped::Lost(row)) => {
+                return Err(Fault::Undecidable { index: entry.index, term: entry.term, row });
             }
             Err(Stopped::Fault(fault)) => return Err(fault),
         };
@@ -360,6 +372,8 @@ pub(crate) type Decided = Result<Outcome, Stopped>;
 pub(crate) enum Stopped {
     /// The client is told why; nothing was changed, but others may have to hear of it.
     Refused(Refusal, Vec<Fact>),
+    /// It cannot be decided without this row: the member must stop.
+    Lost(RowFault),
     /// The member must stop.
     Fault(Fault),
 }
@@ -374,7 +388,7 @@ impl From<ReadError> for Stopped {
     fn from(error: ReadError) -> Stopped {
         match error {
             ReadError::Refused(refusal) => refusal.into(),
-            ReadError::Fault(fault) => Stopped::Fault(fault.into()),
+            ReadError::Fault(fault) => Stopped::Lost(fault),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Requests about keys.
 
+use mvcc::ReadError;
 use planted::planted;
 use proto::etcdserverpb as pb;
 
@@ -7,13 +8,17 @@ use crate::answer::{Answer, DeleteAnswer, PutAnswer};
 use crate::applier::{Applier, Decided, HashJob, Outcome};
 use crate::compat::Compat;
 use crate::fact::Fact;
-use crate::{txn, wire};
+use crate::{lost, txn, wire};
 
 impl Applier {
     /// A Range that came through the log, as old clients of old members sent it.
     pub(crate) fn range(&mut self, request: &pb::RangeRequest) -> Decided {
-        let answer = txn::read_range(self.mvcc.now(), &self.written(), request)?;
-        Ok(Outcome::of(Answer::Range(answer)))
+        match txn::read_range(self.mvcc.now(), &self.written(), request) {
+            Err(ReadError::Fault(fault)) => {
+                Err(lost::answer_lost(&fault).ok_or(ReadError::Fault(fault))?.into())
+            }
+            answer => Ok(Outcome::of(Answer::Range(answer?))),
+        }
     }
 
     pub(crate) fn put(&mut self, request: &pb::PutRequest) -> Decided {
@@ -21,24 +26,24 @@ impl Applier {
         let put = wire::put(request)?;
         let store = crate::source::Written(&self.store);
         let mut txn = self.mvcc.begin();
-        let previous = txn.put(&store, &put)?;
+        let (previous, refusal) = lost::put(&mut txn, &store, &put)?;
         let changes = txn.finish();
         let answer = Answer::Put(PutAnswer { revision: changes.revision, previous });
-        Ok(Outcome { answer: Some(answer), changes: Some(changes), ..Outcome::default() })
+        Ok(Outcome { answer: Some(answer), refusal, changes: Some(changes), ..Outcome::default() })
     }
 
     pub(crate) fn delete_range(&mut self, request: &pb::DeleteRangeRequest) -> Decided {
         let delete = wire::delete_range(request)?;
         let store = crate::source::Written(&self.store);
         let mut txn = self.mvcc.begin();
-        let deleted = txn.delete_range(&store, &delete)?;
+        let (deleted, refusal) = lost::delete_range(&mut txn, &store, &delete)?;
         let changes = txn.finish();
         let answer = Answer::DeleteRange(DeleteAnswer {
             revision: changes.revision,
             deleted: deleted.count,
             previous: deleted.previous,
         });
-        Ok(Outcome { answer: Some(answer), changes: Some(changes), ..Outcome::default() })
+        Ok(Outcome { answer: Some(answer), refusal, changes: Some(changes), ..Outcome::default() })
     }
 
     pub(crate) fn txn(&mut self, request: &pb::TxnRequest, compat: Compat) -> Decided {

@@ -21,6 +21,7 @@ mod dispatch;
 mod fact;
 mod gates;
 mod keys;
+mod lost;
 mod members;
 mod membership;
 mod open;
@@ -35,6 +36,7 @@ pub use answer::{Answer, AuthAnswer, DeleteAnswer, OpAnswer, PutAnswer, RangeAns
 pub use applier::{Applied, Applier, Config, Fault, HashJob, ReadView};
 pub use compat::Compat;
 pub use fact::{Change, Fact};
+pub use lost::Decidable;
 pub use members::{ChangeContext, Downgrade, Member, Members};
 pub use membership::{BadMemberRow, Membership};
 pub use open::RecoverError;

@@ -14,6 +14,11 @@ impl RowSource for Written<'_> {
     fn row(&self, revision: Revision) -> Result<Row, RowFault> {
         self.0.read(revision).map_err(|error| fault(revision, error))
     }
+
+    fn rows(&self, revisions: &[Revision]) -> Result<Vec<Row>, RowFault> {
+        let first = revisions.first().copied().unwrap_or_default();
+        self.0.read_many(revisions).map_err(|error| fault(first, error))
+    }
 }
 
 impl RowSource for Flushed<'_> {

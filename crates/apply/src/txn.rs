@@ -11,16 +11,16 @@ use types::{LeaseId, Refusal};
 
 use crate::answer::{DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
 use crate::compat::Compat;
-use crate::wire;
+use crate::{lost, wire};
 
 /// Which branch each transaction takes, the outermost first, nested ones in the order they run.
-struct Path {
+pub(crate) struct Path {
     branches: Vec<bool>,
     next: usize,
 }
 
 impl Path {
-    fn decide(
+    pub(crate) fn decide(
         view: &IndexView,
         rows: &dyn RowSource,
         request: &pb::TxnRequest,
@@ -53,7 +53,7 @@ impl Path {
     }
 
     /// The branch of the next transaction on the way. Walks in the order of [`Path::follow`].
-    fn take(&mut self) -> bool {
+    pub(crate) fn take(&mut self) -> bool {
         let taken = self.branches[self.next];
         self.next += 1;
         taken
@@ -64,7 +64,7 @@ impl Path {
     }
 }
 
-fn branch(request: &pb::TxnRequest, holds: bool) -> &[pb::RequestOp] {
+pub(crate) fn branch(request: &pb::TxnRequest, holds: bool) -> &[pb::RequestOp] {
     if holds { &request.success } else { &request.failure }
 }
 
@@ -142,7 +142,8 @@ fn range_answer(revision: i64, found: mvcc::RangeResult) -> RangeAnswer {
 pub(crate) struct Done {
     pub answer: TxnAnswer,
     pub changes: mvcc::Changes,
-    /// Why one of its ranges has no answer, although its writes stand ([`Compat::txn_ranges_checked`]).
+    /// Why it has no answer, although its writes stand: one of its ranges has none ([`Compat::txn_ranges_checked`]), or
+    /// needs a row that is lost.
     pub refusal: Option<Refusal>,
 }
 
@@ -269,9 +270,7 @@ impl Run<'_, '_> {
                 Some(Request::RequestRange(range)) if ranges == Ranges::ForTheAnswer => {
                     match self.range(range) {
                         Ok(answer) => responses.push(answer),
-                        Err(ReadError::Refused(refusal)) => {
-                            self.refusal.get_or_insert(refusal);
-                        }
+                        Err(ReadError::Refused(refusal)) => self.unanswered(Some(refusal)),
                         Err(fault) => return Err(fault),
                     }
                 }
@@ -283,19 +282,33 @@ impl Run<'_, '_> {
     }
 
     fn range(&mut self, range: &pb::RangeRequest) -> Result<OpAnswer, ReadError> {
-        let found = self.txn.range(self.rows, &wire::range_query(range)?)?;
-        Ok(OpAnswer::Range(range_answer(self.txn.revision(), found)))
+        let answer = match self.txn.range(self.rows, &wire::range_query(range)?) {
+            Err(ReadError::Fault(fault)) => {
+                self.unanswered(Some(lost::answer_lost(&fault).ok_or(fault)?));
+                RangeAnswer::default()
+            }
+            found => range_answer(self.txn.revision(), found?),
+        };
+        Ok(OpAnswer::Range(answer))
+    }
+
+    /// The first reason why there is no answer is the one told.
+    fn unanswered(&mut self, why: Option<Refusal>) {
+        self.refusal = self.refusal.take().or(why);
     }
 
     fn operation(&mut self, op: &Request) -> Result<OpAnswer, ReadError> {
         Ok(match op {
             Request::RequestRange(range) => self.range(range)?,
             Request::RequestPut(put) => {
-                let previous = self.txn.put(self.rows, &wire::put(put)?)?;
+                let (previous, lost) = lost::put(self.txn, self.rows, &wire::put(put)?)?;
+                self.unanswered(lost);
                 OpAnswer::Put(PutAnswer { revision: self.txn.revision(), previous })
             }
             Request::RequestDeleteRange(delete) => {
-                let deleted = self.txn.delete_range(self.rows, &wire::delete_range(delete)?)?;
+                let delete = wire::delete_range(delete)?;
+                let (deleted, lost) = lost::delete_range(self.txn, self.rows, &delete)?;
+                self.unanswered(lost);
                 OpAnswer::DeleteRange(DeleteAnswer {
                     revision: self.txn.revision(),
                     deleted: deleted.count,

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use apply::{Answer, ReadView};
+use apply::{Answer, Decidable, ReadView};
 use auth::{Leases, Needs, Permitted, Principal, Rule, rule};
 use consensus::{Progress, Standing};
 use lease::KeepAlive;
@@ -18,7 +18,7 @@ use mvcc::CompactionHashes;
 use node::{ClusterView, Config, Figures, LeaseLeft, Node, WatchStream};
 use proto::etcdserverpb as pb;
 use proto::raftpb;
-use rpc::{Call, Rpc};
+use rpc::{Call, Rpc, Turn, Wanted, aside};
 use types::{LeaseId, Limits, MemberId, Refusal};
 
 use crate::cluster::Network;
@@ -43,6 +43,8 @@ impl Reads for pb::TxnRequest {}
 impl Reads for pb::HashKvRequest {}
 /// How long the answer of a deletion will be is read off the keys it deletes.
 impl Reads for pb::DeleteRangeRequest {}
+/// Whether a value that is to be kept is there.
+impl Reads for pb::PutRequest {}
 
 /// Messages whose sender may have everything.
 pub(crate) trait ReadsAll: Needs {}
@@ -244,6 +246,27 @@ impl Desk {
         let view = self.node.view();
         permitted.still(&view.users)?;
         Ok(view)
+    }
+
+    /// Says whether this member can decide about a change, as far as can be seen now: whether the rows are there that
+    /// it hangs on. Once it is in the log, a member without them has to stop.
+    ///
+    /// # Errors
+    /// `DataLoss`, with what is lost.
+    pub(crate) async fn decidable<M>(&self, permitted: &Permitted<M>) -> Result<(), Refusal>
+    where
+        M: Reads + Decidable + Clone + Send + 'static,
+    {
+        let view = self.node.view();
+        let message = permitted.message();
+        let read = if message.hangs_on_ranges() {
+            let message = message.clone();
+            let read = move |_: &Wanted| message.decidable(&view.index, &view.rows());
+            aside(Turn::take(None).await?, read).await?
+        } else {
+            message.decidable(&view.index, &view.rows())
+        };
+        read.map_err(|fault| self.node.fault("nothing was changed", &fault))
     }
 
     /// What readers see now.

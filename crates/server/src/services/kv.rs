@@ -30,6 +30,9 @@ async fn put(
     _call: Call,
     permitted: Permitted<pb::PutRequest>,
 ) -> Result<PutReply, Refusal> {
+    if permitted.message().ignore_value {
+        desk.decidable(&permitted).await?;
+    }
     match desk.propose(permitted).await? {
         Answer::Put(answer) => Ok(PutReply { header: desk.header(answer.revision), answer }),
         other => Err(unexpected(&other)),
@@ -141,6 +144,7 @@ async fn write_txn(
     desk: &Desk,
     permitted: Permitted<pb::TxnRequest>,
 ) -> Result<apply::TxnAnswer, Refusal> {
+    desk.decidable(&permitted).await?;
     match desk.propose(permitted).await? {
         Answer::Txn(answer) => Ok(answer),
         other => Err(unexpected(&other)),
