@@ -90,6 +90,8 @@ impl LogWriter {
                 let waited = self.unwritten.take();
                 let mut hard_state = persist.hard_state.or(waited);
                 if let Some(point) = &persist.snapshot {
+                    // Its commit index is that of entries which this log never had. Nothing may be unsynced then.
+                    self.sync_now()?;
                     // The entries of the group go behind the snapshot, and its marker counts once the commit index
                     // has reached it.
                     self.wal.append(hard_state.take().as_ref(), &[])?;
@@ -98,6 +100,8 @@ impl LogWriter {
                     self.wal.append_marker(&Marker { index, term, conf_state })?;
                 }
                 if persist.must_sync || !persist.entries.is_empty() {
+                    let replaced = persist.entries.first().map(|entry| entry.index);
+                    let hard_state = hard_state.map(|state| self.provable(state, replaced));
                     self.wal.append(hard_state.as_ref(), &persist.entries)?;
                 } else {
                     self.unwritten = hard_state;
@@ -143,9 +147,31 @@ impl LogWriter {
     /// A marker is read from only when the commit index has reached it, so that goes first.
     fn write_hard_state(&mut self) -> Result<(), WriteError> {
         match self.unwritten.take() {
-            Some(state) => self.wal.append(Some(&state), &[]),
+            Some(state) => {
+                let state = self.provable(state, None);
+                self.wal.append(Some(&state), &[])
+            }
             None => Ok(()),
         }
+    }
+
+    /// The hard state as it may be written with entries from `first` on: it commits only what is durable already.
+    /// What else it commits goes with the next group.
+    ///
+    /// Guarantee (rot is told from a torn write): where a log states a commit index, everything up to that entry had
+    /// been synced, so whatever cannot be read there has rotted. A follower hears of entries and of their commitment
+    /// in one message.
+    fn provable(&mut self, state: HardState, first: Option<u64>) -> HardState {
+        let kept = first.map_or(u64::MAX, |first| first.saturating_sub(1));
+        let commit = state.commit.min(self.wal.durable_index()).min(kept);
+        if commit < state.commit {
+            self.unwritten = Some(state);
+        }
+        HardState { commit, ..state }
+    }
+
+    fn sync_now(&mut self) -> Result<(), WriteError> {
+        if self.syncs { self.wal.sync() } else { Ok(()) }
     }
 
     /// Ends the round: lets go of segments that nobody needs any more, and says what may be told.

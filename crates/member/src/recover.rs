@@ -158,7 +158,11 @@ pub fn recover(
     let (mut store, restored) = open_store(disk, options, &found)?;
     notices_of_store(&restored, options, notice);
     let mut log = match found {
-        Found::Log(markers) => open_log(disk, options, &markers, restored.applied_index)?,
+        Found::Log(markers) => {
+            // Where the store is ours, the end of the log is too: nobody else goes on with both.
+            let is_ours = stored_identity(&store).is_some();
+            open_log(disk, options, &markers, restored.applied_index, is_ours)?
+        }
         Found::Nothing(_) if 0 < restored.applied_index => {
             return Err(too_short(options, 0, restored.applied_index));
         }
@@ -383,7 +387,10 @@ fn go_on_alone(log: &mut Log, applier: &Applier, member: MemberId) -> Result<(),
     recovered.entries.truncate((alone.commit - start) as usize);
     recovered.entries.extend(alone.entries.iter().cloned());
     recovered.hard_state = alone.hard_state;
-    log.wal.append(Some(&alone.hard_state), &alone.entries)?;
+    let commit = hard_state.commit.min(alone.hard_state.commit);
+    log.wal.append(Some(&types::HardState { commit, ..alone.hard_state }), &alone.entries)?;
+    log.wal.sync()?;
+    log.wal.append(Some(&alone.hard_state), &[])?;
     Ok(log.wal.sync()?)
 }
 
@@ -459,6 +466,7 @@ fn open_log(
     options: &RecoverOptions,
     markers: &[Marker],
     applied: u64,
+    is_ours: bool,
 ) -> Result<Log, BootError> {
     let wal_dir = &options.wal_dir;
     if markers.is_empty() {
@@ -470,7 +478,8 @@ fn open_log(
         let (log, store) = (wal_dir.clone(), options.store_dir.clone());
         return Err(BootError::StoreTooShort { first, applied, log, store });
     };
-    let (wal, recovered) = Wal::open_with(disk.clone(), wal_dir, marker, options.wal)?;
+    let wal_options = wal::Options { commits_are_durable: is_ours, ..options.wal };
+    let (wal, recovered) = Wal::open_with(disk.clone(), wal_dir, marker, wal_options)?;
     Ok(Log { wal, recovered, marker: marker.clone() })
 }
 

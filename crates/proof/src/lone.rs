@@ -82,6 +82,7 @@ pub fn options() -> RecoverOptions {
             tail_step_bytes: 1024,
             tail_ahead_bytes: 1024,
             spare_step_bytes: 2048,
+            commits_are_durable: false,
         },
         store: store::Options {
             segment_bytes: 3000,

@@ -53,6 +53,7 @@ impl Plan {
                 tail_step_bytes: chance.pick(&[512, 1024, 4096]),
                 tail_ahead_bytes: chance.pick(&[0, 1024, 8192]),
                 spare_step_bytes: chance.pick(&[512, 2048, 65_536]),
+                commits_are_durable: false,
             },
             store: store::Options {
                 segment_bytes: chance.pick(&[512, 1024, 2048, 4096, 16_384]),

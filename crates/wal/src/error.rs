@@ -142,6 +142,12 @@ pub enum Damage {
     /// The file ends within a record, and it is not the last file.
     #[error("the record is torn, which only the end of the last segment may be")]
     Torn,
+    /// It looks like a write that was cut off, but entries that would go with it were committed: they were synced.
+    #[error("the record cannot be read, and entry {commit}, which is not before it, was committed")]
+    Committed {
+        /// The commit index that stands behind it.
+        commit: u64,
+    },
     /// There are bytes where the log has ended.
     #[error("bytes follow the end of the log at byte {at}")]
     AfterEnd {

@@ -87,6 +87,10 @@ pub struct Options {
     pub tail_ahead_bytes: u64,
     /// How many bytes of the next segment one preparation zeroes and syncs.
     pub spare_step_bytes: u64,
+    /// Whether whoever wrote the log wrote a commit index only for entries that it had synced before, as
+    /// [`Wal::durable_index`] tells: a member of ours does, etcd does not. Then a record that cannot be read, with a
+    /// commit index behind it that it was needed for, is rot and no torn write, and opening refuses it.
+    pub commits_are_durable: bool,
 }
 
 impl Default for Options {
@@ -97,6 +101,7 @@ impl Default for Options {
             tail_step_bytes: 1 << 20,
             tail_ahead_bytes: 8 << 20,
             spare_step_bytes: 1 << 20,
+            commits_are_durable: false,
         }
     }
 }

@@ -102,7 +102,7 @@ impl Wal {
     /// [`OpenError`] when the log cannot be read.
     pub fn valid_markers(disk: &dyn Disk, dir: &Path) -> Result<Vec<Marker>, OpenError> {
         let segments = list(disk, dir)?;
-        let read = replay(disk, dir, unbroken_end(&segments), None)?;
+        let read = replay(disk, dir, unbroken_end(&segments), None, false)?;
         Ok(read.valid_markers())
     }
 
@@ -114,7 +114,7 @@ impl Wal {
     pub fn read(disk: &dyn Disk, dir: &Path, from: &Marker) -> Result<Recovered, OpenError> {
         let segments = list(disk, dir)?;
         let needed = segments_from(dir, &segments, from)?;
-        let read = replay(disk, dir, needed, Some(from))?;
+        let read = replay(disk, dir, needed, Some(from), false)?;
         let markers = read.valid_markers();
         Ok(Recovered {
             metadata: read.metadata.unwrap_or_default(),
@@ -155,7 +155,7 @@ impl Wal {
         // Before reading: the lock proves that nobody else is writing.
         let lock = disk.lock(&path).map_err(|source| fault("locking", &path, source))?;
         let lock = lock.ok_or_else(|| OpenError::Locked { file: path.clone() })?;
-        let read = replay(&*disk, dir, needed, Some(from))?;
+        let read = replay(&*disk, dir, needed, Some(from), options.commits_are_durable)?;
         let (file, repaired) = open_tail(&*disk, &path, &read)?;
         let spare = tidy(&*disk, dir)?;
 

@@ -42,12 +42,14 @@ pub(crate) struct Replay {
 }
 
 /// Reads `segments`, which are the log's last ones, to the end. With `start`, keeps the entries after
-/// it and insists on finding it; without, only markers and the hard state are wanted.
+/// it and insists on finding it; without, only markers and the hard state are wanted. With `commits_are_durable` a
+/// torn end is believed only if no commit index behind it proves that it was synced.
 pub(crate) fn replay(
     disk: &dyn Disk,
     dir: &Path,
     segments: &[SegmentName],
     start: Option<&Marker>,
+    commits_are_durable: bool,
 ) -> Result<Replay, OpenError> {
     let mut replay = Replay::default();
     let mut running = None;
@@ -67,6 +69,9 @@ pub(crate) fn replay(
             Some(before) => name_both(error, segments[before], replay.end),
             None => error,
         })?;
+        if replay.torn && commits_are_durable {
+            replay.is_not_committed(&mut reader)?;
+        }
     }
     replay.checksum = running.unwrap_or(0);
     match start {
@@ -120,6 +125,24 @@ impl Replay {
             };
             self.record(reader, Place { segment: name, offset, checksum }, record, start)?;
         }
+    }
+
+    /// Refuses what looks like a torn write when a hard state behind it has committed an entry that would go with it:
+    /// the entry was durable before, and everything ahead of it too.
+    fn is_not_committed(&self, reader: &mut SegmentReader) -> Result<(), OpenError> {
+        let offset = reader.position();
+        let mut behind = reader.behind_torn();
+        while let Some(record) = behind.next(reader)? {
+            let state = match record.kind {
+                RecordKind::State => wire::hard_state(&record.data),
+                _ => None,
+            };
+            if let Some(state) = state.filter(|state| self.last_index < state.commit) {
+                let damage = Damage::Committed { commit: state.commit };
+                return Err(reader.damaged(offset, damage));
+            }
+        }
+        Ok(())
     }
 
     fn record(

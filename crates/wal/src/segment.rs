@@ -115,6 +115,11 @@ impl SegmentReader {
         if self.last { Ok(Next::Torn) } else { Err(self.damaged(self.position, Damage::Torn)) }
     }
 
+    /// A walk over the records behind the torn one at hand, as far as lengths lead from one to the next.
+    pub fn behind_torn(&self) -> Behind {
+        Behind { position: self.position, running: None }
+    }
+
     /// A length field of zero ends the segment. A write that was cut off may have left later sectors,
     /// never bytes in this one: it arrives whole or not at all. In an earlier segment nothing follows.
     fn end(&mut self, from: u64) -> Result<Next, OpenError> {
@@ -150,6 +155,43 @@ impl SegmentReader {
 
     fn fault(&self, attempt: &'static str, source: std::io::Error) -> OpenError {
         OpenError::Io { attempt, path: self.path.clone(), offset: self.position, source }
+    }
+}
+
+/// A walk over what stands behind a torn record.
+///
+/// A record states the checksum after itself, so the one behind it can be proven although it cannot be read as a whole:
+/// what its head says is believed only as far as that fits the next record's data.
+pub(crate) struct Behind {
+    position: u64,
+    /// As the record before states it; `None` if not even its head can be read.
+    running: Option<u32>,
+}
+
+impl Behind {
+    /// The next record that is proven by the one before it; `None` where no length leads on.
+    pub fn next(&mut self, reader: &mut SegmentReader) -> Result<Option<Record>, OpenError> {
+        loop {
+            let body_at = self.position + LENGTH_BYTES;
+            if reader.bytes < body_at {
+                return Ok(None);
+            }
+            let field = reader.take(self.position, LENGTH_BYTES)?;
+            let field = u64::from_le_bytes(field[..].try_into().expect("eight bytes were taken"));
+            let length = Length::from_field(field);
+            let Some(length) = length.filter(|length| length.body() <= reader.bytes - body_at)
+            else {
+                return Ok(None);
+            };
+            let body = reader.take(body_at, length.record)?;
+            self.position = body_at + length.body();
+            let before = self.running.take();
+            let Ok(record) = parse_record(&body) else { continue };
+            self.running = Some(record.checksum);
+            if before.is_some() && proven(record.clone(), &mut before.clone()).is_ok() {
+                return Ok(Some(record));
+            }
+        }
     }
 }
 

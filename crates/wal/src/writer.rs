@@ -50,6 +50,8 @@ pub struct Wal {
     /// A message that is being encoded.
     scratch: Vec<u8>,
     synced: bool,
+    /// The last entry of what was synced, as far as nothing written since replaces it.
+    durable_index: u64,
     ended: bool,
     bytes_written: u64,
 }
@@ -102,6 +104,7 @@ impl Wal {
             buffer: Vec::new(),
             scratch: Vec::new(),
             synced: true,
+            durable_index: start.last_index,
             ended: false,
             bytes_written: 0,
         };
@@ -159,10 +162,21 @@ impl Wal {
                 offset: tail.position,
                 source,
             })?;
-            self.synced = true;
-            self.settle_markers();
+            self.all_is_synced();
         }
         Ok(())
+    }
+
+    fn all_is_synced(&mut self) {
+        self.synced = true;
+        self.durable_index = self.last_index;
+        self.settle_markers();
+    }
+
+    /// The last entry that is known to be durable. Whoever writes a commit index no higher than this was when the
+    /// group's first entry was not yet written may later read the log with [`Options::commits_are_durable`].
+    pub fn durable_index(&self) -> u64 {
+        self.durable_index
     }
 
     /// Lets go of segments that nobody needs who reads from a snapshot at `index` on, oldest first, as
@@ -263,6 +277,7 @@ impl Wal {
     fn put_entry(&mut self, entry: &Entry) {
         assert!(wire::is_sound(entry), "raft numbers entries from term 1 and index 1");
         assert!(entry.index - 1 <= self.last_index, "raft leaves no entry out");
+        self.durable_index = self.durable_index.min(entry.index - 1);
         let segment = *self.segments.back().expect("a log has a segment");
         let offset = self.tail.position + self.buffer.len() as u64;
         self.places.note(entry.index, Place { segment, offset, checksum: self.checksum });
@@ -333,8 +348,7 @@ impl Wal {
             offset: tail.position,
             source,
         })?;
-        self.synced = true;
-        self.settle_markers();
+        self.all_is_synced();
 
         let name = SegmentName {
             sequence: self.next_sequence(),

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use holdfast_wal::{OpenError, Recovered, Wal};
+use holdfast_wal::{Damage, OpenError, Options, Recovered, Wal};
 use types::{Entry, EntryKind, HardState};
 use vfs::{CrashPolicy, Disk, MemoryDisk};
 
@@ -174,4 +174,95 @@ fn garbage_never_panics_and_never_allocates_more_than_the_file_has() {
         let _ = (read(&rotten, &marker(0, 0)), Wal::valid_markers(&rotten, &dir()));
         let _ = open(&rotten, &marker(0, 0));
     }
+}
+
+/// A log whose commit index never runs ahead of its syncs.
+const DURABLE: Options = Options { segment_bytes: 1 << 20, commits_are_durable: true, ..SMALL };
+
+fn open_durable(disk: &MemoryDisk) -> Result<(Wal, Recovered), OpenError> {
+    Wal::open_with(std::sync::Arc::new(disk.clone()), &dir(), &marker(0, 0), DURABLE)
+}
+
+fn create_durable(disk: &MemoryDisk) -> Wal {
+    Wal::create_with(std::sync::Arc::new(disk.clone()), &dir(), METADATA, DURABLE)
+        .expect("no fault")
+}
+
+/// Appends a group, committing as much as may be.
+fn put_group(wal: &mut Wal, group: &[Entry], commit: u64) {
+    let kept = group.first().map_or(u64::MAX, |first| first.index - 1);
+    let state = state(9, commit.min(wal.durable_index()).min(kept));
+    wal.append(Some(&state), group).expect("no fault");
+}
+
+#[test]
+fn rot_in_an_entry_that_was_committed_is_no_torn_write() {
+    let disk = new_disk();
+    let mut wal = create_durable(&disk);
+    let mut ends = vec![wal.bytes_written()];
+    for index in 1..=10 {
+        // Of zeros there are whole sectors, as after a write that was cut off.
+        put_group(&mut wal, &[entry(1, index, vec![0; 2000])], index);
+        wal.sync().expect("no fault");
+        ends.push(wal.bytes_written());
+    }
+    drop(wal);
+    let path = last_file(&disk);
+    let beginning = vfs::read_all(&disk, &path).expect("it is there");
+    let beginning = beginning.windows(2000).position(|window| window == [0; 2000]);
+    let first = beginning.expect("the first entry") as u64;
+    for index in 1..=10 {
+        let rotten = disk.crash(CrashPolicy::KeepAll);
+        rotten.flip_bit(&path, (first + ends[index - 1] + 700) * 8).expect("it is there");
+        let (_, taken_for_torn) = open(&rotten.crash(CrashPolicy::KeepAll), &marker(0, 0))
+            .expect("without more knowledge it may be a torn write");
+        assert_eq!(taken_for_torn.entries.len(), index - 1);
+        match open_durable(&rotten) {
+            Err(OpenError::Damaged { file, damage: Damage::Committed { .. }, .. }) => {
+                assert_eq!(file, path);
+            }
+            // Nothing behind it tells.
+            Ok((_, found)) => assert_eq!((index, found.entries.len()), (10, 9)),
+            Err(other) => panic!("{index}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_write_that_was_cut_off_is_never_taken_for_rot() {
+    let mut torn = 0;
+    for seed in 0..400 {
+        let mut chance = Chance(seed);
+        let disk = new_disk();
+        let mut wal = create_durable(&disk);
+        let (mut last, mut commit) = (0, 0);
+        for round in 0..chance.below(6) + 1 {
+            if 0 < round {
+                wal.sync().expect("no fault");
+            }
+            for _ in 0..chance.below(4) {
+                // What is not committed may be replaced, and is committed in the same breath.
+                let from = last - chance.below(last - commit + 1);
+                let to = from + 1 + chance.below(3);
+                let bytes = [0, 30, 600, 1500][chance.below(4) as usize];
+                let group: Vec<Entry> =
+                    (from + 1..=to).map(|index| entry(9, index, vec![7; bytes])).collect();
+                (last, commit) = (to, commit + chance.below(to - commit + 1));
+                put_group(&mut wal, &group, commit);
+            }
+        }
+        drop(wal);
+        for policy in 0..8 {
+            let policy = match policy % 2 {
+                0 => CrashPolicy::Torn { seed: policy },
+                _ => CrashPolicy::Reordered { seed: policy },
+            };
+            let crashed = disk.crash(policy);
+            let (_, found) = open_durable(&crashed)
+                .unwrap_or_else(|error| panic!("seed {seed}, {policy:?}: {error}"));
+            torn += u32::from(found.repaired.is_some());
+        }
+    }
+    println!("{torn} of 3200 were torn");
+    assert!(torn > 100);
 }

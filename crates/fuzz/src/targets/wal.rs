@@ -16,6 +16,7 @@ const SMALL: Options = Options {
     tail_step_bytes: 1024,
     tail_ahead_bytes: 1024,
     spare_step_bytes: 2048,
+    commits_are_durable: false,
 };
 
 pub(crate) fn wal(data: &[u8]) {

@@ -18,6 +18,7 @@ pub const SMALL: Options = Options {
     tail_step_bytes: 1024,
     tail_ahead_bytes: 2048,
     spare_step_bytes: 1536,
+    commits_are_durable: false,
 };
 
 pub fn dir() -> PathBuf {
