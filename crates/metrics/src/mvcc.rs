@@ -18,6 +18,8 @@ families! {
         db_total_size: Gauge = Gauge::default(), "etcd_mvcc_db_total_size_in_bytes";
         /// Bytes of the store that are live.
         db_in_use_size: Gauge = Gauge::default(), "etcd_mvcc_db_total_size_in_use_in_bytes";
+        /// Bytes of files that were replaced and are still read by streams, beside those the store occupies.
+        db_held: Gauge = Gauge::default(), "holdfast_mvcc_db_held_bytes";
         /// Views of the store that are open.
         db_open_reads: Gauge = Gauge::default(), "etcd_mvcc_db_open_read_transactions";
         /// How long each hash of the whole store took.

@@ -311,6 +311,7 @@ impl EngineThread {
         let sizes = self.engine.applier().stored().sizes();
         self.shared.figures.file_bytes.store(sizes.own_bytes(), Ordering::Release);
         self.shared.figures.live_bytes.store(sizes.live_bytes, Ordering::Release);
+        self.shared.figures.held_bytes.store(sizes.held_bytes, Ordering::Release);
     }
 
     pub(crate) fn publish_cluster(&self) {

@@ -393,6 +393,11 @@ impl Node {
         }
     }
 
+    /// Milliseconds on the member's clock, which only moves forward.
+    pub fn now_ms(&self) -> u64 {
+        self.shared.now_ms()
+    }
+
     /// Whether the member is on its way down.
     pub fn is_stopping(&self) -> bool {
         self.shared.stopping.load(Ordering::Acquire)

@@ -19,6 +19,7 @@ use crate::door::{EngineSender, WeakEngine};
 use crate::front::{FrontSender, WeakFront};
 use crate::lane::Lanes;
 use crate::peers::{Peers, Received};
+use crate::readers::Readers;
 use crate::{Config, Report};
 
 /// Everything threads of one member reach for.
@@ -110,6 +111,10 @@ pub struct Figures {
     pub file_bytes: AtomicU64,
     /// Bytes of them that are alive.
     pub live_bytes: AtomicU64,
+    /// Bytes of files that were replaced and removed, and are still read. They are not in `file_bytes`.
+    pub held_bytes: AtomicU64,
+    /// Streams that hold a view.
+    pub readers: Arc<Readers>,
     /// The store's revision.
     pub revision: AtomicI64,
     /// The newest compaction of which nothing is left to forget; -1 for none.

@@ -458,6 +458,11 @@ impl Desk {
         self.node.fault(what, error)
     }
 
+    /// Milliseconds on the member's clock, which only moves forward.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.node.now_ms()
+    }
+
     /// For the door itself, which works before anybody is permitted anything.
     pub(crate) fn node(&self) -> &Node {
         &self.node

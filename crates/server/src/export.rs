@@ -1,7 +1,6 @@
 //! Streams a snapshot to a client: the state as a bbolt file, and its digest.
 
 use std::future::poll_fn;
-use std::time::Duration;
 
 use auth::Permitted;
 use bolt::{Layout, Plan, SnapshotStream, WriteError};
@@ -13,6 +12,7 @@ use tokio::sync::Semaphore;
 use types::{Code, Refusal};
 
 use crate::desk::{Desk, ReadsAll};
+use crate::holding::Holding;
 
 /// Bytes in one message of a snapshot stream, as etcd cuts them.
 const BLOB_BYTES: usize = 32 * 1024;
@@ -23,9 +23,6 @@ const BLOBS_AT_ONCE: usize = 8;
 /// Snapshots on their way at once. Each keeps the state of its moment.
 const SNAPSHOTS_MAX: usize = 8;
 static PLACES: Semaphore = Semaphore::const_new(SNAPSHOTS_MAX);
-
-/// How long a client may take nothing of its snapshot while others want its place.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Takes the state as it is now.
 pub(crate) async fn take<M: ReadsAll>(
@@ -48,11 +45,12 @@ pub(crate) async fn send(
 ) -> Result<(), Refusal> {
     let _place = PLACES.try_acquire().map_err(|_| no_place())?;
     let turn = Turn::take(Some(call)).await?;
+    let holding = Holding::begin(desk);
     let image = take(desk, permitted).await?;
     let version = image.storage_version();
     let mut making = made(desk, aside(turn, move |_| Making::begin(image)).await?)?;
     loop {
-        room(&mut sink).await?;
+        room(&holding, &mut sink).await?;
         let turn = Turn::take(Some(call)).await?;
         let step = move |wanted: &Wanted| making.step(wanted).map(|blobs| (making, blobs));
         let (rest, blobs) = made(desk, aside(turn, step).await?)?;
@@ -62,7 +60,7 @@ pub(crate) async fn send(
         }
         making = rest;
         for (blob, remaining_bytes) in blobs {
-            room(&mut sink).await?;
+            room(&holding, &mut sink).await?;
             let version = version.clone();
             let message = pb::SnapshotResponse { header: None, remaining_bytes, blob, version };
             sink.send(&message).await?;
@@ -70,16 +68,10 @@ pub(crate) async fn send(
     }
 }
 
-/// Waits until the client takes more. One that takes nothing for long loses its place if others want one.
-async fn room(sink: &mut Sink) -> Result<(), Refusal> {
-    loop {
-        let room = poll_fn(|cx| sink.poll_room(cx));
-        match tokio::time::timeout(PATIENCE, room).await {
-            Ok(room) => return Ok(room?),
-            Err(_) if PLACES.available_permits() == 0 => return Err(no_place()),
-            Err(_) => {}
-        }
-    }
+/// Waits until the client takes more, as long as it may take for that.
+async fn room(holding: &Holding, sink: &mut Sink) -> Result<(), Refusal> {
+    let all_taken = || PLACES.available_permits() == 0;
+    Ok(holding.wait(all_taken, poll_fn(|cx| sink.poll_room(cx))).await??)
 }
 
 fn no_place() -> Refusal {

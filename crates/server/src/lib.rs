@@ -12,6 +12,7 @@ mod duties;
 mod encryption;
 mod export;
 mod gatekeeper;
+mod holding;
 mod http;
 mod leader;
 mod login;

@@ -28,6 +28,9 @@ pub struct Limits {
     /// Keys that one request may delete: each takes some 300 bytes of memory while the deletion is applied, on every
     /// member, and again at each replay.
     pub deleted_keys_max: u64,
+    /// What files may take that were replaced and are still read by streams, in bytes; a store that is larger itself may
+    /// have as much again. Above it the oldest stream ends.
+    pub held_bytes_max: u64,
 }
 
 impl Limits {
@@ -52,6 +55,7 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(7),
             compaction_batch: 1000,
             deleted_keys_max: 10_000_000,
+            held_bytes_max: 1024 * 1024 * 1024,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! RangeStream: a list in messages of bounded length.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use apply::{RangeAnswer, ReadView, wire};
@@ -10,6 +11,7 @@ use rpc::{Call, Reserved, Sink, Turn, Unread, Wanted, aside, let_go};
 use types::{Code, Refusal};
 
 use crate::desk::Desk;
+use crate::holding::Holding;
 use crate::reply::{CountedFrame, RangeReply, RangeStreamReply};
 use crate::services::range::{next_rows_max, refused, while_made};
 use crate::services::size::ROWS_INLINE_MAX;
@@ -22,8 +24,9 @@ pub(crate) async fn range_stream(
 ) -> Result<(), Refusal> {
     let query = wire::range_query(permitted.message())?;
     refuse_unstreamable(&query)?;
+    let holding = Holding::begin(&desk);
     let view = desk.settled(&permitted, permitted.message().serializable, None).await?;
-    stream_pages(&desk, view, query, &call, &mut sink).await?;
+    stream_pages(&desk, &holding, view, query, &call, &mut sink).await?;
     desk.still_as_it_was(&permitted)
 }
 
@@ -45,6 +48,7 @@ fn refuse_unstreamable(query: &mvcc::RangeQuery) -> Result<(), Refusal> {
 /// Sends a range page by page from one view: what is in memory is one page, however long the list.
 async fn stream_pages(
     desk: &Desk,
+    holding: &Holding,
     view: Arc<ReadView>,
     query: mvcc::RangeQuery,
     call: &Call,
@@ -59,7 +63,9 @@ async fn stream_pages(
     let (count, more) = (pages.count(), pages.more());
     let mut list = Elsewhere { list: Some(List { view, pages }), is_short: true };
     loop {
-        call.room().await;
+        let nobody_waits = || false;
+        holding.wait(nobody_waits, call.room()).await?;
+        holding.wait(nobody_waits, poll_fn(|cx| sink.poll_room(cx))).await??;
         let next = list.next(rows_max, call).await?;
         let (page, reserved) = next.map_err(|error| refused(desk, error))?;
         let bytes: usize = page.rows.iter().map(|row| row.encoded.len()).sum();
