@@ -1,4 +1,5 @@
-//! Finds endpoints by DNS: the SRV records `_etcd-client-ssl._tcp.DOMAIN` and `_etcd-client._tcp.DOMAIN`.
+//! Finds endpoints by DNS: the SRV records `_etcd-client-ssl._tcp.DOMAIN` and `_etcd-client._tcp.DOMAIN`; and whatever
+//! else such records name.
 //!
 //! A resolver of a hundred lines, because it is asked one kind of question, once.
 
@@ -25,7 +26,7 @@ pub fn discover(domain: &str, service: &str) -> Result<Discovered, String> {
     let mut failures = Vec::new();
     for (name, scheme) in [("etcd-client-ssl", "https"), ("etcd-client", "http")] {
         let query = format!("_{name}{suffix}._tcp.{domain}");
-        match ask(&query) {
+        match lookup_srv(&query) {
             Ok(targets) => {
                 endpoints.extend(targets.into_iter().map(|target| format!("{scheme}://{target}")));
             }
@@ -38,7 +39,11 @@ pub fn discover(domain: &str, service: &str) -> Result<Discovered, String> {
     Ok(Discovered { endpoints })
 }
 
-fn ask(name: &str) -> Result<Vec<String>, String> {
+/// `host.:port` of each SRV record of this name, by priority. The system's name servers are asked.
+///
+/// # Errors
+/// Why there is none, in Go's words.
+pub fn lookup_srv(name: &str) -> Result<Vec<String>, String> {
     let config = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let servers: Vec<IpAddr> = config
         .lines()

@@ -30,7 +30,7 @@ pub use channel::Channel;
 pub use client::{Client, Config, Credentials, Stream};
 pub use concurrency::{Mutex, Session};
 pub use connection::Connection;
-pub use discover::{Discovered, discover};
+pub use discover::{Discovered, discover, lookup_srv};
 pub use election::Election;
 pub use endpoint::{Address, Encryption, Endpoint};
 pub use error::{Error, Status};

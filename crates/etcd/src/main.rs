@@ -7,6 +7,7 @@
 //! was: a stopped member is a nuisance, a wrong one is a disaster.
 
 mod data_dir;
+mod discovery;
 mod host;
 mod memory;
 mod notify;

@@ -219,6 +219,7 @@ impl Report for LogReport {
         let level = match line.level {
             node::Level::Info => logging::Level::Info,
             node::Level::Warn => logging::Level::Warn,
+            node::Level::Error => logging::Level::Error,
         };
         let caller = Caller { file: file!(), line: line!() };
         let fields: Vec<(&str, &dyn Field)> =

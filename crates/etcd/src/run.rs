@@ -14,7 +14,7 @@ use crate::data_dir::{self, Kind};
 use crate::refuse::to_standard_error;
 use crate::report::LogReport;
 use crate::signals::{Door, Ending};
-use crate::{host, notify};
+use crate::{discovery, host, notify};
 
 /// The code Go's runtime ends a panicking process with.
 const CODE_PANIC: i32 = 2;
@@ -33,8 +33,10 @@ pub fn run(config: &Config, notes: &[Note], words: &[String]) -> ExitCode {
     end_at_a_panic(&log);
     notes.iter().for_each(|note| log.note(note));
     say_running(&log, words);
-    let Err(fault) = serve(config, &log);
-    fatal!(log, "discovery failed", "error" => fault);
+    let Err(fault) = serve(config.clone(), &log);
+    if let Some(fault) = fault {
+        fatal!(log, "discovery failed", "error" => fault);
+    }
     ExitCode::FAILURE
 }
 
@@ -43,19 +45,24 @@ pub fn say_running(log: &Logger, words: &[String]) {
     info!(log, "Running: ", "args" => without_secrets(words));
 }
 
-/// Serves until a signal comes, and ends by it; the error is why it never came to that.
-fn serve(config: &Config, log: &Logger) -> Result<std::convert::Infallible, String> {
+/// Serves until a signal comes, and ends by it; the error is why it never came to that, if that is not said yet.
+fn serve(mut config: Config, log: &Logger) -> Result<std::convert::Infallible, Option<String>> {
     let door = Door::open(log).map_err(|fault| format!("signals cannot be heard: {fault}"))?;
-    look_at_data_dir(config, log)?;
+    look_at_data_dir(&config, log)?;
     info!(log, "configuring peer listeners", "listen-peer-urls" => &config.listen.peer);
     info!(log, "configuring client listeners", "listen-client-urls" => &config.listen.client);
-    let initialized = data_dir::has_log(config);
-    say_starting(config, log, initialized);
+    let initialized = data_dir::has_log(&config);
+    if !initialized {
+        discovery::prepare(&mut config, log)?;
+    }
+    say_starting(&config, log, initialized);
     if !initialized {
         config.check_begin(&host::resolve).inspect_err(|fault| {
             error!(log, "bootstrap failed", "error" => fault);
         })?;
+        discovery::join(&mut config, log).map_err(|_| None)?;
     }
+    let config = &config;
     let metrics = Arc::new(Metrics::new(config.http.metrics_extensive));
     let report = Arc::new(LogReport::new(log, config, door.ender()));
     let mut serving =

@@ -50,4 +50,4 @@ pub use peers::{Overloaded, Peers, SnapshotBody, alone};
 pub use readers::{Held, Reader, Readers};
 pub use report::{Event, Level, Line, Report, SlowCall};
 pub use shared::{ClusterView, Figures, HashSource};
-pub use start::{Running, start};
+pub use start::{Opened, Running, open, start};

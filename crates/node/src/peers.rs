@@ -162,6 +162,13 @@ impl Node {
         let _ = self.shared.front.send(FrontMessage::HostGone { peer });
     }
 
+    /// Lets raft's clock tick so many times at once.
+    pub fn advance(&self, ticks: usize) {
+        for _ in 0..ticks {
+            let _ = self.shared.front.send(FrontMessage::Tick);
+        }
+    }
+
     /// Hands leadership to this member; 0 for the one that is furthest. What came of it shows in
     /// [`Node::standing`], within an election timeout.
     pub fn transfer(&self, to: MemberId) {

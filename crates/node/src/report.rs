@@ -116,6 +116,8 @@ pub enum Level {
     Info,
     /// Something does not work.
     Warn,
+    /// Something must be done by somebody.
+    Error,
 }
 
 /// A line of the log that is worded where it arises: about certificates, connections and peers.

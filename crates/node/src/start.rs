@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use apply::{Members, ReadView};
 use arc_swap::ArcSwap;
 use auth::Tokens;
 use member::{
@@ -16,6 +17,7 @@ use member::{
 use metrics::Metrics;
 use mvcc::CompactionHashes;
 use store::{SyncHandle, WriteOut};
+use types::MemberId;
 use vfs::{Disk, Lock};
 use wal::Wal;
 
@@ -80,40 +82,89 @@ pub fn start(
     report: Arc<dyn Report>,
     peers: Arc<dyn Peers>,
 ) -> Result<Running, BootError> {
+    Ok(open(config, disk, metrics, report)?.run(peers))
+}
+
+/// Opens or begins the member in its directory. It does nothing yet, and keeps other processes out.
+///
+/// # Errors
+/// [`BootError`] names what cannot be served.
+pub fn open(
+    config: Config,
+    disk: &Arc<dyn Disk>,
+    metrics: Arc<Metrics>,
+    report: Arc<dyn Report>,
+) -> Result<Opened, BootError> {
     let booted = boot(&config, disk, &*report, &metrics)?;
-    let (front_sender, front_inbox) = channel();
-    let (engine_sender, engine_inbox) = channel();
-    let shared = Arc::new(Shared {
-        member: booted.parts.member,
-        cluster_id: booted.parts.cluster_id,
-        front: FrontSender::new(front_sender),
-        front_here: OnceLock::new(),
-        engine: EngineSender::new(engine_sender),
-        engine_here: OnceLock::new(),
-        lanes: Lanes::new(config.serving_threads),
-        peers,
-        received: Received::default(),
-        snap_dir: booted.parts.installer.snap_dir.clone(),
-        progress: ArcSwap::default(),
-        quorum_heard_ms: AtomicU64::new(0),
-        led_since_ms: AtomicU64::new(0),
-        view: ArcSwap::from_pointee(booted.parts.applier.view()),
-        applied: AtomicU64::new(booted.parts.applier.applied().0),
-        standing: PublishedStanding::default(),
-        cluster: ArcSwap::from_pointee(ClusterView::default()),
-        figures: Figures::default(),
-        hashes: RwLock::new(CompactionHashes::new()),
-        tokens: Mutex::new(Tokens::new(millis(config.token_ttl))),
-        proposals: AtomicUsize::new(0),
-        proposal_bytes: AtomicUsize::new(0),
-        run: booted.parts.run,
-        stopping: AtomicBool::new(false),
-        metrics,
-        report,
-        started: Instant::now(),
-        config,
-    });
-    Ok(threads(booted, shared, front_inbox, engine_inbox))
+    Ok(Opened { booted, config, metrics, report })
+}
+
+/// A member that is open and has no threads yet: neither does it hear of others, nor they of it.
+pub struct Opened {
+    booted: Booted,
+    config: Config,
+    metrics: Arc<Metrics>,
+    report: Arc<dyn Report>,
+}
+
+impl Opened {
+    /// The member's id.
+    pub fn member(&self) -> MemberId {
+        self.booted.parts.member
+    }
+
+    /// Its cluster's id.
+    pub fn cluster_id(&self) -> u64 {
+        self.booted.parts.cluster_id
+    }
+
+    /// Who belongs to the cluster, as far as it knows.
+    pub fn members(&self) -> Arc<Members> {
+        self.booted.parts.applier.members()
+    }
+
+    /// What it stores.
+    pub fn view(&self) -> ReadView {
+        self.booted.parts.applier.view()
+    }
+
+    /// Starts its threads.
+    pub fn run(self, peers: Arc<dyn Peers>) -> Running {
+        let Opened { booted, config, metrics, report } = self;
+        let (front_sender, front_inbox) = channel();
+        let (engine_sender, engine_inbox) = channel();
+        let shared = Arc::new(Shared {
+            member: booted.parts.member,
+            cluster_id: booted.parts.cluster_id,
+            front: FrontSender::new(front_sender),
+            front_here: OnceLock::new(),
+            engine: EngineSender::new(engine_sender),
+            engine_here: OnceLock::new(),
+            lanes: Lanes::new(config.serving_threads),
+            peers,
+            received: Received::default(),
+            snap_dir: booted.parts.installer.snap_dir.clone(),
+            progress: ArcSwap::default(),
+            quorum_heard_ms: AtomicU64::new(0),
+            led_since_ms: AtomicU64::new(0),
+            view: ArcSwap::from_pointee(booted.parts.applier.view()),
+            applied: AtomicU64::new(booted.parts.applier.applied().0),
+            standing: PublishedStanding::default(),
+            cluster: ArcSwap::from_pointee(ClusterView::default()),
+            figures: Figures::default(),
+            hashes: RwLock::new(CompactionHashes::new()),
+            tokens: Mutex::new(Tokens::new(millis(config.token_ttl))),
+            proposals: AtomicUsize::new(0),
+            proposal_bytes: AtomicUsize::new(0),
+            run: booted.parts.run,
+            stopping: AtomicBool::new(false),
+            metrics,
+            report,
+            started: Instant::now(),
+            config,
+        });
+        threads(booted, shared, front_inbox, engine_inbox)
+    }
 }
 
 fn threads(

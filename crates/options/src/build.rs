@@ -34,6 +34,8 @@ pub enum Origin {
 /// The store's size above which etcd warns, in bytes.
 const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
 const NANOS_PER_HOUR: i64 = 3_600_000_000_000;
+/// Members that say nothing for less than this are not given up.
+const PEER_SILENCE_MIN: Duration = Duration::from_secs(5);
 /// The address that stands for all of a machine's own.
 const ANY_ADDRESS: &str = "0.0.0.0";
 
@@ -438,6 +440,11 @@ fn timers(values: &Values) -> Timers {
         watch_progress: values
             .duration_or(table::WATCH_PROGRESS_NOTIFY_INTERVAL, Duration::from_secs(600)),
         downgrade_check: values.duration_or(table::DOWNGRADE_CHECK_TIME, Duration::from_secs(5)),
+        peer_read: values.duration(table::RAFT_READ_TIMEOUT).at_least_zero().max(PEER_SILENCE_MIN),
+        peer_write: values
+            .duration(table::RAFT_WRITE_TIMEOUT)
+            .at_least_zero()
+            .max(PEER_SILENCE_MIN),
         warn_apply: values.duration(table::WARNING_APPLY_DURATION).positive(),
         warn_unary: values.duration(table::WARNING_UNARY_REQUEST_DURATION).positive(),
     }

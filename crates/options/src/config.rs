@@ -321,6 +321,10 @@ pub struct Timers {
     pub watch_progress: Duration,
     /// How often a downgrade is looked after.
     pub downgrade_check: Duration,
+    /// How long a connection from a member may bring nothing.
+    pub peer_read: Duration,
+    /// How long a connection to a member may take nothing.
+    pub peer_write: Duration,
     /// Warn of entries that take longer to apply; `None` for never.
     pub warn_apply: Option<Duration>,
     /// Warn of requests that take longer; `None` for never.

@@ -50,8 +50,6 @@ const fn idle(
     Gate { name, stage, default, help, idle: Some(why) }
 }
 
-/// Why gates about corruption start no check.
-const NOT_COMPARED: &str = "Members do not compare their data by themselves yet.";
 /// Why gates about how members talk do nothing.
 const AS_IT_IS: &str = "Between members it is as docs/peers.md says.";
 
@@ -59,13 +57,7 @@ const AS_IT_IS: &str = "Between members it is as docs/peers.md says.";
 pub const GATES: &[Gate] = &[
     gate("AllAlpha", Stage::Alpha, false, "Switches all alpha gates."),
     gate("AllBeta", Stage::Beta, false, "Switches all beta gates."),
-    idle(
-        "CompactHashCheck",
-        Stage::Alpha,
-        false,
-        "The leader compares compaction hashes.",
-        NOT_COMPARED,
-    ),
+    gate("CompactHashCheck", Stage::Alpha, false, "The leader compares compaction hashes."),
     idle(
         "FastLeaseKeepAlive",
         Stage::Beta,
@@ -73,12 +65,11 @@ pub const GATES: &[Gate] = &[
         "A leader renews leases without a round of reads.",
         "Leases are always renewed so.",
     ),
-    idle(
+    gate(
         "InitialCorruptCheck",
         Stage::Alpha,
         false,
         "Compares data with the peers before serving.",
-        NOT_COMPARED,
     ),
     gate("LeaseCheckpoint", Stage::Alpha, false, "Remaining times of leases survive a new leader."),
     gate(

@@ -39,6 +39,8 @@ pub struct Cluster {
     folder: tempfile::TempDir,
     seats: Vec<Seat>,
     flags: Vec<String>,
+    /// What starts a process, if not itself: it ends by becoming the command behind it.
+    under: Vec<String>,
 }
 
 impl Cluster {
@@ -48,6 +50,7 @@ impl Cluster {
             folder: tempfile::Builder::new().prefix("cluster-").tempdir().expect("a folder"),
             seats: Vec::new(),
             flags: flags.iter().map(|flag| flag.to_string()).collect(),
+            under: Vec::new(),
         };
         binaries.iter().for_each(|binary| cluster.push(binary));
         let all = cluster.initial();
@@ -108,6 +111,27 @@ impl Cluster {
         self.seats[seat].binary = binary.to_path_buf();
     }
 
+    /// The flags of all next starts are these.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(|flag| flag.to_string()).collect();
+    }
+
+    /// All seats are started by this command, which is given theirs as words and becomes it.
+    pub fn launch_under(&mut self, command: &[&str]) {
+        self.under = command.iter().map(|word| word.to_string()).collect();
+    }
+
+    /// Nobody is told who the others are: they find each other.
+    pub fn forget_initial(&mut self) {
+        self.seats.iter_mut().for_each(|seat| seat.initial = (String::new(), "new"));
+    }
+
+    /// A connection to a seat.
+    #[track_caller]
+    pub fn connect(&self, seat: usize) -> Connection {
+        Connection::open(&self.address(seat)).expect("it serves")
+    }
+
     /// `host:port` for clients of a seat.
     pub fn address(&self, seat: usize) -> String {
         format!("127.0.0.1:{}", self.seats[seat].client_port)
@@ -151,7 +175,14 @@ impl Cluster {
         let data_dir = self.data_dir(seat);
         let it = &mut self.seats[seat];
         let (client, peer) = (it.client_port, it.peer_port);
-        let mut command = Command::new(&it.binary);
+        let mut command = match self.under.split_first() {
+            None => Command::new(&it.binary),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&it.binary);
+                command
+            }
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ETCD") {
                 command.env_remove(name);
@@ -164,12 +195,14 @@ impl Cluster {
             .arg(format!("--advertise-client-urls=http://127.0.0.1:{client}"))
             .arg(format!("--listen-peer-urls=http://127.0.0.1:{peer}"))
             .arg(format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"))
-            .arg(format!("--initial-cluster={}", it.initial.0))
-            .arg(format!("--initial-cluster-state={}", it.initial.1))
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file"))
             .stderr(log);
+        if !it.initial.0.is_empty() {
+            command.arg(format!("--initial-cluster={}", it.initial.0));
+            command.arg(format!("--initial-cluster-state={}", it.initial.1));
+        }
         it.child = Some(command.spawn().unwrap_or_else(|e| panic!("{}: {e}", it.binary.display())));
     }
 

@@ -14,6 +14,7 @@
 //! - [`generate`]: requests by seed, sane and insane.
 //! - [`oracle`]: the same requests to two servers, answers compared field by field.
 //! - [`runbook`]: an operator's commands as text, input and output together.
+//! - [`tamper`]: another value in what a member stores.
 //! - [`load`]: clients that write while the server is killed, and the judge of what is left.
 
 pub mod cluster;
@@ -28,3 +29,4 @@ pub mod random;
 pub mod raw;
 pub mod runbook;
 pub mod schema;
+pub mod tamper;

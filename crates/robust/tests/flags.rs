@@ -67,7 +67,6 @@ fn a_flag_without_effect_says_so() {
         ("backend-batch-interval", "20ms"),
         ("backend-batch-limit", "500"),
         ("compaction-sleep-interval", "5ms"),
-        ("corrupt-check-time", "1h"),
         ("memory-mlock", "true"),
     ];
     let flags: Vec<String> = idle.iter().map(|(name, value)| format!("--{name}={value}")).collect();

@@ -3,8 +3,12 @@
 mod attack;
 mod clients;
 mod cluster;
+mod cluster_metrics;
 mod conformance;
 mod corners;
+mod corruption;
+mod disaster;
+mod discovery;
 mod edge;
 mod flags;
 mod full_disk;

@@ -1,32 +1,45 @@
-//! What a member does for its cluster without being asked: it makes itself known, it compacts, and it
-//! takes its alarm back when there is space again.
+//! What a member does for its cluster without being asked: it makes itself known, it compacts, it compares what it
+//! stores with the others, it sees to versions, and it takes its alarm back when there is space again.
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use auth::{Principal, Why};
 use member::auto_compaction::{AutoCompaction, Outcome, Retention};
-use node::{Event, Node, Report};
+use node::{Event, Level, Line, Node, Report};
 use proto::etcdserverpb as pb;
 use std::sync::Arc;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use types::Refusal;
 
-use crate::cluster::{Network, tell_name, watch_versions};
+use crate::cluster::{Comparing, Network, tell_name, watch_downgrade, watch_versions};
+use crate::desk::Desk;
 use crate::quota;
+
+/// What a member has to do, and how often.
+pub(crate) struct Duties {
+    pub desk: Desk,
+    pub report: Arc<dyn Report>,
+    /// What is compacted without being asked.
+    pub retention: Option<Retention>,
+    /// What is compared with the others.
+    pub comparing: Comparing,
+    /// How often it is looked whether a downgrade has ended.
+    pub downgrade_check: Duration,
+    /// Whether the first election comes sooner than others (`--initial-election-tick-advance`).
+    pub hastens: bool,
+    /// Told when the member is known to its cluster.
+    pub published: watch::Sender<bool>,
+}
 
 /// Starts the thread of a member's duties. It ends when `stop` turns true.
 ///
 /// # Errors
 /// When the system gives no thread.
 pub(crate) fn start(
-    node: Node,
-    network: Arc<Network>,
-    retention: Option<Retention>,
-    report: Arc<dyn Report>,
+    duties: Duties,
     stop: watch::Receiver<bool>,
-    published: watch::Sender<bool>,
 ) -> std::io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     // Made on this thread only to learn of an error now; the real one belongs to its own.
@@ -34,35 +47,40 @@ pub(crate) fn start(
     std::thread::Builder::new().name("duties".into()).spawn(move || {
         let built = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         if let Ok(runtime) = built {
-            runtime.block_on(run(node, network, retention, report, stop, published));
+            runtime.block_on(run(duties, stop));
+            // A hash that is being computed is of no use to anybody any more.
+            runtime.shutdown_background();
         }
     })
 }
 
-async fn run(
-    node: Node,
-    network: Arc<Network>,
-    retention: Option<Retention>,
-    report: Arc<dyn Report>,
-    mut stop: watch::Receiver<bool>,
-    published: watch::Sender<bool>,
-) {
+async fn run(duties: Duties, mut stop: watch::Receiver<bool>) {
+    let Duties { desk, report, retention, comparing, downgrade_check, hastens, published } = duties;
+    let (node, network) = (desk.node(), desk.network());
     let work = async {
         let publish = async {
-            publish(&node, &network).await;
+            publish(node, network).await;
             report.report(Event::Published);
             let _ = published.send(true);
         };
         let compact = async {
             if let Some(retention) = retention {
-                compact(&node, retention).await;
+                compact(node, retention).await;
             }
         };
-        let versions = watch_versions(&node, &network);
-        tokio::join!(publish, quota::heal(&node, &report), compact, versions);
+        let versions = watch_versions(node, network);
+        let downgrade = watch_downgrade(node, network, &report, downgrade_check);
+        let hashes = async { tokio::join!(comparing.newest(), comparing.compactions()) };
+        let first = async {
+            if hastens {
+                hasten(node, network, &report).await;
+            }
+        };
+        let watching = async { tokio::join!(versions, downgrade, hashes, first) };
+        tokio::join!(publish, quota::heal(node, &report), compact, watching);
     };
     tokio::select! {
-        () = work => {}
+        _ = work => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
 }
@@ -89,6 +107,33 @@ async fn publish(node: &Node, network: &Arc<Network>) {
             continue;
         }
         tokio::time::sleep(if known { Duration::from_millis(2) } else { RETRY }).await;
+    }
+}
+
+/// How long it is waited for others before the first election.
+const HASTENS_DURATION_MAX: Duration = Duration::from_secs(5);
+
+/// A cluster that has just begun need not wait a whole election timeout for a leader it never had: once more than one
+/// of the others is reached, all but two ticks of it are over at once. If there is a leader, its next heartbeat sets
+/// the clock back.
+async fn hasten(node: &Node, network: &Arc<Network>, report: &Arc<dyn Report>) {
+    let began = Instant::now();
+    while began.elapsed() < HASTENS_DURATION_MAX && node.standing().leader == 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let count = network.active_count(&node.cluster().members);
+        if count < 2 {
+            continue;
+        }
+        let ticks = node.config().election_ticks.saturating_sub(2);
+        let text = "initialized peer connections; fast-forwarding election ticks";
+        let fields = vec![
+            ("local-member-id", format!("{:x}", node.member())),
+            ("forward-ticks", ticks.to_string()),
+            ("active-remote-members", count.to_string()),
+        ];
+        report.line(&Line { level: Level::Info, text, fields });
+        node.advance(ticks);
+        return;
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use net::{LocalFuture, RemoteAddress, Tls};
 use node::{Level, Line, Report};
-use options::{Config, TlsSide, TlsVersion, Url};
+use options::{Config, Discovery, TlsSide, TlsVersion, Url};
 use peer::Pipe;
 use tls::{
     Acceptor, Client, ClientFiles, FileError, HandshakeError, Pair, Rules, SelfSignedError, Server,
@@ -186,7 +186,7 @@ fn dialer(
     let files = ClientFiles {
         pair: own,
         trusted_ca: side.trusted_ca_file.clone().unwrap_or_default(),
-        server_name: String::new(),
+        server_name: discovered_name(config),
         skip_verify: side.is_self_signed(),
         rules: Rules { source: false, ..Endpoint::Peer.rules(config) },
         suites,
@@ -194,6 +194,20 @@ fn dialer(
         protocols: vec!["http/1.1"],
     };
     Ok(Client::new(files, watch(report))?)
+}
+
+/// The name members' certificates must bear that were found by DNS, where no authority of their own vouches for them:
+/// the domain's, as in etcd. Else it is that of their URLs.
+fn discovered_name(config: &Config) -> String {
+    match &config.bootstrap.discovery {
+        Some(Discovery::Srv { domain, .. })
+            if config.tls.peer.trusted_ca_file.is_none()
+                && config.bootstrap.initial_cluster.contains("https://") =>
+        {
+            domain.clone()
+        }
+        _ => String::new(),
+    }
 }
 
 fn versions(config: &Config) -> Versions {

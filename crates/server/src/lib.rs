@@ -24,4 +24,5 @@ mod serve;
 mod services;
 mod wide;
 
+pub use member::bootstrap_member_id as member_id;
 pub use serve::{Room, SERVER_VERSION, ServeError, Serving, start};

@@ -17,9 +17,9 @@ use rpc::{Limits, Router};
 use tokio::sync::watch;
 use vfs::{Disk, OsDisk};
 
-use crate::cluster::{self, BeginError, Facts, Network, Opening};
+use crate::cluster::{self, BeginError, CompareError, Comparing, Facts, Network, Opening};
 use crate::desk::Desk;
-use crate::duties;
+use crate::duties::{self, Duties};
 use crate::encryption::{Connector, Encryption, EncryptionError, Endpoint};
 use crate::gatekeeper::Gatekeeper;
 use crate::http::{Serves, Settings, Site};
@@ -51,6 +51,9 @@ pub enum ServeError {
     /// The member cannot begin.
     #[error(transparent)]
     Begin(#[from] BeginError),
+    /// It stores something else than other members.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
     /// The data directory could not be served.
     #[error("starting the member failed")]
     Boot(#[from] BootError),
@@ -111,7 +114,12 @@ pub fn start(
         false => cluster::begin(config, &network.asker, CLUSTER_VERSION)?,
     };
     let node_config = node_config(config, begin);
-    let member = node::start(node_config, &disk, metrics.clone(), report.clone(), network.clone())?;
+    let restarts = matches!(node_config.begin, Begin::Restart);
+    let opened = node::open(node_config, &disk, metrics.clone(), report.clone())?;
+    if restarts && config.gates.is_on("InitialCorruptCheck") {
+        cluster::check_first(&opened, &network.asker, &*report)?;
+    }
+    let member = opened.run(network.clone());
     let node = member.node().clone();
     describe(&node, config, &metrics);
     let desk = Desk::new(node.clone(), Arc::new(gatekeeper(config)?), network.clone());
@@ -122,6 +130,11 @@ pub fn start(
         disk,
         report: report.clone(),
         metrics: metrics.clone(),
+        limits: peer::Limits {
+            silence_read_max: config.timers.peer_read,
+            silence_write_max: config.timers.peer_write,
+            ..peer::Limits::default()
+        },
     };
     network.open(&node, Facts::new(desk.clone()), opening).map_err(ServeError::Thread)?;
     let router = Arc::new(services::router(&desk));
@@ -129,16 +142,37 @@ pub fn start(
         listeners.serve(config, &node, &router, &metrics, &report, &connections)?;
     let (stop_duties, stop) = watch::channel(false);
     let (published_sender, published) = watch::channel(false);
-    let retention = match config.auto_compaction {
-        AutoCompaction::Off => None,
-        AutoCompaction::Periodic(period) => Some(Retention::Periodic { period_ms: millis(period) }),
-        AutoCompaction::Revisions(count) => Some(Retention::Revisions { count }),
+    let duties = Duties {
+        desk: desk.clone(),
+        report: report.clone(),
+        retention: retention(config),
+        comparing: comparing(config, desk, report),
+        downgrade_check: config.timers.downgrade_check,
+        hastens: config.raft.initial_election_tick_advance,
+        published: published_sender,
     };
-    let duties = duties::start(node, network.clone(), retention, report, stop, published_sender)
-        .map_err(ServeError::Thread)?;
+    let duties = duties::start(duties, stop).map_err(ServeError::Thread)?;
     let grace = config.limits.request_timeout;
     let room = Room { descriptors, connections };
     Ok(Serving { member, network, ports, clients, duties, stop_duties, published, grace, room })
+}
+
+fn retention(config: &Config) -> Option<Retention> {
+    match config.auto_compaction {
+        AutoCompaction::Off => None,
+        AutoCompaction::Periodic(period) => Some(Retention::Periodic { period_ms: millis(period) }),
+        AutoCompaction::Revisions(count) => Some(Retention::Revisions { count }),
+    }
+}
+
+fn comparing(config: &Config, desk: Desk, report: Arc<dyn Report>) -> Comparing {
+    let compactions = config.gates.is_on("CompactHashCheck");
+    Comparing {
+        desk,
+        report,
+        newest_every: config.timers.corrupt_check,
+        compactions_every: compactions.then_some(config.timers.compact_hash_check),
+    }
 }
 
 /// Reads what logins need before anything is served.

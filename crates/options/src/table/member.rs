@@ -1,6 +1,5 @@
 //! Flags about the member itself: its name, data, listeners and limits.
 
-use super::unbuilt;
 use crate::flag::Does::{Its, Nothing};
 use crate::flag::{Count, Flag, GatesFlag, Kind, Signed, Span, Text, Truth, Urls};
 
@@ -13,7 +12,7 @@ flags! {
     SNAPSHOT_COUNT: Count = "snapshot-count", Kind::Unsigned("uint64"), "10000", "all", Its, "Applied entries between two raft snapshots; 0 means the default.";
     HEARTBEAT_INTERVAL: Count = "heartbeat-interval", Kind::Unsigned("uint"), "100", "all", Its, "Milliseconds between heartbeats.";
     ELECTION_TIMEOUT: Count = "election-timeout", Kind::Unsigned("uint"), "1000", "all", Its, "Milliseconds without a heartbeat after which a member stands for election.";
-    INITIAL_ELECTION_TICK_ADVANCE: Truth = "initial-election-tick-advance", Kind::Bool, "true", "all", unbuilt::BETWEEN_MEMBERS, "Whether a member that starts shortens its first election timeout.";
+    INITIAL_ELECTION_TICK_ADVANCE: Truth = "initial-election-tick-advance", Kind::Bool, "true", "all", Its, "Whether a member that starts shortens its first election timeout.";
     LISTEN_PEER_URLS: Urls = "listen-peer-urls", Kind::Urls, "http://localhost:2380", "all", Its, "Where to listen for other members.";
     LISTEN_CLIENT_URLS: Urls = "listen-client-urls", Kind::Urls, "http://localhost:2379", "all", Its, "Where to listen for clients: gRPC, and HTTP unless --listen-client-http-urls is set.";
     LISTEN_CLIENT_HTTP_URLS: Urls = "listen-client-http-urls", Kind::Urls, "", "all", Its, "Where to listen for HTTP clients only; takes HTTP away from --listen-client-urls.";
@@ -33,7 +32,7 @@ flags! {
     SOCKET_REUSE_PORT: Truth = "socket-reuse-port", Kind::Bool, "false", "3.5+", Its, "Listens with SO_REUSEPORT: several processes may share the port.";
     SOCKET_REUSE_ADDRESS: Truth = "socket-reuse-address", Kind::Bool, "false", "3.5+", Its, "Listens with SO_REUSEADDR, which is set in any case, as by Go.";
     ENABLE_GRPC_GATEWAY: Truth = "enable-grpc-gateway", Kind::Bool, "true", "all", Its, "Serves the JSON gateway.";
-    RAFT_READ_TIMEOUT: Span = "raft-read-timeout", Kind::Duration, "5s", "3.5+", unbuilt::BETWEEN_MEMBERS, "Longest silence on a connection from a member; at least 5s.";
-    RAFT_WRITE_TIMEOUT: Span = "raft-write-timeout", Kind::Duration, "5s", "3.5+", unbuilt::BETWEEN_MEMBERS, "Longest wait to send to a member; at least 5s.";
+    RAFT_READ_TIMEOUT: Span = "raft-read-timeout", Kind::Duration, "5s", "3.5+", Its, "Longest silence on a connection from a member; at least 5s.";
+    RAFT_WRITE_TIMEOUT: Span = "raft-write-timeout", Kind::Duration, "5s", "3.5+", Its, "Longest wait to send to a member; at least 5s.";
     FEATURE_GATES: GatesFlag = "feature-gates", Kind::Gates, "", "3.6+", Its, "Switches behaviour on or off by name: A=true,B=false.";
 }

@@ -17,7 +17,6 @@ mod member;
 mod monitoring;
 mod security;
 mod tuning;
-pub(crate) mod unbuilt;
 
 pub(crate) use clustering::*;
 pub(crate) use member::*;

@@ -1,19 +1,18 @@
 //! Flags about housekeeping, and the dangerous ones.
 
-use super::unbuilt;
 use crate::flag::Does::{Its, Nothing};
 use crate::flag::{Count, Flag, Kind, Signed, Span, Text, Truth};
 
 flags! {
     /// Features / tuning.
     TUNING:
-    CORRUPT_CHECK_TIME: Span = "corrupt-check-time", Kind::Duration, "0s", "3.6+", unbuilt::COMPARING, "How often the members compare their data; 0 means never.";
-    COMPACT_HASH_CHECK_TIME: Span = "compact-hash-check-time", Kind::Duration, "1m", "3.6+", unbuilt::COMPARING, "How often the leader compares the hashes of compactions.";
+    CORRUPT_CHECK_TIME: Span = "corrupt-check-time", Kind::Duration, "0s", "3.6+", Its, "How often the members compare their data; 0 means never.";
+    COMPACT_HASH_CHECK_TIME: Span = "compact-hash-check-time", Kind::Duration, "1m", "3.6+", Its, "How often the leader compares the hashes of compactions.";
     COMPACTION_BATCH_LIMIT: Signed = "compaction-batch-limit", Kind::Signed("int"), "0", "3.6+", Its, "Revisions a step of a compaction removes; 0 means 1000.";
     COMPACTION_SLEEP_INTERVAL: Span = "compaction-sleep-interval", Kind::Duration, "0s", "3.6+", Nothing("A compaction forgets between requests and when there are none; it need not sleep to let others work."), "Pause between two steps of a compaction; 0 means 10ms.";
     WATCH_PROGRESS_NOTIFY_INTERVAL: Span = "watch-progress-notify-interval", Kind::Duration, "0s", "3.6+", Its, "How often a silent watch is told of its progress; 0 means 10m.";
     BOOTSTRAP_DEFRAG_THRESHOLD_MEGABYTES: Count = "bootstrap-defrag-threshold-megabytes", Kind::Unsigned("uint"), "0", "3.6+", Nothing("The store never needs defragmentation."), "Defragments at the start if that frees so much; 0 means never.";
-    DOWNGRADE_CHECK_TIME: Span = "downgrade-check-time", Kind::Duration, "5s", "3.6+", unbuilt::DOWNGRADING, "How often a downgrade is looked after.";
+    DOWNGRADE_CHECK_TIME: Span = "downgrade-check-time", Kind::Duration, "5s", "3.6+", Its, "How often a downgrade is looked after.";
     SNAPSHOT_CATCHUP_ENTRIES: Count = "snapshot-catchup-entries", Kind::Unsigned("uint64"), "5000", "3.6+", Its, "Entries kept after a snapshot for members that lag; 0 means 5000.";
 }
 

@@ -225,7 +225,8 @@ impl Pool {
         request: Request<LocalBody>,
     ) -> Result<(http::StatusCode, bytes::Bytes), NoAnswer> {
         let connector = self.core.connector.as_ref();
-        let mut fresh = connect(url, connector, self.core.dial_timeout, PATIENT).await?;
+        let mut fresh =
+            connect(url, connector, self.core.dial_timeout, self.core.patience()).await?;
         let answer = self.ask_on(&mut fresh, request).await?;
         self.keep(fresh, url);
         Ok(answer)

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use proto::raftpb::Message;
 
 use super::event::Event;
-use super::link::{NoAnswer, PATIENT, SILENCE_MAX, ask, begin, connect, nothing, read_answer};
+use super::link::{NoAnswer, ask, begin, connect, nothing, read_answer};
 use super::peers::Peer;
 use super::shared::Core;
 use crate::rules::{
@@ -179,7 +179,7 @@ async fn open(
     url: &PeerUrl,
 ) -> Result<Incoming, NoStream> {
     let connector = core.connector.as_ref();
-    let connected = connect(url, connector, core.dial_timeout, PATIENT).await;
+    let connected = connect(url, connector, core.dial_timeout, core.patience()).await;
     let mut connection = connected.map_err(NoStream::NoAnswer)?;
     let path = format!("{}/{}", kind.path(), core.own_label);
     let request = begin(core, Method::GET, url, &path).header(header::TO, &peer.label);
@@ -237,7 +237,7 @@ async fn read(core: &Core, peer: &Peer, kind: StreamKind, mut body: Incoming) ->
     };
     let mut unfinished = core.partial();
     loop {
-        let frame = match tokio::time::timeout(SILENCE_MAX, body.frame()).await {
+        let frame = match tokio::time::timeout(core.limits.silence_read_max, body.frame()).await {
             Err(_) => return NoAnswer::because("read: i/o timeout"),
             Ok(None) => return NoAnswer { reason: "EOF".into(), by_host: true },
             Ok(Some(Err(error))) => return NoAnswer::of(&error),

@@ -14,7 +14,7 @@ use net::{Protocols, RemoteAddress, Stream, Tls};
 use super::answers::{self, Answer};
 use super::body::StreamBody;
 use super::event::Event;
-use super::link::{PATIENT, SILENCE_MAX};
+use super::link::SILENCE_MAX;
 use super::shared::Core;
 use super::snapshot_in::{self, next_piece};
 use super::snapshot_out::OnDrop;
@@ -72,7 +72,7 @@ async fn shake_hands_and_serve(
 
 async fn serve(core: &Arc<Core>, pipe: Box<dyn Pipe>, from: &RemoteAddress) {
     let busy = Busy::default();
-    let timed = Timed::new(pipe, PATIENT, busy.clone());
+    let timed = Timed::new(pipe, core.patience(), busy.clone());
     let service = service_fn(|request| {
         let (core, busy) = (core.clone(), busy.clone());
         async move {

@@ -15,6 +15,7 @@ use super::peers::{Peer, Sent, name_of};
 use super::snapshot_out::SnapshotBody;
 use super::sockets::Connector;
 use super::spool::Spool;
+use super::timed::Patience;
 use super::traits::{Inbox, PeerFacts, Raft};
 use super::transport::{Identity, Limits};
 use crate::rules::{Change, Channel, Checks, Failure, Known, PeerUrl, REMOTES_MAX};
@@ -104,6 +105,11 @@ impl Core {
             peers: ArcSwap::default(),
             changing: Mutex::new(()),
         }
+    }
+
+    /// How long a connection may stand still.
+    pub fn patience(&self) -> Patience {
+        Patience { read: self.limits.silence_read_max, write: self.limits.silence_write_max }
     }
 
     pub fn peer(&self, id: u64) -> Option<Arc<Peer>> {

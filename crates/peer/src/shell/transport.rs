@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle as TaskHandle;
 
 use super::event::Report;
-use super::link::Pool;
+use super::link::{Pool, SILENCE_MAX};
 use super::peers::Peer;
 use super::pipeline::{WORKERS, post_messages};
 use super::probe::probe;
@@ -60,6 +60,10 @@ pub struct Limits {
     pub snapshots_max: usize,
     /// How fast one snapshot's database is read.
     pub snapshot_bytes_per_second: u64,
+    /// How long a connection may bring nothing.
+    pub silence_read_max: Duration,
+    /// How long a connection may take nothing.
+    pub silence_write_max: Duration,
 }
 
 impl Default for Limits {
@@ -71,6 +75,8 @@ impl Default for Limits {
             partial_bytes_max: 1 << 30,
             snapshots_max: 2,
             snapshot_bytes_per_second: 128 << 20,
+            silence_read_max: SILENCE_MAX,
+            silence_write_max: SILENCE_MAX,
         }
     }
 }

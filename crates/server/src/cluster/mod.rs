@@ -6,6 +6,8 @@
 //! Not here: bytes between members (see `peer`), what they mean (see `consensus`).
 
 mod begin;
+mod compare;
+mod corruption;
 mod facts;
 mod versions;
 
@@ -22,8 +24,9 @@ use proto::raftpb::Message;
 use types::MemberId;
 
 pub(crate) use begin::{BeginError, begin};
+pub(crate) use compare::{CompareError, Comparing, check_first};
 pub(crate) use facts::Facts;
-pub(crate) use versions::{tell_name, watch_versions};
+pub(crate) use versions::{tell_name, watch_downgrade, watch_versions};
 
 /// How long another member may take to answer a question beside raft.
 const ANSWER_DURATION_MAX: Duration = Duration::from_secs(10);
@@ -50,6 +53,7 @@ pub(crate) struct Opening {
     pub disk: Arc<dyn vfs::Disk>,
     pub report: Arc<dyn Report>,
     pub metrics: Arc<metrics::Metrics>,
+    pub limits: peer::Limits,
 }
 
 impl Network {
@@ -83,7 +87,7 @@ impl Network {
                 spool: Arc::new(peer::DiskSpool::new(opening.disk, opening.snap_dir)),
                 report: Arc::new(Told(opening.report)),
                 metrics: opening.metrics,
-                limits: peer::Limits::default(),
+                limits: opening.limits,
             },
             Arc::new(Inwards(node.clone())),
             Arc::new(facts),
@@ -97,6 +101,12 @@ impl Network {
     /// Since when a member is reached without a break; `None` while it is not.
     pub fn active_since(&self, member: MemberId) -> Option<Instant> {
         self.transport.load().as_ref().and_then(|transport| transport.active_since(member))
+    }
+
+    /// How many members are reached now.
+    pub fn active_count(&self, members: &Members) -> usize {
+        let others = members.members().filter(|member| member.id != members.own());
+        others.filter(|member| self.active_since(member.id).is_some()).count()
     }
 
     /// Ends all connections. The member must have stopped before: it says goodbye through them.

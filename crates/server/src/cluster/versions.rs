@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auth::{Principal, Why};
-use node::Node;
+use node::{Level, Line, Node, Report};
 use proto::etcdserverpb as pb;
 use proto::membershippb;
 use types::Version;
@@ -72,6 +72,38 @@ async fn look(node: &Node, network: &Arc<Network>, waited: bool) {
     let set = membershippb::ClusterVersionSetRequest { ver: version.to_string() };
     let request = pb::InternalRaftRequest { cluster_version_set: Some(set), ..Default::default() };
     let _ = node.propose(request, &Principal::Internal(Why::Membership)).await;
+}
+
+/// Ends a downgrade that has reached its end, as long as this member lives: looked at so often, as the leader.
+pub(crate) async fn watch_downgrade(
+    node: &Node,
+    network: &Arc<Network>,
+    report: &Arc<dyn Report>,
+    every: Duration,
+) {
+    loop {
+        tokio::time::sleep(every).await;
+        let downgrade = node.cluster().members.downgrade().clone();
+        let Some(target) = Some(&downgrade.target).filter(|_| downgrade.enabled) else { continue };
+        if !node.is_leader() || !is_downgraded(&survey(node, network).await, target.parse().ok()) {
+            continue;
+        }
+        let fields = vec![("cluster-version", target.clone())];
+        report.line(&Line { level: Level::Info, text: "the cluster has been downgraded", fields });
+        let set = membershippb::DowngradeInfoSetRequest { enabled: false, ver: String::new() };
+        let request =
+            pb::InternalRaftRequest { downgrade_info_set: Some(set), ..Default::default() };
+        // If it does not get through, it is looked at again.
+        let _ = node.propose(request, &Principal::Internal(Why::Membership)).await;
+    }
+}
+
+/// Whether everybody runs the release that a downgrade leads to.
+fn is_downgraded(found: &Survey, target: Option<Version>) -> bool {
+    let there = |version: &Version| {
+        target.is_some_and(|target| (version.major, version.minor) == (target.major, target.minor))
+    };
+    found.is_complete && found.versions.iter().all(there)
 }
 
 /// Makes this member's name and client URLs known, in the form that all members read.
@@ -168,6 +200,16 @@ mod tests {
         assert!(survey(&[v(7)], false).has_v2_members(Some(v(4))));
         assert!(!survey(&[v(7)], false).has_v2_members(Some(v(0))));
         assert!(!survey(&[v(7)], false).has_v2_members(None));
+    }
+
+    #[test]
+    fn a_downgrade_has_ended_when_everybody_runs_its_target() {
+        let survey =
+            |versions: &[Version], is_complete| Survey { versions: versions.to_vec(), is_complete };
+        assert!(is_downgraded(&survey(&[v(6), v(6)], true), Some(v(6))));
+        assert!(!is_downgraded(&survey(&[v(6), v(7)], true), Some(v(6))));
+        assert!(!is_downgraded(&survey(&[v(6), v(6)], false), Some(v(6))));
+        assert!(!is_downgraded(&survey(&[v(6)], true), None));
     }
 
     #[test]
