@@ -211,6 +211,16 @@ impl Consensus {
         self.log.bytes()
     }
 
+    /// The term of an entry; nothing if the log does not know it, or not any more.
+    pub fn entry_term(&self, index: u64) -> Option<u64> {
+        self.log.term(index)
+    }
+
+    /// The last entry of the log, durable or not.
+    pub fn last_index(&self) -> u64 {
+        self.log.last()
+    }
+
     /// Term, leader, role and commit index.
     pub fn standing(&self) -> Standing {
         let (term, leader, role) = (self.term, self.leader, self.role);

@@ -8,10 +8,11 @@
 //! leader may propose is proposed in the leader's own term or never.
 //!
 //! In reading order: this file (what goes in and out), `proposals`, `reads`, `keeping` (how much of the log is
-//! kept for members that lag), `office` (when a leader gives its office up).
+//! kept for members that lag), `office` (when a leader gives its office up), `faults` (when a log is not what it was).
 //!
 //! Not here: what entries do (see `engine`), who may propose what (see `server`).
 
+mod faults;
 mod keeping;
 mod office;
 mod proposals;
@@ -19,14 +20,16 @@ mod reads;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use consensus::{Consensus, LogRead, Message, Persist, Progress, Role, Standing};
+use consensus::{Consensus, LogRead, Message, Persist, Progress, RefusedMessage, Role, Standing};
 use proto::raftpb::{ConfChange, MessageType};
 use types::{ConfState, Entry, MemberId, Refusal};
 
 use crate::proposal::Proposal;
 use crate::{Mark, RequestIds, Stored};
+use faults::Faults;
 use keeping::Hold;
 use office::Office;
+pub use office::is_sure_to_lead;
 use proposals::Waiting;
 use reads::Reads;
 
@@ -161,6 +164,8 @@ pub enum Effect {
     Mark(Mark),
     /// Term, leader, role or commit index changed.
     Standing(Standing),
+    /// This member's log, or its leader's, is not what was acknowledged: the member must not go on.
+    LogLost(RefusedMessage),
 }
 
 /// The front of one member.
@@ -187,6 +192,9 @@ pub struct Front {
     let_go: u64,
     /// The group that begins the log anew, and the snapshot it begins with.
     arriving: Option<(u64, Stored)>,
+    /// The snapshot that the engine was told to install and has not installed yet: its file is needed.
+    installing: Option<u64>,
+    faults: Faults,
     standing: Standing,
 }
 
@@ -217,6 +225,8 @@ impl Front {
             written: VecDeque::new(),
             let_go: 0,
             arriving: None,
+            installing: None,
+            faults: Faults::default(),
             standing: Standing::default(),
         }
     }
@@ -262,6 +272,21 @@ impl Front {
         self.consensus.log_bytes()
     }
 
+    /// The term of an entry of the log; nothing if the log does not know it, or not any more.
+    pub fn entry_term(&self, index: u64) -> Option<u64> {
+        self.consensus.entry_term(index)
+    }
+
+    /// The last entry of the log, durable or not.
+    pub fn last_index(&self) -> u64 {
+        self.consensus.last_index()
+    }
+
+    /// Who votes, as far as changes are applied.
+    pub fn conf_state(&self) -> ConfState {
+        self.consensus.conf_state()
+    }
+
     /// Whether nobody else takes part, with a vote or without: nobody waits for this member's heart to beat.
     pub fn is_alone(&self) -> bool {
         let ConfState { voters, learners } = self.consensus.conf_state();
@@ -294,17 +319,23 @@ impl Front {
             let metadata = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
             metadata.map_or(0, |metadata| metadata.index())
         });
-        // What raft refuses is another member's mistake, and it changed nothing.
-        let _ = self.consensus.step(message);
+        let stepped = self.consensus.step(message);
+        if let Err(refused) = stepped {
+            // Most of what raft refuses is another member's mistake, and it changed nothing.
+            effects.extend(self.refused(refused));
+        }
         let Some(index) = snapshot else { return };
         self.collect(effects);
-        if self.arriving.as_ref().is_none_or(|(_, stored)| stored.index != index) {
+        // The same one may come twice: its file is the one that was named first.
+        let arriving = self.arriving.as_ref().map(|(_, stored)| stored.index);
+        if ![arriving, self.installing].contains(&Some(index)) {
             effects.push(Effect::SnapshotUnused { index });
         }
     }
 
     fn persisted(&mut self, number: u64, effects: &mut Vec<Effect>) {
         if let Some((_, stored)) = self.arriving.take_if(|(group, _)| *group <= number) {
+            self.installing = Some(stored.index);
             // Ahead of whatever raft hands out behind it.
             effects.push(Effect::Install(stored));
         }
@@ -313,6 +344,7 @@ impl Front {
 
     /// The store is another one now, synced up to the snapshot's entry, and the log begins there.
     fn installed(&mut self, stored: &Stored) {
+        self.installing.take_if(|index| *index <= stored.index);
         self.applied = self.applied.max(stored.index);
         self.marked = self.marked.max(stored.index);
         // A sync of the store before is never heard of.

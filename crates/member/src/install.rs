@@ -101,6 +101,15 @@ pub fn build(
     io("renaming to", &whole, replace_durably(&**disk, &half, &whole))
 }
 
+/// Whether there is a `store.new`: complete, and waiting to take the store's place.
+///
+/// # Errors
+/// [`InstallError::Io`].
+pub fn is_built(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result<bool, InstallError> {
+    let whole = beside(store_dir, ".new");
+    io("looking at", &whole, disk.exists(&whole))
+}
+
 /// Puts `store.new`, if there is one, in the place of the store. Whether there was one.
 ///
 /// # Errors
@@ -118,7 +127,8 @@ pub fn exchange_stores(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result<bool, I
     Ok(true)
 }
 
-/// Throws away what no take-over needs any more: half a store, the old one, and spooled files but that of `kept`.
+/// Throws away what no take-over needs any more: half a store, the old one, and spooled files, up to that of `through`
+/// where one is named. Others may be on their way then: of a later snapshot, or of one that is being received.
 ///
 /// # Errors
 /// [`InstallError::Io`].
@@ -126,17 +136,22 @@ pub fn discard(
     disk: &Arc<dyn Disk>,
     store_dir: &Path,
     snap_dir: &Path,
-    kept: Option<u64>,
+    through: Option<u64>,
 ) -> Result<(), InstallError> {
     empty(disk, &beside(store_dir, ".tmp"))?;
     empty(disk, &beside(store_dir, ".old"))?;
     if !io("looking at", snap_dir, disk.exists(snap_dir))? {
         return Ok(());
     }
-    let kept = kept.map(|index| spooled(snap_dir, index));
     for name in io("listing", snap_dir, disk.list(snap_dir))? {
-        let path = snap_dir.join(&name);
-        if name.ends_with(".snap.db") && Some(&path) != kept.as_ref() {
+        let Some(index) = name.strip_suffix(".snap.db") else { continue };
+        let over = match (through, u64::from_str_radix(index, 16)) {
+            (None, _) => true,
+            (Some(through), Ok(index)) => index <= through,
+            (Some(_), Err(_)) => false,
+        };
+        if over {
+            let path = snap_dir.join(&name);
             io("removing", &path, disk.remove(&path))?;
         }
     }
@@ -188,7 +203,7 @@ impl Installer {
         exchange_stores(disk, store_dir)?;
         let (store, restored) = Store::open(disk.clone(), store_dir, self.store.clone())?;
         let applier = Applier::open(self.apply.clone(), store, &restored)?;
-        discard(disk, store_dir, snap_dir, None)?;
+        discard(disk, store_dir, snap_dir, Some(at.index))?;
         Ok(applier)
     }
 }

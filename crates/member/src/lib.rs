@@ -4,12 +4,15 @@
 //! [`Engine`] applies: it answers proposers, feeds watchers, counts leases. A shell gives them threads,
 //! disks and clocks; a simulation gives them one thread and a seed. Neither ever waits.
 //!
+//! [`Applying`] is the engine with its housekeeping and the exchange of its store: the one driver of that half.
+//!
 //! Around them stand the other decisions of a member, pure as well: [`recover`] (from two logs to the parts of
 //! a member), [`LogWriter`] (append, sync, only then tell), [`House`] (when to clean and to checkpoint), and the
 //! long jobs that others drive in steps.
 //!
 //! Not here: sockets and threads (see `node`), what entries do (see `apply`).
 
+mod applying;
 pub mod auto_compaction;
 mod begin;
 mod boot_error;
@@ -23,11 +26,13 @@ mod log_writer;
 mod proposal;
 mod recover;
 
+pub use applying::{Applying, Effect as ApplyingEffect, Input as ApplyingInput};
 pub use begin::{Begin, InitialMember};
 pub use boot_error::BootError;
 pub use engine::{
     Effect as EngineEffect, Engine, Options as EngineOptions, Stored, Syncing, checkpoint_request,
 };
+pub use front::is_sure_to_lead;
 pub use front::{Effect as FrontEffect, Front, Input as FrontInput, Options as FrontOptions};
 pub use house::{CHECKPOINT_ROWS_MIN, Chore, House};
 pub use identity::{RequestIds, Run, added_member_id, bootstrap_member_id, cluster_id};

@@ -55,6 +55,8 @@ pub struct LogWriter {
     round: LogDone,
     /// What the newest mark lets go.
     keep_from: u64,
+    /// The newest marker written here.
+    newest_marker: u64,
     /// A commit index that goes with the next group: on its own it is not worth a write. A log that ends
     /// without it only makes the next start commit those entries again, which are all there.
     unwritten: Option<HardState>,
@@ -72,6 +74,7 @@ impl LogWriter {
             prepares: true,
             round: LogDone::default(),
             keep_from: 0,
+            newest_marker: 0,
             unwritten: None,
         }
     }
@@ -90,14 +93,16 @@ impl LogWriter {
                 let waited = self.unwritten.take();
                 let mut hard_state = persist.hard_state.or(waited);
                 if let Some(point) = &persist.snapshot {
-                    // Its commit index is that of entries which this log never had. Nothing may be unsynced then.
-                    self.sync_now()?;
-                    // The entries of the group go behind the snapshot, and its marker counts once the commit index
-                    // has reached it.
-                    self.wal.append(hard_state.take().as_ref(), &[])?;
+                    // The marker counts once the commit index behind it has reached it, and is durable before that is
+                    // written. The other way round a torn end would leave a commit index that reaches entries which
+                    // the snapshot replaces. The group's own entries go behind both: without the snapshot they
+                    // follow nothing.
                     let conf_state = Some(point.conf_state.clone());
                     let (index, term) = (point.index, point.term);
                     self.wal.append_marker(&Marker { index, term, conf_state })?;
+                    self.newest_marker = index;
+                    self.sync_now()?;
+                    self.wal.append(hard_state.take().as_ref(), &[])?;
                 }
                 if persist.must_sync || !persist.entries.is_empty() {
                     let replaced = persist.entries.first().map(|entry| entry.index);
@@ -111,6 +116,11 @@ impl LogWriter {
             }
             LogWork::Mark(Mark { stored, keep_from }) => {
                 let Stored { index, term, conf_state } = stored;
+                if index < self.newest_marker {
+                    // Of a store that a snapshot is about to replace, or has replaced: the log begins at that.
+                    return Ok(());
+                }
+                self.newest_marker = index;
                 let conf_state = Some(conf_state);
                 self.write_hard_state()?;
                 self.wal.append_marker(&Marker { index, term, conf_state })?;

@@ -270,8 +270,10 @@ fn refuse_to_make_a_store(
 ) -> Result<(), BootError> {
     let Found::Log(markers) = found else { return Ok(()) };
     let dir = &options.store_dir;
-    let there = io("looking at", dir, disk.exists(dir))?
-        && io("listing", dir, disk.list(dir)).is_ok_and(|names| !names.is_empty());
+    // Between two renames the store of a snapshot is there under its first name only.
+    let there = install::is_built(disk, dir)?
+        || io("looking at", dir, disk.exists(dir))?
+            && io("listing", dir, disk.list(dir)).is_ok_and(|names| !names.is_empty());
     match markers.first() {
         Some(first) if !there && 0 < first.index => Err(BootError::StoreTooShort {
             first: first.index,
@@ -473,7 +475,8 @@ fn open_log(
         // Every log begins at a marker, so what proved it to be committed has gone.
         return Err(too_short(options, 0, applied));
     }
-    let Some(marker) = markers.iter().rev().find(|marker| marker.index <= applied) else {
+    let reached = markers.iter().filter(|marker| marker.index <= applied);
+    let Some(marker) = reached.max_by_key(|marker| marker.index) else {
         let first = markers.first().map_or(0, |marker| marker.index);
         let (log, store) = (wal_dir.clone(), options.store_dir.clone());
         return Err(BootError::StoreTooShort { first, applied, log, store });

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+use member::ApplyingInput as Do;
 use proto::raftpb::ConfChange;
 use types::{Entry, EntryKind};
 
@@ -58,7 +59,7 @@ impl EngineRef {
         self.engine
             .try_lock()
             .ok()
-            .filter(|engine| !engine.stopped && !engine.installing.is_under_way())
+            .filter(|engine| !engine.stopped && !engine.applying.is_installing())
     }
 
     /// Runs until told to stop. A fault ends the process.
@@ -68,7 +69,7 @@ impl EngineRef {
             let mut entries = Vec::new();
             let mut groups = 0;
             let mut message = Some(message);
-            while let Some(EngineMessage::Apply(more)) = message {
+            while let Some(EngineMessage::Do(Do::Apply(more))) = message {
                 entries.extend(more);
                 groups += 1;
                 let full = ENTRIES_PER_GROUP_MAX <= entries.len();
@@ -87,7 +88,7 @@ impl EngineRef {
                 }
             } else {
                 put_back = message;
-                engine.handle(EngineMessage::Apply(entries))
+                engine.handle(EngineMessage::Do(Do::Apply(entries)))
             };
             self.waiting.fetch_sub(groups.max(1), Ordering::AcqRel);
             if let Err(fault) = handled {
@@ -105,7 +106,7 @@ impl EngineRef {
         loop {
             let message = inbox.try_recv().ok();
             let mut engine = self.engine.lock().ok()?;
-            if !engine.engine.applier().is_pruning() {
+            if !engine.engine().applier().is_pruning() {
                 drop(engine);
                 return message.or_else(|| inbox.recv().ok());
             }
@@ -153,7 +154,7 @@ impl EngineDoor {
                 None
             });
         }
-        let _ = self.shared.engine.send(EngineMessage::Apply(entries));
+        let _ = self.shared.engine.send(EngineMessage::Do(Do::Apply(entries)));
         None
     }
 }

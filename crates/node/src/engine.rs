@@ -8,22 +8,22 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use apply::{Asker, Fault, ReadView};
-use consensus::{Message, Role, Scope, Standing};
-use exchange::Image;
+use consensus::{Role, Scope, Standing};
 use lease::KeepAlive;
-use member::{Chore, Engine, EngineEffect, House, Proposal, RequestIds, Stored};
-use mvcc::HashTriple;
+use member::{
+    Applying, ApplyingEffect, ApplyingInput as Do, Chore, Engine, EngineEffect,
+    FrontInput as Front, Proposal, RequestIds, Stored, Syncing,
+};
 use proto::etcdserverpb as pb;
-use store::{Bucket, CheckpointDone, Cleaning, StoreError, Synced};
+use store::Bucket;
 use tokio::sync::{mpsc, oneshot};
 use types::{Entry, LeaseId};
 
 use crate::door::Applied;
 use crate::front::FrontMessage;
 use crate::history::HistoryJob;
-use crate::install::Installing;
 use crate::lane::{LaneMessage, Outcome};
-use crate::peers::snapshot;
+use crate::peers::snapshot_body;
 use crate::report::chain;
 use crate::shared::{ClusterView, Shared};
 use crate::start::SyncJob;
@@ -34,14 +34,13 @@ use crate::{Event, LeaseLeft};
 /// What reaches the engine's thread.
 #[derive(Debug)]
 pub(crate) enum EngineMessage {
-    Apply(Vec<Entry>),
-    Standing(Standing),
+    /// For the applying half, which says what is to be done.
+    Do(Do),
     StreamOpened {
         stream: watch::StreamId,
         progress_interval_ms: u64,
         responses: mpsc::UnboundedSender<Vec<watch::Response>>,
     },
-    Watch(watch::Input),
     KeepAlive {
         lease: LeaseId,
         led_in: u64,
@@ -55,28 +54,12 @@ pub(crate) enum EngineMessage {
     Leases {
         answer: oneshot::Sender<Vec<LeaseId>>,
     },
-    /// Goes on with this snapshot.
-    Install(Stored),
-    /// Sends the applied state to whom raft wants to send a snapshot.
-    SendSnapshot(Box<Message>),
-    SyncStore,
-    Synced {
-        done: Result<Synced, StoreError>,
-        stored: Stored,
-    },
-    Hashed(Option<HashTriple>),
-    Cleaned {
-        cleaning: Box<Cleaning>,
-        failed: Option<StoreError>,
-    },
-    Checkpointed(Result<CheckpointDone, StoreError>),
     Defragment {
         answer: oneshot::Sender<()>,
     },
     Snapshot {
         answer: oneshot::Sender<(ReadView, store::State)>,
     },
-    Tick,
     Stop {
         done: std::sync::mpsc::Sender<Option<Stored>>,
     },
@@ -84,16 +67,16 @@ pub(crate) enum EngineMessage {
 
 /// The engine's thread and what it remembers between messages.
 pub(crate) struct EngineThread {
-    pub(crate) engine: Engine,
+    pub(crate) applying: Applying,
     pub(crate) shared: Arc<Shared>,
     pub(crate) sync: Sender<SyncJob>,
     pub(crate) history: Sender<HistoryJob>,
     pub(crate) upkeep: Sender<UpkeepJob>,
     pub(crate) streams: HashMap<watch::StreamId, mpsc::UnboundedSender<Vec<watch::Response>>>,
     pub(crate) ids: RequestIds,
-    pub(crate) house: House,
-    pub(crate) installing: Installing,
     pub(crate) defragmenting: Vec<oneshot::Sender<()>>,
+    /// Who waits for the applied state, by ticket, and the last ticket.
+    pub(crate) snapshots: (HashMap<u64, oneshot::Sender<(ReadView, store::State)>>, u64),
     pub(crate) timed: Timed,
     /// What an entry of the last group took, on average.
     pub(crate) per_entry: Duration,
@@ -111,16 +94,20 @@ impl EngineThread {
         self.shared.report.report(Event::Fatal { what, error });
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        self.applying.engine()
+    }
+
     pub(crate) fn apply(&mut self, entries: &[Entry]) -> Result<Option<Applied>, Fault> {
         let began = Instant::now();
-        let effects = self.engine.apply(entries, self.shared.now_ms())?;
+        let effects = self.applying.apply(entries, self.shared.now_ms())?;
         let took = began.elapsed();
         self.per_entry = took / u32::try_from(entries.len().max(1)).unwrap_or(1);
         if self.shared.report.took("", took, &|| timed::describe(entries)) {
             self.shared.metrics.server.slow_applies.inc();
         }
         let applied = self.effects(effects);
-        if let Some(piece) = self.engine.upkeep().write_out() {
+        if let Some(piece) = self.applying.engine_mut().upkeep().write_out() {
             let _ = self.sync.send(SyncJob::WriteOut(piece));
         }
         self.shared.metrics.disk.backend_commit.observe_duration(began.elapsed());
@@ -129,104 +116,115 @@ impl EngineThread {
 
     pub(crate) fn tell_front(&self, applied: Option<Applied>) {
         if let Some((index, changes)) = applied {
-            let _ = self.shared.front.send(FrontMessage::Applied { index, changes });
+            let _ = self.shared.front.send(FrontMessage::Do(Front::Applied { index, changes }));
         }
     }
 
     pub(crate) fn handle(&mut self, message: EngineMessage) -> Result<(), Fault> {
-        let Some(message) = self.installing.keep_back(message) else { return Ok(()) };
         match message {
-            EngineMessage::Apply(entries) => {
+            EngineMessage::Do(Do::Apply(entries)) if !self.applying.is_installing() => {
                 let applied = self.apply(&entries)?;
                 self.tell_front(applied);
             }
-            EngineMessage::Standing(standing) => self.stands(standing),
+            EngineMessage::Do(input) => self.step(input)?,
             EngineMessage::StreamOpened { stream, progress_interval_ms, responses } => {
                 self.streams.insert(stream, responses);
-                self.watch(watch::Input::StreamOpened { stream, progress_interval_ms });
-            }
-            EngineMessage::Watch(input) => {
-                if let watch::Input::StreamClosed { stream } = &input {
-                    self.streams.remove(stream);
-                }
-                self.watch(input);
+                let opened = watch::Input::StreamOpened { stream, progress_interval_ms };
+                self.step(Do::Watch(opened))?;
             }
             EngineMessage::KeepAlive { lease, led_in, answer } => {
                 let _ = answer.send(self.keep_alive(lease, led_in));
             }
             EngineMessage::TimeToLive { lease, keys, answer } => {
-                let left = self.engine.time_to_live(lease, keys, self.shared.now_ms());
+                let left = self.engine().time_to_live(lease, keys, self.shared.now_ms());
                 let _ = answer.send(left.map(|(time, keys)| LeaseLeft { time, keys }));
             }
-            EngineMessage::Leases { answer } => drop(answer.send(self.engine.leases())),
-            EngineMessage::Install(stored) => self.install(stored)?,
-            EngineMessage::SendSnapshot(message) => self.send_snapshot(*message)?,
-            EngineMessage::SyncStore => {
-                self.installing.syncs += 1;
-                let syncing = self.engine.begin_sync()?;
-                let _ = self
-                    .sync
-                    .send(SyncJob::Sync { handle: syncing.handle, stored: syncing.stored });
-            }
-            EngineMessage::Synced { done, stored } => {
-                self.engine.synced(done?);
-                self.installing.syncs -= 1;
-                if !self.installing.is_under_way() {
-                    let _ = self.shared.front.send(FrontMessage::Stored(stored));
-                }
-                self.install_if_quiet()?;
-            }
-            EngineMessage::Hashed(triple) => {
-                self.engine.hashed(triple);
-                self.publish_hashes();
-                self.install_if_quiet()?;
-            }
-            EngineMessage::Cleaned { cleaning, failed } => self.cleaned(*cleaning, failed)?,
-            EngineMessage::Checkpointed(done) => self.checkpointed(done)?,
+            EngineMessage::Leases { answer } => drop(answer.send(self.engine().leases())),
             EngineMessage::Defragment { answer } => {
                 self.defragmenting.push(answer);
-                let chores = self.house.defragment(&mut self.engine)?;
-                self.chores(chores);
+                self.step(Do::Defragment)?;
             }
             EngineMessage::Snapshot { answer } => {
-                self.engine.flush()?;
-                let applier = self.engine.applier();
-                let _ = answer.send((applier.view(), applier.stored().state().clone()));
+                let (waiting, last) = &mut self.snapshots;
+                *last += 1;
+                waiting.insert(*last, answer);
+                let ticket = *last;
+                self.step(Do::Snapshot { ticket })?;
             }
-            EngineMessage::Tick => self.tick()?,
             EngineMessage::Stop { .. } => unreachable!("taken care of by the loop"),
         }
         Ok(())
     }
 
-    pub(crate) fn keep_alive(&mut self, lease: LeaseId, led_in: u64) -> KeepAlive {
-        self.engine.keep_alive(lease, led_in, self.shared.now_ms())
-    }
-
-    /// Sends the applied state, whatever entry raft had in mind: it is at none before that.
-    fn send_snapshot(&mut self, message: Message) -> Result<(), Fault> {
-        self.engine.flush()?;
-        let applier = self.engine.applier();
-        let image = Image::new(applier.view(), applier.stored().state().clone());
-        let (message, body) = snapshot(message, image);
-        self.shared.peers.send_snapshot(message, body);
+    /// Has the applying half take an input, and does what it asks for.
+    fn step(&mut self, input: Do) -> Result<(), Fault> {
+        match &input {
+            Do::Standing(standing) => self.stands(*standing),
+            Do::Watch(watch::Input::StreamClosed { stream }) => drop(self.streams.remove(stream)),
+            Do::Install(_) => self.shared.metrics.server.snapshot_apply_in_progress.set(1),
+            _ => {}
+        }
+        let ticked = matches!(input, Do::Ticked);
+        for effect in self.applying.step(input, self.shared.now_ms())? {
+            self.effect(effect);
+        }
+        if ticked {
+            self.figures();
+            self.tell_damage();
+        }
         Ok(())
     }
 
-    fn watch(&mut self, input: watch::Input) {
-        let effects = self.engine.watch(input);
-        let applied = self.effects(effects);
-        self.tell_front(applied);
+    fn effect(&mut self, effect: ApplyingEffect) {
+        match effect {
+            ApplyingEffect::Engine(effects) => {
+                let applied = self.effects(effects);
+                self.tell_front(applied);
+            }
+            ApplyingEffect::Front(input) => {
+                let _ = self.shared.front.send(FrontMessage::Do(input));
+            }
+            ApplyingEffect::Sync(Syncing { handle, stored }) => {
+                let _ = self.sync.send(SyncJob::Sync { handle, stored });
+            }
+            ApplyingEffect::Chore(chore) => self.chore(chore),
+            ApplyingEffect::SendSnapshot { message, image } => {
+                self.shared.peers.send_snapshot(message, snapshot_body(*image));
+            }
+            ApplyingEffect::Snapshot { ticket, view, state } => {
+                if let Some(answer) = self.snapshots.0.remove(&ticket) {
+                    let _ = answer.send((view, state));
+                }
+            }
+            ApplyingEffect::Hashes => self.publish_hashes(),
+            ApplyingEffect::CheckpointFailed(error) => {
+                let what = "writing the index checkpoint";
+                self.shared.report.report(Event::UpkeepFailed { what, error: chain(&error) });
+            }
+            ApplyingEffect::Installed { index } => {
+                self.shared.lanes.wake_reads(index);
+                self.shared.metrics.server.snapshot_apply_in_progress.set(0);
+                self.shared.report.report(Event::Installed { index });
+            }
+            ApplyingEffect::CannotInstall(error) => {
+                self.stopped = true;
+                self.fatal_at("taking a snapshot over", &error);
+            }
+        }
     }
 
-    fn stands(&mut self, standing: Standing) {
+    pub(crate) fn keep_alive(&mut self, lease: LeaseId, led_in: u64) -> KeepAlive {
+        let now_ms = self.shared.now_ms();
+        self.applying.engine_mut().keep_alive(lease, led_in, now_ms)
+    }
+
+    fn stands(&self, standing: Standing) {
         let server = &self.shared.metrics.server;
-        if standing.leader != 0 && self.engine.standing().leader != standing.leader {
+        if standing.leader != 0 && self.engine().standing().leader != standing.leader {
             server.leader_changes.inc();
         }
         server.has_leader.set(i64::from(standing.leader != 0));
         server.is_leader.set(i64::from(standing.role == Role::Leader));
-        self.engine.stands(standing);
     }
 
     /// Acts on effects in their order; answers and watch responses for one receiver travel together. What
@@ -259,7 +257,7 @@ impl EngineThread {
                 EngineEffect::Applied { index, changes } => applied = Some((index, changes)),
                 EngineEffect::Cluster => self.publish_cluster(),
                 EngineEffect::SyncStore => {
-                    let _ = self.shared.engine.send(EngineMessage::SyncStore);
+                    let _ = self.shared.engine.send(EngineMessage::Do(Do::SyncStore));
                 }
                 EngineEffect::Removed => self.shared.report.report(Event::Removed),
                 EngineEffect::Tokens(change) => self.shared.tokens(|tokens, now_ms| {
@@ -308,14 +306,14 @@ impl EngineThread {
     }
 
     fn publish_sizes(&self) {
-        let sizes = self.engine.applier().stored().sizes();
+        let sizes = self.engine().applier().stored().sizes();
         self.shared.figures.file_bytes.store(sizes.own_bytes(), Ordering::Release);
         self.shared.figures.live_bytes.store(sizes.live_bytes, Ordering::Release);
         self.shared.figures.held_bytes.store(sizes.held_bytes, Ordering::Release);
     }
 
     pub(crate) fn publish_cluster(&self) {
-        let applier = self.engine.applier();
+        let applier = self.engine().applier();
         let storage = applier.stored().state().get(Bucket::Meta, b"storageVersion");
         let view = ClusterView {
             members: applier.members(),
@@ -336,32 +334,19 @@ impl EngineThread {
 
     pub(crate) fn publish_hashes(&self) {
         let mut hashes = self.shared.hashes.write().expect("no holder of the lock panics");
-        *hashes = self.engine.applier().hashes().clone();
+        *hashes = self.engine().applier().hashes().clone();
     }
 
     /// Proposes on the member's own behalf; nobody waits.
     fn propose(&mut self, request: pb::InternalRaftRequest, asker: Asker, scope: Scope) {
         let id = self.ids.next_id();
         let proposal = Proposal::of(request, id, scope, asker);
-        let _ = self.shared.front.send(FrontMessage::Propose(vec![proposal]));
-    }
-
-    fn tick(&mut self) -> Result<(), Fault> {
-        let effects = self.engine.ticked(self.shared.now_ms());
-        let applied = self.effects(effects);
-        self.tell_front(applied);
-        if !self.installing.is_under_way() {
-            let chores = self.house.tick(&mut self.engine)?;
-            self.chores(chores);
-        }
-        self.figures();
-        self.tell_damage();
-        Ok(())
+        let _ = self.shared.front.send(FrontMessage::Do(Front::Propose(vec![proposal])));
     }
 
     /// Says of each file once that something in it cannot be read. Whoever found it was refused.
     fn tell_damage(&self) {
-        let store = self.engine.applier().stored();
+        let store = self.engine().applier().stored();
         let figures = &self.shared.figures;
         figures.lacks_room.store(store.lacks_room(), Ordering::Release);
         let damages = store.damages();
@@ -379,7 +364,7 @@ impl EngineThread {
 
     fn figures(&self) {
         let metrics = &self.shared.metrics;
-        let sizes = self.engine.watch_sizes();
+        let sizes = self.engine().watch_sizes();
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         metrics.mvcc.watch_streams.set(count(sizes.streams));
         metrics.mvcc.watchers.set(count(sizes.watches));
@@ -388,68 +373,40 @@ impl EngineThread {
     }
 
     pub(crate) fn prune(&mut self, budget: usize) -> bool {
-        let more = self.engine.prune(budget);
+        let more = self.applying.engine_mut().prune(budget);
         // What was forgotten is let go of piece by piece, here. Kept by the view that was published before, all
         // of it would be freed at once by whoever writes next, who would wait for that.
-        self.publish(self.engine.applier().view());
-        if !self.engine.applier().is_pruning() {
-            let revision = self.engine.applier().compact_revision();
+        self.publish(self.engine().applier().view());
+        if !self.engine().applier().is_pruning() {
+            let revision = self.engine().applier().compact_revision();
             self.shared.figures.pruned.store(revision, Ordering::Release);
             self.shared.report.report(Event::Compacted { revision });
         }
         more
     }
 
-    fn chores(&mut self, chores: Vec<Chore>) {
-        for chore in chores {
-            match chore {
-                Chore::Clean(cleaning) => drop(self.upkeep.send(UpkeepJob::Clean(cleaning))),
-                Chore::Checkpoint(job) => drop(self.upkeep.send(UpkeepJob::Checkpoint(job))),
-                Chore::Publish(view) => self.publish(*view),
-                // Dropped: whoever waits hears that there will be no answer.
-                Chore::NotDefragmented => self.defragmenting.clear(),
-                Chore::Defragmented => {
-                    self.publish_sizes();
-                    for answer in self.defragmenting.drain(..) {
-                        let _ = answer.send(());
-                    }
+    fn chore(&mut self, chore: Chore) {
+        match chore {
+            Chore::Clean(cleaning) => drop(self.upkeep.send(UpkeepJob::Clean(cleaning))),
+            Chore::Checkpoint(job) => drop(self.upkeep.send(UpkeepJob::Checkpoint(job))),
+            Chore::Publish(view) => self.publish(*view),
+            // Dropped: whoever waits hears that there will be no answer.
+            Chore::NotDefragmented => self.defragmenting.clear(),
+            Chore::Defragmented => {
+                self.publish_sizes();
+                for answer in self.defragmenting.drain(..) {
+                    let _ = answer.send(());
                 }
             }
         }
     }
 
-    fn cleaned(&mut self, cleaning: Cleaning, failed: Option<StoreError>) -> Result<(), Fault> {
-        let chores = self.house.cleaned(&mut self.engine, cleaning, failed.is_none())?;
-        self.chores(chores);
-        self.upkeep_failed("cleaning the store", failed);
-        self.install_if_quiet()
-    }
-
-    fn checkpointed(&mut self, done: Result<CheckpointDone, StoreError>) -> Result<(), Fault> {
-        let failed = self.house.checkpointed(&mut self.engine, done).err();
-        self.upkeep_failed("writing the index checkpoint", failed);
-        self.install_if_quiet()
-    }
-
-    fn upkeep_failed(&self, what: &'static str, failed: Option<StoreError>) {
-        if let Some(error) = failed {
-            self.shared.report.report(Event::UpkeepFailed { what, error: chain(&error) });
-        }
-    }
-
     /// Leaves a store that needs no replay. What fails here costs the next start some time.
     pub(crate) fn stop(&mut self) -> Option<Stored> {
-        if self.installing.is_under_way() {
-            // The next start finishes that; the old store is of no use to it.
-            return None;
-        }
-        match self.house.leave(&mut self.engine) {
-            Ok(stored) => Some(stored),
-            Err(fault) => {
-                let what = "leaving the store";
-                self.shared.report.report(Event::UpkeepFailed { what, error: chain(&fault) });
-                None
-            }
-        }
+        self.applying.leave().unwrap_or_else(|fault| {
+            let what = "leaving the store";
+            self.shared.report.report(Event::UpkeepFailed { what, error: chain(&fault) });
+            None
+        })
     }
 }

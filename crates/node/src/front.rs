@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use consensus::Message;
-use member::{Front, FrontEffect, FrontInput, LogWork, Proposal, RequestIds, Stored};
-use proto::raftpb::ConfChange;
-use types::{Entry, MemberId, Refusal};
+use member::{ApplyingInput as Do, Front, FrontEffect, FrontInput, LogWork, RequestIds};
+use types::Refusal;
 
 use crate::Event;
 use crate::door::EngineDoor;
@@ -23,19 +21,7 @@ use crate::upkeep::UpkeepJob;
 /// What reaches the front's thread.
 #[derive(Debug)]
 pub(crate) enum FrontMessage {
-    Propose(Vec<Proposal>),
-    Read { ticket: u64 },
-    Persisted { number: u64 },
-    Applied { index: u64, changes: Vec<Option<ConfChange>> },
-    Stored(Stored),
-    Installed(Stored),
-    Received(Box<Message>),
-    Unreachable { peer: MemberId },
-    SnapshotSent { peer: MemberId, arrived: bool },
-    HostGone { peer: MemberId },
-    Transfer { to: MemberId },
-    LogRead { ticket: u64, entries: Vec<Entry> },
-    Tick,
+    Do(FrontInput),
     Stop,
 }
 
@@ -110,7 +96,7 @@ impl FrontRef {
     /// committed, and the front knows that already. So no read waits for a disk for which the front's thread
     /// waits. Nothing else overtakes anything.
     pub(crate) fn now(&self, next: &FrontMessage) -> Option<FrontNow<'_>> {
-        let may_overtake = matches!(next, FrontMessage::Read { .. });
+        let may_overtake = matches!(next, FrontMessage::Do(FrontInput::Read { .. }));
         if !may_overtake && !self.shared.front.is_idle() {
             return None;
         }
@@ -189,10 +175,10 @@ impl FrontRef {
             FrontEffect::Mark(mark) => self.log.claim(LogWork::Mark(mark), patience, claim),
             FrontEffect::Send(messages) => shared.peers.send(messages),
             FrontEffect::SendSnapshot(message) => {
-                drop(shared.engine.send(EngineMessage::SendSnapshot(message)));
+                drop(shared.engine.send(EngineMessage::Do(Do::SendSnapshot(message))));
             }
             FrontEffect::Install(stored) => {
-                drop(shared.engine.send(EngineMessage::Install(stored)));
+                drop(shared.engine.send(EngineMessage::Do(Do::Install(stored))));
             }
             FrontEffect::SnapshotUnused { index } => {
                 let file = member::spooled(&shared.snap_dir, index);
@@ -205,10 +191,11 @@ impl FrontRef {
                     next.push(FrontInput::Applied { index, changes });
                 } else {
                     // What the engine's thread applied before may still be on its way here.
-                    let _ = shared.front.send(FrontMessage::Applied { index, changes });
+                    let applied = FrontInput::Applied { index, changes };
+                    let _ = shared.front.send(FrontMessage::Do(applied));
                 }
             }
-            FrontEffect::SyncStore => drop(shared.engine.send(EngineMessage::SyncStore)),
+            FrontEffect::SyncStore => drop(shared.engine.send(EngineMessage::Do(Do::SyncStore))),
             FrontEffect::ReadReady { tickets, index } => {
                 for ticket in tickets {
                     let message = LaneMessage::ReadReady { ticket, index };
@@ -216,6 +203,10 @@ impl FrontRef {
                 }
             }
             FrontEffect::Refuse { id, refusal } => self.refuse(id, refusal),
+            FrontEffect::LogLost(refused) => {
+                let error = refused.to_string();
+                shared.report.report(Event::Fatal { what: "following the leader", error });
+            }
             FrontEffect::Standing(standing) => {
                 let before = shared.standing.load();
                 if standing.leader != 0 && standing.leader != before.leader {
@@ -225,7 +216,7 @@ impl FrontRef {
                 if (before.leader, before.term, before.role)
                     != (standing.leader, standing.term, standing.role)
                 {
-                    let _ = shared.engine.send(EngineMessage::Standing(standing));
+                    let _ = shared.engine.send(EngineMessage::Do(Do::Standing(standing)));
                     shared.report.report(Event::Standing(standing));
                 }
             }
@@ -278,40 +269,23 @@ impl State {
         let mut effects = Vec::new();
         let mut stop = false;
         for message in messages {
-            let input = match message {
-                FrontMessage::Propose(more) => {
-                    proposals.extend(more);
-                    continue;
-                }
-                FrontMessage::Read { ticket } => FrontInput::Read { ticket },
-                FrontMessage::Persisted { number } => FrontInput::Persisted { number },
-                FrontMessage::Applied { index, changes } => FrontInput::Applied { index, changes },
-                FrontMessage::Stored(stored) => FrontInput::Stored(stored),
-                FrontMessage::Installed(stored) => FrontInput::Installed(stored),
-                FrontMessage::Received(message) => {
-                    shared.received.leave(&message);
-                    FrontInput::Received(message)
-                }
-                FrontMessage::Unreachable { peer } => FrontInput::Unreachable { peer },
-                FrontMessage::SnapshotSent { peer, arrived } => {
-                    FrontInput::SnapshotSent { peer, arrived }
-                }
-                FrontMessage::HostGone { peer } => FrontInput::HostGone { peer },
-                FrontMessage::Transfer { to } => FrontInput::Transfer { to },
-                FrontMessage::LogRead { ticket, entries } => {
-                    FrontInput::LogRead { ticket, entries }
-                }
-                FrontMessage::Tick => {
-                    effects.extend(self.front.step(FrontInput::Ticked));
-                    self.publish(shared);
-                    continue;
+            match message {
+                FrontMessage::Do(FrontInput::Propose(more)) => proposals.extend(more),
+                FrontMessage::Do(input) => {
+                    if let FrontInput::Received(message) = &input {
+                        shared.received.leave(message);
+                    }
+                    let ticked = matches!(input, FrontInput::Ticked);
+                    effects.extend(self.front.step(input));
+                    if ticked {
+                        self.publish(shared);
+                    }
                 }
                 FrontMessage::Stop => {
                     stop = true;
                     break;
                 }
-            };
-            effects.extend(self.front.step(input));
+            }
         }
         if !proposals.is_empty() {
             effects.extend(self.front.step(FrontInput::Propose(proposals)));

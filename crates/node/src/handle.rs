@@ -11,7 +11,7 @@ use apply::{Answer, Asker, Member, ReadView, Request};
 use auth::{Principal, Users, Why};
 use consensus::{Role, Scope, Standing};
 use lease::{KeepAlive, TimeToLive};
-use member::{Proposal, checkpoint_request};
+use member::{ApplyingInput, Proposal, checkpoint_request, is_sure_to_lead};
 use metrics::Metrics;
 use mvcc::CompactionHashes;
 use proto::etcdserverpb as pb;
@@ -281,8 +281,8 @@ impl Node {
             return Ok(());
         }
         let heard = self.shared.quorum_heard_ms.load(Ordering::Acquire);
-        let silence = self.shared.now_ms().saturating_sub(heard);
-        if silence <= millis(self.shared.config.election_timeout()) / 2 {
+        let election_ms = millis(self.shared.config.election_timeout());
+        if is_sure_to_lead(heard, self.shared.now_ms(), election_ms) {
             return Ok(());
         }
         let term = self.standing().term;
@@ -454,7 +454,7 @@ impl WatchStream {
 
     fn step(&self, input: watch::Input) {
         Lane::not_alone();
-        let _ = self.node.shared.engine.send(EngineMessage::Watch(input));
+        let _ = self.node.shared.engine.send(EngineMessage::Do(ApplyingInput::Watch(input)));
     }
 }
 

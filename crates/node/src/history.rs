@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use member::HistoryRead;
+use member::{ApplyingInput, HistoryRead};
 
 use crate::Event;
 use crate::engine::EngineMessage;
@@ -20,7 +20,7 @@ pub(crate) fn run(inbox: &Receiver<HistoryJob>, shared: &Arc<Shared>) {
         match read(request, shared) {
             Ok(history) => {
                 let read = watch::Input::HistoryRead(history);
-                let _ = shared.engine.send(EngineMessage::Watch(read));
+                let _ = shared.engine.send(EngineMessage::Do(ApplyingInput::Watch(read)));
             }
             Err(error) => {
                 let error = chain(&error);

@@ -14,7 +14,7 @@ use std::sync::{OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
 use apply::Answer;
-use member::{Proposal, RequestIds};
+use member::{FrontInput, Proposal, RequestIds};
 use tokio::sync::{mpsc, oneshot};
 use types::Refusal;
 
@@ -262,11 +262,11 @@ impl Lane {
         if !reads.is_empty() {
             let ticket = self.next_ticket();
             self.asked.borrow_mut().insert(ticket, reads);
-            self.tell_front(FrontMessage::Read { ticket }, patience);
+            self.tell_front(FrontMessage::Do(FrontInput::Read { ticket }), patience);
         }
         if !proposals.is_empty() {
             // A front that has ended leaves the proposals undecided: they time out, as they must.
-            self.tell_front(FrontMessage::Propose(proposals), patience);
+            self.tell_front(FrontMessage::Do(FrontInput::Propose(proposals)), patience);
         }
         self.watch_for_late();
     }

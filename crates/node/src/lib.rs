@@ -28,7 +28,6 @@ mod engine;
 mod front;
 mod handle;
 mod history;
-mod install;
 mod lane;
 mod log;
 mod peers;

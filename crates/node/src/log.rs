@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use consensus::LogRead;
-use member::{LogWork, LogWriter};
+use member::{FrontInput, LogWork, LogWriter};
 use wal::{LogReading, Prepared, WriteError};
 
 use crate::Event;
@@ -146,7 +146,7 @@ pub(crate) struct ReadJob {
 pub(crate) fn run_reads(inbox: &Receiver<ReadJob>, shared: &Arc<Shared>) {
     while let Ok(ReadJob { ticket, reading }) = inbox.recv() {
         let entries = reading.and_then(|reading| reading.run().ok()).unwrap_or_default();
-        let _ = shared.front.send(FrontMessage::LogRead { ticket, entries });
+        let _ = shared.front.send(FrontMessage::Do(FrontInput::LogRead { ticket, entries }));
     }
 }
 
@@ -187,7 +187,8 @@ impl LogThread {
                 .inspect(|message| counted += usize::from(matches!(message, LogMessage::Work(_))));
             let Ok(mut writer) = self.writer.lock() else { return };
             if let Some(number) = writer.round_or_report(messages) {
-                let _ = writer.shared.front.send(FrontMessage::Persisted { number });
+                let _ =
+                    writer.shared.front.send(FrontMessage::Do(FrontInput::Persisted { number }));
             }
             // Only now may others write past this thread: what was sent to it before is in the log.
             self.waiting.fetch_sub(counted, Ordering::AcqRel);

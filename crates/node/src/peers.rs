@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use consensus::Progress;
 use exchange::{Image, MemberSnapshot};
-use proto::raftpb::{self, Message, MessageType};
-use types::{ConfState, MemberId};
+use member::FrontInput;
+use proto::raftpb::{Message, MessageType};
+use types::MemberId;
 
 use crate::front::FrontMessage;
 use crate::{ClusterView, Event, Node};
@@ -126,7 +127,7 @@ impl Node {
             return Ok(());
         }
         self.shared.received.enter(&message)?;
-        let _ = self.shared.front.send(FrontMessage::Received(Box::new(message)));
+        let _ = self.shared.front.send(FrontMessage::Do(FrontInput::Received(Box::new(message))));
         Ok(())
     }
 
@@ -143,36 +144,38 @@ impl Node {
         }
         let full = |Overloaded| "too many messages wait".to_owned();
         self.shared.received.enter(&message).map_err(full)?;
-        let sent = self.shared.front.send(FrontMessage::Received(Box::new(message)));
+        let sent =
+            self.shared.front.send(FrontMessage::Do(FrontInput::Received(Box::new(message))));
         sent.map_err(|_| "the member is stopping".to_owned())
     }
 
     /// A message to this member was lost.
     pub fn unreachable(&self, peer: MemberId) {
-        let _ = self.shared.front.send(FrontMessage::Unreachable { peer });
+        let _ = self.shared.front.send(FrontMessage::Do(FrontInput::Unreachable { peer }));
     }
 
     /// A snapshot to this member arrived, or did not.
     pub fn snapshot_sent(&self, peer: MemberId, arrived: bool) {
-        let _ = self.shared.front.send(FrontMessage::SnapshotSent { peer, arrived });
+        let _ =
+            self.shared.front.send(FrontMessage::Do(FrontInput::SnapshotSent { peer, arrived }));
     }
 
     /// The host of this member closed its connections: the member is probably gone.
     pub fn host_gone(&self, peer: MemberId) {
-        let _ = self.shared.front.send(FrontMessage::HostGone { peer });
+        let _ = self.shared.front.send(FrontMessage::Do(FrontInput::HostGone { peer }));
     }
 
     /// Lets raft's clock tick so many times at once.
     pub fn advance(&self, ticks: usize) {
         for _ in 0..ticks {
-            let _ = self.shared.front.send(FrontMessage::Tick);
+            let _ = self.shared.front.send(FrontMessage::Do(FrontInput::Ticked));
         }
     }
 
     /// Hands leadership to this member; 0 for the one that is furthest. What came of it shows in
     /// [`Node::standing`], within an election timeout.
     pub fn transfer(&self, to: MemberId) {
-        let _ = self.shared.front.send(FrontMessage::Transfer { to });
+        let _ = self.shared.front.send(FrontMessage::Do(FrontInput::Transfer { to }));
     }
 
     /// Whether this id was a member and is not any more.
@@ -191,21 +194,9 @@ impl Node {
     }
 }
 
-/// Puts a snapshot of the applied state in the place of raft's.
-pub(crate) fn snapshot(message: Message, image: Image) -> (Message, SnapshotBody) {
-    let (index, term) = image.applied();
-    let ConfState { voters, learners } = image.conf_state();
-    let conf_state =
-        raftpb::ConfState { voters, learners, auto_leave: Some(false), ..Default::default() };
-    let metadata = raftpb::SnapshotMetadata {
-        conf_state: Some(conf_state),
-        index: Some(index),
-        term: Some(term),
-    };
-    let data = Some(image.members_json().into());
-    let snapshot = Some(raftpb::Snapshot { data, metadata: Some(metadata) });
-    let body = Body::Waits(Box::new(image));
-    (Message { snapshot, ..message }, Box::new(body))
+/// An image's database, to be read on a thread that may wait.
+pub(crate) fn snapshot_body(image: Image) -> SnapshotBody {
+    Box::new(Body::Waits(Box::new(image)))
 }
 
 /// Bytes of a snapshot that are read at a time.
@@ -240,6 +231,8 @@ impl Iterator for Body {
 
 #[cfg(test)]
 mod tests {
+    use proto::raftpb;
+
     use super::*;
 
     #[test]

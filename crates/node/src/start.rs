@@ -11,8 +11,8 @@ use apply::{Members, ReadView};
 use arc_swap::ArcSwap;
 use auth::Tokens;
 use member::{
-    CHECKPOINT_ROWS_MIN, Engine, EngineOptions, Front, FrontOptions, House, LogWork, LogWriter,
-    Mark, Recovered, RequestIds, Stored,
+    Applying, ApplyingInput as Do, CHECKPOINT_ROWS_MIN, Engine, EngineOptions, Front, FrontInput,
+    FrontOptions, LogWork, LogWriter, Mark, Recovered, RequestIds, Stored,
 };
 use metrics::Metrics;
 use mvcc::CompactionHashes;
@@ -26,7 +26,6 @@ use crate::door::{EngineDoor, EngineRef, EngineSender};
 use crate::engine::{EngineMessage, EngineThread};
 use crate::front::{FrontMessage, FrontRef, FrontSender};
 use crate::handle::millis;
-use crate::install::Installing;
 use crate::lane::Lanes;
 use crate::log::LogMessage;
 use crate::peers::{Peers, Received};
@@ -184,21 +183,20 @@ fn threads(
 
     let (lanes, disk) = (shared.lanes.max(), installer.disk.clone());
     let applied = applier.applied().0;
-    let house = House::new(CHECKPOINT_ROWS_MIN);
     let log_writer = log_writer(wal, &shared.config);
     let ids = |from_end| RequestIds::new(shared.member, shared.run, lanes - from_end, lanes);
     let own = (shared.member, ids(2));
     let front = Front::new(consensus, front_options(&shared.config), own, applied, marked);
+    let engine = Engine::new(applier, watch::Limits::default(), engine_options(&shared, committed));
     let engine = EngineThread {
-        engine: Engine::new(applier, watch::Limits::default(), engine_options(&shared, committed)),
+        applying: Applying::new(engine, CHECKPOINT_ROWS_MIN, installer),
         shared: shared.clone(),
         sync: sync_sender,
         history: history_sender,
         upkeep: upkeep_sender.clone(),
         streams: HashMap::new(),
         ids: ids(1),
-        installing: Installing::new(installer),
-        house,
+        snapshots: (HashMap::new(), 0),
         defragmenting: Vec::new(),
         timed: Timed::default(),
         per_entry: Duration::ZERO,
@@ -275,7 +273,7 @@ fn run_syncs(inbox: &Receiver<SyncJob>, shared: &Arc<Shared>) {
         match job {
             SyncJob::Sync { handle, stored } => {
                 let done = handle.sync();
-                let _ = shared.engine.send(EngineMessage::Synced { done, stored });
+                let _ = shared.engine.send(EngineMessage::Do(Do::Synced { done, stored }));
             }
             SyncJob::WriteOut(piece) => {
                 if let Err(error) = piece.run() {
@@ -297,11 +295,11 @@ fn run_ticker(stop: &Receiver<()>, shared: &Arc<Shared>) {
         if front_due <= now {
             // A process that was stopped for long does not make up for every tick it missed.
             front_due = (front_due + shared.config.heartbeat).max(now);
-            let _ = shared.front.send(FrontMessage::Tick);
+            let _ = shared.front.send(FrontMessage::Do(FrontInput::Ticked));
         }
         if engine_due <= now {
             engine_due = now + ENGINE_TICK;
-            let _ = shared.engine.send(EngineMessage::Tick);
+            let _ = shared.engine.send(EngineMessage::Do(Do::Ticked));
         }
         let wait = front_due.min(engine_due).saturating_duration_since(Instant::now());
         match stop.recv_timeout(wait) {
@@ -350,7 +348,7 @@ impl Running {
         if shared.is_alone() || !self.node.is_leader() {
             return;
         }
-        let _ = shared.front.send(FrontMessage::Transfer { to: 0 });
+        let _ = shared.front.send(FrontMessage::Do(FrontInput::Transfer { to: 0 }));
         let (began, patience) = (Instant::now(), shared.config.election_timeout());
         while self.node.is_leader() && began.elapsed() < patience {
             std::thread::sleep(Duration::from_millis(1));
@@ -362,7 +360,7 @@ impl engine::EngineThread {
     /// Shows what the store held before anything is applied.
     fn publish_first(&self) {
         self.publish_cluster();
-        let applier = self.engine.applier();
+        let applier = self.engine().applier();
         let sizes = applier.stored().sizes();
         let figures = &self.shared.figures;
         figures.revision.store(applier.revision(), Ordering::Release);

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use apply::HashJob;
-use member::{CheckpointJob, HashRead};
+use member::{ApplyingInput as Do, CheckpointJob, HashRead};
 use mvcc::HashTriple;
 use store::{CleanProgress, Cleaning, Replaced, StoreError};
 use vfs::Disk;
@@ -178,7 +178,7 @@ impl Upkeep<'_> {
             Job::Clean(cleaning) => self.clean(cleaning),
             Job::Checkpoint(mut job) => match rested(|| job.step()).transpose() {
                 None => self.jobs.put_back(Job::Checkpoint(job)),
-                Some(done) => self.tell(EngineMessage::Checkpointed(done)),
+                Some(done) => self.tell(EngineMessage::Do(Do::Checkpointed(done))),
             },
             Job::Hash(mut read) => match rested(|| read.step(STEP_BYTES)).transpose() {
                 None => self.jobs.put_back(Job::Hash(read)),
@@ -188,15 +188,19 @@ impl Upkeep<'_> {
     }
 
     fn clean(&mut self, mut cleaning: Box<Cleaning>) {
-        let failed = match rested(|| cleaning.step(STEP_BYTES)) {
+        let succeeded = match rested(|| cleaning.step(STEP_BYTES)) {
             Ok(CleanProgress::More) => return self.jobs.put_back(Job::Clean(cleaning)),
             Ok(CleanProgress::Done) => {
                 self.replaced.push(cleaning.replaced());
-                None
+                true
             }
-            Err(error) => Some(error),
+            Err(error) => {
+                let (what, error) = ("cleaning the store", chain(&error));
+                self.shared.report.report(Event::UpkeepFailed { what, error });
+                false
+            }
         };
-        self.tell(EngineMessage::Cleaned { cleaning, failed });
+        self.tell(EngineMessage::Do(Do::Cleaned { cleaning, succeeded }));
     }
 
     fn hashed(&self, hashed: Result<HashTriple, StoreError>) {
@@ -204,7 +208,7 @@ impl Upkeep<'_> {
             let what = "hashing what a compaction left";
             self.shared.report.report(Event::UpkeepFailed { what, error: chain(error) });
         });
-        self.tell(EngineMessage::Hashed(triple.ok()));
+        self.tell(EngineMessage::Do(Do::Hashed(triple.ok())));
     }
 
     fn tell(&self, message: EngineMessage) {

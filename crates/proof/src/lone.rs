@@ -296,7 +296,8 @@ impl Lone {
                 FrontEffect::SendSnapshot(_)
                 | FrontEffect::Install(_)
                 | FrontEffect::SnapshotUnused { .. }
-                | FrontEffect::ReadLog(_) => unreachable!("nobody is there to lag"),
+                | FrontEffect::ReadLog(_)
+                | FrontEffect::LogLost(_) => unreachable!("nobody is there to lag"),
                 FrontEffect::Refuse { refusal, .. } => panic!("refused: {refusal:?}"),
             }
         }

@@ -37,6 +37,8 @@ pub(crate) struct Replay {
     /// Where entries begin.
     pub places: Places,
     start_found: bool,
+    /// Markers above the commit index read so far.
+    unsettled: Vec<Marker>,
     /// Term of the entry at the start marker's index, as far as it was read.
     term_at_start: Option<u64>,
 }
@@ -168,6 +170,7 @@ impl Replay {
             }
             RecordKind::State => {
                 self.hard_state = wire::hard_state(&record.data).ok_or_else(|| no("hard state"))?;
+                self.settle(start);
                 Ok(())
             }
             RecordKind::Marker => {
@@ -218,12 +221,29 @@ impl Replay {
             self.start_found = true;
         }
         // A log that is marked twice at one entry went on from the first mark: nothing of it is of another way.
-        if let Some(start) = start.filter(|_| !again) {
-            self.drop_divergent(start, &marker);
+        match start.filter(|_| !again) {
+            // What the log is read from was agreed on.
+            Some(start) if start.index == marker.index => self.drop_divergent(start, &marker),
+            Some(_) => {
+                self.unsettled.push(marker.clone());
+                self.settle(start);
+            }
+            None => {}
         }
         self.last_index = self.last_index.max(marker.index);
         self.markers.push(marker);
         Ok(())
+    }
+
+    /// Markers that the commit index has reached by now are known to be of snapshots that were agreed on. One that it
+    /// never reaches was written by a process that ended before it could go on, and means nothing.
+    fn settle(&mut self, start: Option<&Marker>) {
+        let commit = self.hard_state.commit;
+        let settled: Vec<Marker> =
+            self.unsettled.extract_if(.., |marker| marker.index <= commit).collect();
+        if let Some(start) = start {
+            settled.iter().for_each(|marker| self.drop_divergent(start, marker));
+        }
     }
 
     /// A snapshot that was installed replaces a log that went another way: unless the entry it ends with was

@@ -187,7 +187,8 @@ impl Alone {
                 FrontEffect::SendSnapshot(_)
                 | FrontEffect::Install(_)
                 | FrontEffect::SnapshotUnused { .. }
-                | FrontEffect::ReadLog(_) => unreachable!("nobody is there to lag"),
+                | FrontEffect::ReadLog(_)
+                | FrontEffect::LogLost(_) => unreachable!("nobody is there to lag"),
             };
             for input in inputs {
                 waiting.extend(self.front.step(input));

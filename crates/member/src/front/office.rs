@@ -24,6 +24,12 @@ impl Office {
     }
 }
 
+/// Whether a leader may act as such without asking the others: it heard of a majority within half an election
+/// timeout, all by its own clock. One that was stopped for a while may have been replaced without knowing.
+pub fn is_sure_to_lead(heard_ms: u64, now_ms: u64, election_ms: u64) -> bool {
+    now_ms.saturating_sub(heard_ms) <= election_ms / 2
+}
+
 impl Front {
     pub(super) fn look_after_the_disk(&mut self) {
         let patience = self.options.election_ticks;

@@ -55,8 +55,14 @@ impl Disk for MemoryDisk {
         let node = state.names.find(from).ok_or(io::ErrorKind::NotFound)?;
         let (from, to_name) = (state.names.place(from)?, state.names.place(to)?);
         let replaced = state.names.find(to);
-        if replaced.is_some_and(|replaced| !state.files.contains_key(&replaced)) {
-            return Err(io::ErrorKind::IsADirectory.into());
+        if let Some(replaced) = replaced.filter(|id| !state.files.contains_key(id)) {
+            // Only a directory takes the place of one, and only of one that is empty.
+            if state.files.contains_key(&node) {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            if replaced != node && state.names.list(replaced).next().is_some() {
+                return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            }
         }
         state.whole_operation()?;
         if replaced != Some(node) {
