@@ -14,8 +14,12 @@ const SEEDS_PER_PROCESS: u64 = 20;
 const SEEDS: u64 = 500;
 
 /// What to play.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Extent {
+    /// Members of the cluster.
+    members: u64,
+    /// Options that are handed on: what is left out, and whether a failure is made shorter.
+    handed_on: Vec<String>,
     from: u64,
     seeds: u64,
     /// How long at most, the build not counted.
@@ -24,14 +28,25 @@ struct Extent {
 
 /// Takes the words after `sim`; `None` when they make no sense.
 pub fn run(options: &[&str]) -> Option<ExitCode> {
-    let mut extent = Extent { from: fresh(), seeds: SEEDS, time: None };
+    let mut extent =
+        Extent { members: 1, handed_on: Vec::new(), from: fresh(), seeds: SEEDS, time: None };
     if options == ["--planted"] {
         return Some(test::cargo(&PLANTED, &[]));
     }
-    for pair in options.chunks(2) {
-        let [option, value] = pair else { return None };
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        if *option == "--shrink" {
+            extent.handed_on.push("--shrink".to_owned());
+            continue;
+        }
+        let value = options.next()?;
+        if *option == "--without" || *option == "--operations" {
+            extent.handed_on.extend([option.to_string(), value.to_string()]);
+            continue;
+        }
         let value: u64 = value.parse().ok()?;
         match *option {
+            "--members" => extent.members = value,
             "--seed" => (extent.from, extent.seeds) = (value, 1),
             "--from" => extent.from = value,
             "--seeds" => extent.seeds = value,
@@ -42,7 +57,7 @@ pub fn run(options: &[&str]) -> Option<ExitCode> {
             _ => return None,
         }
     }
-    Some(if play(extent).is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Some(if play(&extent).is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The test that plants bugs. Its feature is asked for here and nowhere else.
@@ -57,10 +72,11 @@ pub const PLANTED: [&str; 8] = [
     "--no-fail-fast",
 ];
 
-/// Fresh seeds for so many seconds, as CI plays them. Says what failed, by seed: nobody meets a fresh seed twice by chance.
-pub fn for_seconds(seconds: u64) -> Vec<String> {
+/// Fresh seeds of so many members for so many seconds, as CI plays them. Says what failed, by seed: nobody meets a fresh
+/// seed twice by chance.
+pub fn for_seconds(members: u64, seconds: u64) -> Vec<String> {
     let time = Some(Duration::from_secs(seconds));
-    play(Extent { from: fresh(), seeds: u64::MAX / 2, time })
+    play(&Extent { members, handed_on: Vec::new(), from: fresh(), seeds: u64::MAX / 2, time })
 }
 
 /// Where nobody began before.
@@ -70,18 +86,18 @@ fn fresh() -> u64 {
 }
 
 /// Plays seeds until one fails, and says what failed.
-fn play(extent: Extent) -> Vec<String> {
+fn play(extent: &Extent) -> Vec<String> {
     if test::cargo(&["build", "--package", "holdfast-sim"], &[]) != ExitCode::SUCCESS {
         return vec!["the simulation does not compile".to_string()];
     }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("debug/holdfast-sim");
-    let Extent { from, seeds, time } = extent;
+    let Extent { members, from, seeds, time, .. } = *extent;
     let (next, clean, failures) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
     let began = Instant::now();
     let until = time.map(|time| began + time);
-    println!("sim: seeds from {from}");
+    println!("sim: {members} members, seeds from {from}");
     let worker = || {
         while held(&failures).is_empty() && until.is_none_or(|until| Instant::now() < until) {
             let first = next.fetch_add(SEEDS_PER_PROCESS, Ordering::Relaxed);
@@ -89,7 +105,7 @@ fn play(extent: Extent) -> Vec<String> {
                 return;
             }
             let count = SEEDS_PER_PROCESS.min(seeds - first);
-            match play_some(&program, from + first, count) {
+            match play_some(&program, extent, from + first, count) {
                 None => clean.fetch_add(count, Ordering::Relaxed),
                 Some(failure) => return held(&failures).push(failure),
             };
@@ -111,8 +127,9 @@ fn play(extent: Extent) -> Vec<String> {
 }
 
 /// Plays seeds in one process. What it printed is shown, and the line that names the seed returned, when one fails.
-fn play_some(program: &Path, first: u64, count: u64) -> Option<String> {
+fn play_some(program: &Path, extent: &Extent, first: u64, count: u64) -> Option<String> {
     let mut command = Command::new(program);
+    command.args(["--members", &extent.members.to_string()]).args(&extent.handed_on);
     command.args(["--from", &first.to_string(), "--seeds", &count.to_string()]);
     command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped());
     let output = command.spawn().and_then(std::process::Child::wait_with_output);

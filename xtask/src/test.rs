@@ -10,6 +10,9 @@ use crate::{arrows, instructions, root, sim, tidy};
 /// For so long fresh seeds are played.
 const SIM_SECONDS: u64 = 45;
 
+/// And of clusters.
+const SIM_CLUSTER_SECONDS: u64 = 30;
+
 /// How much to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -89,8 +92,11 @@ pub fn run(extent: Extent) -> ExitCode {
     let unit = ["test", "--workspace", "--exclude", "holdfast-robust", "--no-fail-fast"];
     tests("unit, scenario, model and crash tests", &unit, &[], &mut tally);
     println!("== simulation: fresh seeds");
-    let failures = sim::for_seconds(SIM_SECONDS);
-    tally.check(&format!("simulation: fresh seeds: {}", failures.join(", ")), failures.is_empty());
+    for (members, seconds) in [(1, SIM_SECONDS), (3, SIM_CLUSTER_SECONDS)] {
+        let failures = sim::for_seconds(members, seconds);
+        let name = format!("simulation: fresh seeds, {members} members: {}", failures.join(", "));
+        tally.check(&name, failures.is_empty());
+    }
     tests("simulation: planted bugs", &sim::PLANTED, &[], &mut tally);
     if extent == Extent::Everything {
         with_processes(&mut tally);

@@ -13,6 +13,8 @@ use crate::plan::Plan;
 /// A client and what it waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
+    /// The machine it talks to.
+    pub(crate) at: usize,
     pub(crate) waits: Option<Waits>,
     /// When it asks for something next.
     pub(crate) next_ms: u64,
@@ -23,6 +25,10 @@ pub(crate) struct Client {
 pub(crate) struct Waits {
     /// The request's id, or the read's ticket.
     pub(crate) id: u64,
+    /// The machine that was asked.
+    pub(crate) at: usize,
+    /// Of a keep-alive that waits for a majority: the term in which the leader was asked.
+    pub(crate) led_in: u64,
     pub(crate) what: What,
     pub(crate) invoked: u64,
     pub(crate) asked_ms: u64,

@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use member::{
-    BootError, Engine, EngineOptions, Front, House, LogWriter, Notice, Recovered, RequestIds,
+    Applying, Begin, BootError, Engine, EngineOptions, Front, LogWriter, Notice, Recovered,
+    RequestIds,
 };
 use types::{MemberId, Version};
 use vfs::{CrashPolicy, Disk, FaultKind, Faults, Lock, MemoryDisk};
 
 use crate::chance::Chance;
-use crate::plan::{HEARTBEAT_MS, Plan};
-use crate::running::{Pace, Running, ToEngine};
+use crate::plan::{FAST_CLOCK, HEARTBEAT_MS, Plan};
+use crate::running::{Actor, Pace, Parts, Running, ToEngine};
 
 /// What was done to the disk, so that what follows from it is no surprise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,15 @@ pub(crate) enum End {
 pub(crate) struct Machine {
     pub(crate) name: String,
     pub(crate) member: MemberId,
+    begin: Begin,
+    /// Whether it has a Go member's habits.
+    pub(crate) go: bool,
+    /// It belongs to no cluster any more, or its disk is lost: it never starts again.
+    pub(crate) retired: bool,
+    /// Nothing on it gets a turn before.
+    pub(crate) paused_until: u64,
+    /// One of its threads gets none before.
+    pub(crate) stalled: Option<(Actor, u64)>,
     pub(crate) disk: MemoryDisk,
     pub(crate) running: Option<Running>,
     lock: Option<Box<dyn Lock>>,
@@ -52,6 +62,8 @@ pub(crate) struct Machine {
     booted_at: u64,
     /// How much of the world's time its clock counts, in thousandths: a clock may be slow.
     drift: u64,
+    /// The same for raft's ticks: of a lone member they never mattered.
+    drift_of_ticks: u64,
     front_due: u64,
     engine_due: u64,
     /// The calendar, which may be set back.
@@ -61,10 +73,15 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(name: &str) -> Machine {
+    pub(crate) fn new(name: &str, member: MemberId, begin: Begin) -> Machine {
         Machine {
             name: name.to_owned(),
-            member: 0,
+            member,
+            begin,
+            go: false,
+            retired: false,
+            paused_until: 0,
+            stalled: None,
             disk: MemoryDisk::new(),
             running: None,
             lock: None,
@@ -75,6 +92,7 @@ impl Machine {
             boots: 0,
             booted_at: 0,
             drift: 1000,
+            drift_of_ticks: 1000,
             front_due: 0,
             engine_due: 0,
             calendar_ms: 1_700_000_000_000,
@@ -87,6 +105,7 @@ impl Machine {
             now_ms,
             own_ms: (now_ms - self.booted_at) * self.drift / 1000,
             batch_max: plan.batch_max,
+            cluster: 1 < plan.members,
             compaction_batch: plan.compaction_batch,
             sync_ms_max: plan.sync_ms_max,
         }
@@ -109,19 +128,35 @@ impl Machine {
             1 => self.calendar_ms - chance.between(0, 20_000),
             _ => self.calendar_ms + chance.between(0, 20_000),
         };
-        self.drift = chance.pick(&[1000, 1000, 900, 990]);
+        self.drift = if plan.members == 1 {
+            chance.pick(&[1000, 1000, 900, 990])
+        } else {
+            chance.pick(&[1000, 1000, 950, FAST_CLOCK])
+        };
+        self.drift_of_ticks = if plan.members == 1 { 1000 } else { self.drift };
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let dir = Path::new("data/member");
         let io = |action, source| BootError::Io { action, path: dir.to_owned(), source };
         disk.create_dir_all(dir).map_err(|source| io("creating", source))?;
         let lock = disk.lock(&dir.join("lock")).map_err(|source| io("locking", source))?;
         assert!(lock.is_some(), "the last process is gone, and its lock with it");
-        let options = plan.recover_options(&self.name, seed, self.calendar_ms);
+        let begin = self.begin.clone();
+        let options = plan.recover_options(&self.name, begin, seed, self.calendar_ms);
         let parts = member::recover(&disk, &options, notice)?;
-        let Recovered { member, wal, consensus, applier, marked, term, committed, run, .. } = parts;
+        let Recovered {
+            member,
+            wal,
+            consensus,
+            applier,
+            marked,
+            term,
+            committed,
+            run,
+            installer,
+            ..
+        } = parts;
         self.member = member;
         let applied = applier.applied().0;
-        let house = House::new(plan.checkpoint_rows_min);
         let engine_options = EngineOptions {
             member,
             election_ms: plan.election_ms(),
@@ -129,12 +164,14 @@ impl Machine {
             committed_before: committed,
         };
         let engine = Engine::new(applier, plan.watch.clone(), engine_options);
+        let applying = Applying::new(engine, plan.checkpoint_rows_min, installer);
         let log = LogWriter::new(wal, chance.pick(&[1, 2, 5]), true);
         let ids = |lane| RequestIds::new(member, run, lane, 16);
         let own = (member, ids(15));
         let front = Front::new(consensus, plan.front_options(), own, applied, marked);
         let client_ids = (1..=clients).map(ids).collect();
-        let mut running = Running::new(front, engine, house, log, ids(0), client_ids);
+        let parts = Parts { front, applying, log, ids: ids(0), client_ids };
+        let mut running = Running::new(parts, self.go, disk.clone());
         running.start();
         self.running = Some(running);
         self.lock = lock;
@@ -142,21 +179,41 @@ impl Machine {
         Ok(term)
     }
 
+    pub(crate) fn is_paused(&self, now_ms: u64) -> bool {
+        now_ms < self.paused_until
+    }
+
+    /// Who could have a turn.
+    pub(crate) fn ready(&self, now_ms: u64) -> Vec<Actor> {
+        let Some(running) = self.running.as_ref().filter(|_| !self.is_paused(now_ms)) else {
+            return Vec::new();
+        };
+        let stalled = self.stalled.filter(|(_, until)| now_ms < *until).map(|(actor, _)| actor);
+        let mut ready = running.ready(now_ms);
+        ready.retain(|actor| Some(*actor) != stalled);
+        ready
+    }
+
     /// As production's ticker: a process that was stopped for long does not make up for what it missed.
     pub(crate) fn tick(&mut self, now_ms: u64) {
+        if self.is_paused(now_ms) {
+            return;
+        }
         let Some(running) = &mut self.running else { return };
         if self.front_due <= now_ms {
-            self.front_due = (self.front_due + HEARTBEAT_MS).max(now_ms);
+            let interval = HEARTBEAT_MS * 1000 / self.drift_of_ticks;
+            self.front_due = (self.front_due + interval).max(now_ms);
             running.to_front.push_back(member::FrontInput::Ticked);
         }
         if self.engine_due <= now_ms {
             self.engine_due = now_ms + 100;
-            running.to_engine.push_back(ToEngine::Tick);
+            running.to_engine.push_back(ToEngine::Do(member::ApplyingInput::Ticked));
         }
     }
 
     /// The process is gone; what is left is the disk.
     pub(crate) fn end(&mut self, end: End) {
+        (self.paused_until, self.stalled) = (0, None);
         self.running = None;
         self.lock = None;
         (self.armed, self.suspect) = (None, false);

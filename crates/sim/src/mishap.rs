@@ -1,18 +1,19 @@
 //! What goes wrong, and how the world goes on from it, to its end.
 
 use history::Violation;
-use member::Notice;
+use member::{BootError, Notice};
 use vfs::{CrashPolicy, FaultKind};
 
 use crate::chance::Chance;
-use crate::machine::{Armed, End, Machine};
-use crate::running::Death;
+use crate::machine::{Armed, End};
+use crate::out::{Death, causes};
 use crate::world::World;
 
 impl World {
     /// Something goes wrong somewhere.
     pub(crate) fn mishap(&mut self) -> Result<(), Violation> {
         let place = self.chance.below(self.machines.len());
+        let disks = self.may.disks;
         let running = self.machines[place].running.is_some();
         let machine = &mut self.machines[place];
         if !running {
@@ -23,7 +24,11 @@ impl World {
             self.note(&format!("m{place} has room again"));
             return Ok(());
         }
-        match self.chance.below(12) {
+        let kind = self.chance.below(12);
+        if (!disks && matches!(kind, 4..10)) || (!self.may.crashes && kind < 4) {
+            return Ok(());
+        }
+        match kind {
             0 | 1 => {
                 let policy = policy(&mut self.chance);
                 self.end(place, End::Power(policy), "power goes")
@@ -49,6 +54,7 @@ impl World {
                 self.note(&format!("m{place} has {bytes} bytes left"));
                 Ok(())
             }
+            _ if self.is_cluster() => Ok(()),
             _ => {
                 let pause = self.chance.between(500, 9000);
                 self.now_ms += pause;
@@ -76,15 +82,20 @@ impl World {
     pub(crate) fn end(&mut self, place: usize, end: End, why: &str) -> Result<(), Violation> {
         self.note(&format!("m{place} ends, {end:?}: {why}"));
         self.ends += 1;
-        self.forget_requests();
-        for watcher in &mut self.watchers {
+        self.forget_requests(place);
+        if self.is_cluster() && end == End::Killed {
+            self.tell_others_that_it_is_gone(place);
+        }
+        for watcher in self.watchers.iter_mut().filter(|watcher| watcher.at == place) {
             let lost = watcher.lost();
             self.record.watches.extend(lost.into_iter().filter(|w| !w.responses.is_empty()));
         }
         let pause = self.chance.pick(&[0, 50, 3000]);
         let machine = &mut self.machines[place];
         machine.end(end);
-        machine.boot_at = self.now_ms + pause;
+        if machine.boot_at != u64::MAX {
+            machine.boot_at = self.now_ms + pause;
+        }
         self.caught_up[place] = false;
         Ok(())
     }
@@ -110,7 +121,7 @@ impl World {
 
     /// The process starts again, on a disk that may fail it during recovery too.
     pub(crate) fn boot(&mut self, place: usize) -> Result<(), Violation> {
-        let armed = !self.settling && self.chance.one_in(4);
+        let armed = !self.settling && self.may.disks && self.chance.one_in(4);
         let machine = &mut self.machines[place];
         if armed && machine.boots < 40 {
             machine.arm_power(self.chance.between(0, 50));
@@ -127,17 +138,23 @@ impl World {
             Ok(term) => return self.booted(place, term),
             Err(error) => error,
         };
-        let mut why = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            why.push_str(&format!(": {error}"));
-            cause = error.source();
+        if matches!(error, BootError::Removed { .. }) {
+            return self.removed(place);
         }
+        let why = causes(&error);
         if self.machines[place].armed.is_none() {
             return Err(Violation(format!("m{place} does not start: {why}")));
         }
         let policy = policy(&mut self.chance);
         self.end(place, End::Power(policy), &format!("starting failed: {why}"))
+    }
+
+    /// The process has ended, and its machine still closes its connections.
+    fn tell_others_that_it_is_gone(&mut self, place: usize) {
+        let gone = self.machines[place].member;
+        let others = self.machines.iter().map(|machine| machine.member);
+        let others: Vec<u64> = others.filter(|other| *other != gone).collect();
+        self.network.gone(gone, &others, self.now_ms);
     }
 
     fn booted(&mut self, place: usize, term: u64) -> Result<(), Violation> {
@@ -147,6 +164,7 @@ impl World {
         let revision = running.view.index.current_revision();
         let applied = running.view.applied_index;
         self.record.published(&running.view, 0)?;
+        self.judges.booted(member, &running.front);
         self.published[place] = revision;
         self.note(&format!(
             "m{place} ({member:x}) runs: applied {applied}, revision {revision}, term {term}"
@@ -154,87 +172,12 @@ impl World {
         if term < durable {
             return Err(Violation(format!("the term went back from {durable} to {term}")));
         }
+        self.publish_who_it_is(place);
         Ok(())
-    }
-
-    /// Lets everything come to rest.
-    fn settle(&mut self) -> Result<(), Violation> {
-        self.settling = true;
-        for machine in &mut self.machines {
-            if machine.armed != Some(Armed::Power) {
-                machine.disarm();
-            }
-        }
-        let limit = self.steps + 60_000;
-        while !self.is_settled() || self.machines.iter().any(Machine::is_dark) {
-            self.notice_the_dark()?;
-            if limit < self.steps {
-                let waits: Vec<_> = self.clients.iter().map(|client| &client.waits).collect();
-                return Err(Violation(format!("it does not come to rest: {waits:?}")));
-            }
-            self.step()?;
-            for machine in &mut self.machines {
-                // Power that was to go at some operation goes when it comes to it, or never.
-                if machine.armed.is_some() && self.chance.one_in(200) {
-                    machine.disarm();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A process that has nothing to write may never notice that power is gone.
-    fn notice_the_dark(&mut self) -> Result<(), Violation> {
-        for place in 0..self.machines.len() {
-            if self.machines[place].is_dark() && self.machines[place].running.is_some() {
-                let policy = policy(&mut self.chance);
-                self.end(place, End::Power(policy), "power had gone unnoticed")?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The end of a run: rest, then leases run out, then power goes once more, then everything is judged.
-    pub(crate) fn finish(&mut self) -> Result<(), Violation> {
-        self.note("no more requests");
-        self.settle()?;
-        self.check_state(0)?;
-        self.leases_run_out()?;
-        self.settle()?;
-        let revision = self.published[0];
-        for watcher in &mut self.watchers {
-            self.record.watches.extend(watcher.settled(revision));
-        }
-        for policy in [CrashPolicy::LoseUnsynced, CrashPolicy::KeepAll] {
-            self.end(0, End::Power(policy), "power goes at the end")?;
-            self.settle()?;
-            self.check_state(0)?;
-        }
-        self.note("judged");
-        self.record.judge()
-    }
-
-    /// Nobody keeps any lease alive: all end in time.
-    fn leases_run_out(&mut self) -> Result<(), Violation> {
-        let limit = self.now_ms + 40_000;
-        loop {
-            self.settle()?;
-            let running = self.machines[0].running.as_mut();
-            let left = running.map_or(Vec::new(), |running| running.engine.leases());
-            if left.is_empty() {
-                return Ok(());
-            }
-            if limit < self.now_ms {
-                return Err(Violation(format!("leases that do not end: {left:?}")));
-            }
-            self.now_ms += 500;
-            let now_ms = self.now_ms;
-            self.machines.iter_mut().for_each(|machine| machine.tick(now_ms));
-        }
     }
 }
 
-fn policy(chance: &mut Chance) -> CrashPolicy {
+pub(crate) fn policy(chance: &mut Chance) -> CrashPolicy {
     let seed = chance.next();
     match chance.below(5) {
         0 => CrashPolicy::KeepAll,

@@ -5,17 +5,31 @@
 
 use std::path::PathBuf;
 
-use member::{Begin, FrontOptions, RecoverOptions};
+use member::{Begin, FrontOptions, InitialMember, RecoverOptions};
 
 use crate::chance::Chance;
 
 /// One tick of raft's clock.
 pub(crate) const HEARTBEAT_MS: u64 = 100;
 const ELECTION_TICKS: usize = 10;
+/// The token of every cluster here.
+const TOKEN: &str = "sim";
+/// Clocks of a cluster's members are at most so much too fast, in thousandths.
+pub(crate) const FAST_CLOCK: u64 = 1050;
 
 /// A seed's world.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    /// First members of the cluster.
+    pub(crate) members: usize,
+    /// Members that have a Go member's habits.
+    pub(crate) go: usize,
+    pub(crate) election_ticks: usize,
+    pub(crate) pre_vote: bool,
+    pub(crate) catchup_entries: u64,
+    pub(crate) lagging_bytes_max: usize,
+    pub(crate) log_file_bytes_max: u64,
+    pub(crate) snapshot_hold_ticks: u64,
     pub(crate) clients: usize,
     pub(crate) watchers: usize,
     /// Requests to be made.
@@ -45,6 +59,14 @@ impl Plan {
     pub(crate) fn draw(chance: &mut Chance) -> Plan {
         let wal_bytes = chance.pick(&[2048, 4096, 8192, 32_768]);
         Plan {
+            members: 1,
+            go: 0,
+            election_ticks: ELECTION_TICKS,
+            pre_vote: true,
+            catchup_entries: 5,
+            lagging_bytes_max: 1 << 20,
+            log_file_bytes_max: 1 << 28,
+            snapshot_hold_ticks: 300,
             clients: chance.between(1, 5) as usize,
             watchers: chance.between(1, 3) as usize,
             operations: chance.between(60, 260) as usize,
@@ -80,8 +102,51 @@ impl Plan {
         }
     }
 
-    pub(crate) fn recover_options(&self, name: &str, seed: u64, unix_ms: u64) -> RecoverOptions {
-        let ttl_min = lease::Options::ttl_seconds_min(ELECTION_TICKS as u64, HEARTBEAT_MS);
+    /// A cluster's plan: the one member's, and what only several members have. That follows from dice of its own, so
+    /// that a lone member's seeds mean what they always meant.
+    pub(crate) fn draw_cluster(chance: &mut Chance, members: usize, seed: u64) -> Plan {
+        let plan = Plan::draw(chance);
+        let mut more = Chance::new(seed ^ 0x00c1_0573);
+        let old = more.one_in(3);
+        Plan {
+            members,
+            go: if old { more.below(members) } else { 0 },
+            election_ticks: more.pick(&[3, 5, 10]),
+            pre_vote: !more.one_in(5),
+            catchup_entries: more.pick(&[0, 5, 30]),
+            lagging_bytes_max: more.pick(&[300, 3000, 1 << 20]),
+            log_file_bytes_max: more.pick(&[1000, 20_000, 1 << 28]),
+            snapshot_hold_ticks: more.pick(&[5, 300]),
+            clients: more.between(2, 5) as usize,
+            operations: more.between(60, 160) as usize,
+            fault_one_in: more.pick(&[150, 400, 1200, 4000]),
+            quota_bytes: plan.quota_bytes.filter(|_| more.one_in(2)),
+            ..plan
+        }
+    }
+
+    /// How the first members begin.
+    pub(crate) fn found(&self) -> Begin {
+        let of = |place| {
+            let name = name(place);
+            InitialMember { peer_urls: urls(&name), name }
+        };
+        Begin::New { members: (0..self.members).map(of).collect(), token: TOKEN.to_owned() }
+    }
+
+    /// The id of a first member.
+    pub(crate) fn founder_id(place: usize) -> u64 {
+        member::bootstrap_member_id(&urls(&name(place)), TOKEN)
+    }
+
+    pub(crate) fn recover_options(
+        &self,
+        name: &str,
+        begin: Begin,
+        seed: u64,
+        unix_ms: u64,
+    ) -> RecoverOptions {
+        let ttl_min = lease::Options::ttl_seconds_min(self.election_ticks as u64, HEARTBEAT_MS);
         RecoverOptions {
             wal_dir: PathBuf::from("data/member/wal"),
             store_dir: PathBuf::from("data/member/store"),
@@ -89,10 +154,10 @@ impl Plan {
             wal: self.wal,
             store: self.store.clone(),
             name: name.to_owned(),
-            begin: Begin::alone(name, &[format!("http://{name}:2380")], "sim"),
+            begin,
             unix_ms,
-            election_ticks: ELECTION_TICKS,
-            pre_vote: true,
+            election_ticks: self.election_ticks,
+            pre_vote: self.pre_vote,
             uncommitted_bytes_max: 1 << 20,
             quota_bytes: self.quota_bytes,
             learners_max: 1,
@@ -115,19 +180,29 @@ impl Plan {
             read_retry_ticks: 5,
             leader_wait_ticks: 50,
             snapshot_count: self.snapshot_count,
-            catchup_entries: 5,
+            catchup_entries: self.catchup_entries,
             reads_waiting_max: 1000,
-            election_ticks: ELECTION_TICKS as u64,
-            lagging_bytes_max: 1 << 20,
-            log_file_bytes_max: 1 << 28,
-            snapshot_hold_ticks: 300,
+            election_ticks: self.election_ticks as u64,
+            lagging_bytes_max: self.lagging_bytes_max,
+            log_file_bytes_max: self.log_file_bytes_max,
+            snapshot_hold_ticks: self.snapshot_hold_ticks,
             log_bytes_max: self.log_bytes_max,
         }
     }
 
     pub(crate) fn election_ms(&self) -> u64 {
-        ELECTION_TICKS as u64 * HEARTBEAT_MS
+        self.election_ticks as u64 * HEARTBEAT_MS
     }
+}
+
+/// What a member is called.
+pub(crate) fn name(place: usize) -> String {
+    format!("m{place}")
+}
+
+/// Where its peers would reach it.
+pub(crate) fn urls(name: &str) -> Vec<String> {
+    vec![format!("http://{name}:2380")]
 }
 
 fn watch_limits(chance: &mut Chance) -> watch::Limits {

@@ -11,6 +11,7 @@ use history::{
 };
 use prost::Message as _;
 use proto::etcdserverpb as pb;
+use proto::raftpb::ConfChange;
 use types::{Entry, EntryKind, Revision};
 
 use crate::convert::{change, key_value};
@@ -26,9 +27,13 @@ pub(crate) struct Record {
     pub(crate) keys: Keyspace,
     /// Every entry that was ever committed.
     entries: BTreeMap<u64, Entry>,
+    /// Where each request was decided, and at which step.
+    decided: BTreeMap<u64, (u64, u64)>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) watches: Vec<Watch>,
     pub(crate) leases: Vec<LeaseEvent>,
+    /// Leases that some entry granted.
+    granted: BTreeSet<i64>,
     /// Leases that some entry ended.
     ended: BTreeSet<i64>,
     /// The newest compaction that was acknowledged.
@@ -46,7 +51,12 @@ impl Record {
     }
 
     /// Entries were committed: each index has one entry for ever, whatever crashes.
-    pub(crate) fn entries(&mut self, entries: &[Entry], now_ms: u64) -> Result<(), Violation> {
+    pub(crate) fn entries(
+        &mut self,
+        entries: &[Entry],
+        now_ms: u64,
+        step: u64,
+    ) -> Result<(), Violation> {
         for entry in entries {
             if let Some(known) = self.entries.get(&entry.index) {
                 if known != entry {
@@ -58,15 +68,58 @@ impl Record {
                 continue;
             }
             self.entries.insert(entry.index, entry.clone());
+            self.decides(entry, step)?;
             if entry.kind == EntryKind::Normal
                 && let Ok(request) = pb::InternalRaftRequest::decode(entry.data.clone())
-                && let Some(revoke) = request.lease_revoke
             {
-                self.ended.insert(revoke.id);
-                self.leases.push(LeaseEvent::Ended { lease: revoke.id, at: now_ms });
+                self.granted.extend(request.lease_grant.map(|grant| grant.id));
+                // A lease that is not there yet cannot end, and may be granted afterwards.
+                let ended = request.lease_revoke.map(|revoke| revoke.id);
+                if let Some(lease) = ended.filter(|id| self.granted.contains(id)) {
+                    self.ended.insert(lease);
+                    self.leases.push(LeaseEvent::Ended { lease, at: now_ms });
+                }
             }
         }
         Ok(())
+    }
+
+    /// One request, one effect: no id is decided twice.
+    fn decides(&mut self, entry: &Entry, step: u64) -> Result<(), Violation> {
+        let id = match entry.kind {
+            EntryKind::Normal => pb::InternalRaftRequest::decode(entry.data.clone())
+                .ok()
+                .and_then(|request| request.header)
+                .map_or(0, |header| header.id),
+            _ => ConfChange::decode(entry.data.clone()).map_or(0, |change| change.id()),
+        };
+        let index = entry.index;
+        match self.decided.insert(id, (index, step)).filter(|_| id != 0) {
+            Some((other, _)) => {
+                violation(format!("request {id:x} is decided twice, at {other} and at {index}"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The step at which a request was first known to be decided.
+    pub(crate) fn decided_at(&self, id: u64) -> Option<u64> {
+        self.decided.get(&id).map(|(_, step)| *step)
+    }
+
+    /// The last entry that was ever committed.
+    pub(crate) fn last_committed(&self) -> Option<&Entry> {
+        self.entries.last_key_value().map(|(_, entry)| entry)
+    }
+
+    /// Requests that nobody was told about: what was not decided by now never will be.
+    pub(crate) fn explain_abandoned(&mut self, abandoned: BTreeMap<u64, Operation>) {
+        for (id, operation) in abandoned {
+            if let Some(step) = self.decided_at(id) {
+                let returned = step.max(operation.invoked);
+                self.operations.push(Operation { returned, ..operation });
+            }
+        }
     }
 
     /// Readers see this view: what is new in it after `from` is noted, what is known must be the same.

@@ -2,23 +2,28 @@
 //!
 //! Each actor does in one turn what its thread does between two waits (see `node`), and the world decides
 //! whose turn it is. Whatever crosses from one thread to another in production crosses an inbox here, so every
-//! order that threads can show can be shown by a seed.
+//! order that threads can show can be shown by a seed. What the applying half does with an input is decided by
+//! [`member::Applying`], which production runs too.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use apply::{Answer, Asker, ReadView};
-use consensus::{Message, Scope, Standing};
+use apply::{Asker, ReadView};
+use consensus::{Message, Role, Scope};
 use lease::KeepAlive;
 use member::{
-    CheckpointJob, Chore, Engine, EngineEffect, Front, FrontEffect, FrontInput, HashRead,
-    HistoryRead, House, LogWork, LogWriter, Mark, Proposal, RequestIds, Stored,
+    Applying, ApplyingEffect, ApplyingInput as Do, Chore, Engine, EngineEffect, Front, FrontEffect,
+    FrontInput, HashRead, HistoryRead, LogWork, LogWriter, Mark, Proposal, RequestIds, Stored,
 };
 use proto::etcdserverpb as pb;
-use store::{CheckpointDone, CleanProgress, Cleaning, StoreError, SyncHandle, Synced};
-use types::{Entry, LeaseId, Refusal};
-use wal::{Preparation, Prepared};
+use store::SyncHandle;
+use types::{Entry, LeaseId};
+use vfs::Disk;
+use wal::{LogReading, Prepared};
 
 use crate::chance::Chance;
+use crate::jobs::Job;
+use crate::out::{Death, Group, Out, death};
 
 /// One thread of production.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,79 +34,28 @@ pub(crate) enum Actor {
     StoreSync,
     History,
     Upkeep,
+    LogRead,
 }
 
 /// What reaches the engine.
 #[derive(Debug)]
 pub(crate) enum ToEngine {
-    Apply(Vec<Entry>),
-    Standing(Standing),
-    Watch(watch::Input),
-    KeepAlive { client: usize, lease: LeaseId },
-    SyncStore,
-    Synced { done: Result<Synced, StoreError>, stored: Stored },
-    Hashed(Option<mvcc::HashTriple>),
-    Cleaned { cleaning: Box<Cleaning>, succeeded: bool },
-    Checkpointed(Result<CheckpointDone, StoreError>),
-    Defragment,
-    Tick,
+    /// For the applying half.
+    Do(Do),
+    KeepAlive {
+        client: usize,
+        /// The request's id.
+        asked: u64,
+        lease: LeaseId,
+        led_in: u64,
+    },
 }
 
 #[derive(Debug)]
-enum ToLog {
+pub(crate) enum ToLog {
     Work(LogWork),
     Prepared(Prepared),
-}
-
-/// Long work under way.
-enum Job {
-    Clean(Box<Cleaning>),
-    Checkpoint(Box<CheckpointJob>),
-    Hash(Box<HashRead>),
-    Prepare(Preparation),
-}
-
-/// What the world must know of.
-#[derive(Debug)]
-pub(crate) enum Out {
-    /// A proposal was decided.
-    Decided { id: u64, result: Result<Answer, Refusal> },
-    /// Reads may be served once this index is applied.
-    ReadReady { tickets: Vec<u64>, index: u64 },
-    /// Readers see another state now.
-    Published,
-    /// These entries are committed.
-    Committed(Vec<Entry>),
-    /// Everything up to this entry was applied and published.
-    Applied(u64),
-    /// For a watch stream.
-    Response { stream: watch::StreamId, response: watch::Response },
-    /// For other members.
-    Send(Vec<Message>),
-    /// A keep-alive was answered.
-    Kept { client: usize, kept: KeepAlive },
-    /// The log holds, synced, this term.
-    TermDurable(u64),
-    /// Where the member stands.
-    Standing(Standing),
-    /// Housekeeping failed, and production would go on.
-    UpkeepFailed(String),
-    /// The store is clean.
-    Defragmented,
-}
-
-/// The process must end, for this reason.
-#[derive(Debug)]
-pub(crate) struct Death(pub(crate) String);
-
-fn death(what: &str, error: &dyn std::error::Error) -> Death {
-    let mut text = format!("{what}: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    Death(text)
+    Read(consensus::LogRead),
 }
 
 /// How large the turns are.
@@ -112,48 +66,64 @@ pub(crate) struct Pace {
     /// The member's own.
     pub(crate) own_ms: u64,
     pub(crate) batch_max: usize,
+    /// Whether there is more than one member.
+    pub(crate) cluster: bool,
     pub(crate) compaction_batch: usize,
     pub(crate) sync_ms_max: u64,
+}
+
+/// Groups of entries end at such indexes, so that members can be compared there.
+pub(crate) const COMPARED_EVERY: u64 = 8;
+
+/// What a process begins with.
+pub(crate) struct Parts {
+    pub(crate) front: Front,
+    pub(crate) applying: Applying,
+    pub(crate) log: LogWriter,
+    pub(crate) ids: RequestIds,
+    /// For the requests of each client.
+    pub(crate) client_ids: Vec<RequestIds>,
 }
 
 /// A member's process.
 pub(crate) struct Running {
     pub(crate) front: Front,
-    pub(crate) engine: Engine,
-    pub(crate) house: House,
+    pub(crate) applying: Applying,
     pub(crate) log: LogWriter,
     pub(crate) view: ReadView,
     pub(crate) ids: RequestIds,
-    /// For the requests of each client.
     pub(crate) client_ids: Vec<RequestIds>,
     pub(crate) to_front: VecDeque<FrontInput>,
     pub(crate) to_engine: VecDeque<ToEngine>,
-    to_log: VecDeque<ToLog>,
+    pub(crate) to_log: VecDeque<ToLog>,
     /// A round is written and waits for its sync until then.
     log_writes_until: Option<u64>,
-    /// The newest term in that round.
-    log_term: Option<u64>,
+    /// Whether whoever has the front writes the round, and takes the front's next step itself.
+    claimed: bool,
+    /// What that round holds.
+    groups: Vec<Group>,
     syncs: VecDeque<(u64, SyncHandle, Stored)>,
     histories: VecDeque<watch::HistoryRequest>,
     reading: Option<HistoryRead>,
-    jobs: VecDeque<Job>,
-    out: Vec<Out>,
+    pub(crate) jobs: VecDeque<Job>,
+    log_reads: VecDeque<(u64, Option<LogReading>)>,
+    /// A Go follower's messages wait for its log, whatever they say.
+    go: bool,
+    waiting_for_log: Vec<Message>,
+    /// When a majority was last heard of, by the member's own clock.
+    pub(crate) quorum_heard_ms: u64,
+    death: Option<Death>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) out: Vec<Out>,
 }
 
 impl Running {
-    pub(crate) fn new(
-        front: Front,
-        engine: Engine,
-        house: House,
-        log: LogWriter,
-        ids: RequestIds,
-        client_ids: Vec<RequestIds>,
-    ) -> Running {
-        let view = engine.applier().view();
+    pub(crate) fn new(parts: Parts, go: bool, disk: Arc<dyn Disk>) -> Running {
+        let Parts { front, applying, log, ids, client_ids } = parts;
+        let view = applying.engine().applier().view();
         Running {
             front,
-            engine,
-            house,
+            applying,
             log,
             view,
             ids,
@@ -162,13 +132,24 @@ impl Running {
             to_engine: VecDeque::new(),
             to_log: VecDeque::new(),
             log_writes_until: None,
-            log_term: None,
+            claimed: false,
+            groups: Vec::new(),
             syncs: VecDeque::new(),
             histories: VecDeque::new(),
             reading: None,
             jobs: VecDeque::new(),
+            log_reads: VecDeque::new(),
+            go,
+            waiting_for_log: Vec::new(),
+            quorum_heard_ms: 0,
+            death: None,
+            disk,
             out: Vec::new(),
         }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        self.applying.engine()
     }
 
     /// What has come out since the last call.
@@ -182,7 +163,7 @@ impl Running {
             Some(until) => until <= now_ms,
             None => !self.to_log.is_empty(),
         };
-        let pruning = self.engine.applier().is_pruning();
+        let pruning = self.engine().applier().is_pruning();
         let all = [
             (Actor::Front, !self.to_front.is_empty()),
             (Actor::Log, log),
@@ -190,6 +171,7 @@ impl Running {
             (Actor::StoreSync, self.syncs.front().is_some_and(|(until, ..)| *until <= now_ms)),
             (Actor::History, self.reading.is_some() || !self.histories.is_empty()),
             (Actor::Upkeep, !self.jobs.is_empty()),
+            (Actor::LogRead, !self.log_reads.is_empty()),
         ];
         all.into_iter().filter(|(_, ready)| *ready).map(|(actor, _)| actor).collect()
     }
@@ -197,6 +179,12 @@ impl Running {
     /// Whether nothing is left to do but to wait for clients and clocks.
     pub(crate) fn is_idle(&self) -> bool {
         self.ready(u64::MAX).is_empty()
+    }
+
+    /// Whether everything that was begun beside the front is done.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let log = self.log_writes_until.is_some() || !self.to_log.is_empty();
+        !log && self.to_engine.is_empty() && self.syncs.is_empty() && self.jobs.is_empty()
     }
 
     pub(crate) fn start(&mut self) {
@@ -212,22 +200,31 @@ impl Running {
         chance: &mut Chance,
     ) -> Result<(), Death> {
         match actor {
-            Actor::Front => self.front_turn(pace, chance),
-            Actor::Log => return self.log_turn(pace, chance),
-            Actor::Engine => return self.engine_turn(pace, chance),
+            Actor::Front => self.front_turn(pace, chance)?,
+            Actor::Log => self.log_turn(pace, chance)?,
+            Actor::Engine => self.engine_turn(pace, chance)?,
             Actor::StoreSync => {
                 if let Some((_, handle, stored)) = self.syncs.pop_front() {
-                    self.to_engine.push_back(ToEngine::Synced { done: handle.sync(), stored });
+                    let done = handle.sync();
+                    self.to_engine.push_back(ToEngine::Do(Do::Synced { done, stored }));
                 }
             }
-            Actor::History => return self.history_turn(),
+            Actor::History => self.history_turn()?,
             Actor::Upkeep => self.upkeep_turn(chance),
+            Actor::LogRead => {
+                if let Some((ticket, reading)) = self.log_reads.pop_front() {
+                    let entries = reading.and_then(|reading| reading.run().ok());
+                    let entries = entries.unwrap_or_default();
+                    self.to_front.push_back(FrontInput::LogRead { ticket, entries });
+                }
+            }
         }
-        Ok(())
+        self.death.take().map_or(Ok(()), Err)
     }
 
-    /// As the front's thread: one step for all that gathered, proposals last.
-    fn front_turn(&mut self, pace: Pace, chance: &mut Chance) {
+    /// As the front's thread: one step for all that gathered, proposals last. In a cluster the group that comes of it
+    /// may be claimed, as by a connection's thread: it is written ahead of whatever else reaches the front.
+    fn front_turn(&mut self, pace: Pace, chance: &mut Chance) -> Result<(), Death> {
         let count = chance.between(1, pace.batch_max as u64) as usize;
         let mut proposals = Vec::new();
         let mut effects = Vec::new();
@@ -235,34 +232,54 @@ impl Running {
             match self.to_front.pop_front() {
                 None => break,
                 Some(FrontInput::Propose(more)) => proposals.extend(more),
-                Some(input) => effects.extend(self.front.step(input)),
+                Some(input) => {
+                    let ticked = matches!(input, FrontInput::Ticked);
+                    effects.extend(self.front.step(input));
+                    if ticked && let Some(ticks) = self.front.quorum_silence() {
+                        let silence = ticks * crate::plan::HEARTBEAT_MS;
+                        self.quorum_heard_ms = pace.own_ms.saturating_sub(silence);
+                    }
+                }
             }
         }
         if !proposals.is_empty() {
             effects.extend(self.front.step(FrontInput::Propose(proposals)));
         }
+        let idle = self.to_log.is_empty() && self.log_writes_until.is_none();
         self.front_effects(effects);
+        let small = |work: &ToLog| matches!(work, ToLog::Work(LogWork::Persist(_)));
+        if pace.cluster && idle && self.to_log.front().is_some_and(small) && chance.one_in(3) {
+            self.claimed = true;
+            self.log_turn(pace, chance)?;
+        }
+        Ok(())
     }
 
     fn front_effects(&mut self, effects: Vec<FrontEffect>) {
         for effect in effects {
             match effect {
                 FrontEffect::Persist(persist) => {
+                    let first = persist.entries.first().map_or(0, |entry| entry.index);
+                    let before = first.checked_sub(1).and_then(|i| self.front.entry_term(i));
+                    let entries = persist.entries.clone();
+                    self.out.push(Out::Written { before, entries });
                     self.to_log.push_back(ToLog::Work(LogWork::Persist(persist)));
                 }
                 FrontEffect::Mark(mark) => {
                     self.to_log.push_back(ToLog::Work(LogWork::Mark(mark)));
                 }
-                FrontEffect::SendSnapshot(_)
-                | FrontEffect::Install(_)
-                | FrontEffect::SnapshotUnused { .. }
-                | FrontEffect::ReadLog(_) => unreachable!("nobody is there to lag"),
-                FrontEffect::Send(messages) => self.out.push(Out::Send(messages)),
+                FrontEffect::Send(messages) => self.send(messages),
+                FrontEffect::SendSnapshot(message) => self.engine_does(Do::SendSnapshot(message)),
+                FrontEffect::Install(stored) => self.engine_does(Do::Install(stored)),
+                FrontEffect::SnapshotUnused { index } => {
+                    self.jobs.push_back(Job::RemoveSnapshot(index));
+                }
+                FrontEffect::ReadLog(read) => self.to_log.push_back(ToLog::Read(read)),
                 FrontEffect::Apply(entries) => {
                     self.out.push(Out::Committed(entries.clone()));
-                    self.to_engine.push_back(ToEngine::Apply(entries));
+                    self.engine_does(Do::Apply(entries));
                 }
-                FrontEffect::SyncStore => self.to_engine.push_back(ToEngine::SyncStore),
+                FrontEffect::SyncStore => self.engine_does(Do::SyncStore),
                 FrontEffect::ReadReady { tickets, index } => {
                     self.out.push(Out::ReadReady { tickets, index });
                 }
@@ -270,25 +287,39 @@ impl Running {
                     self.out.push(Out::Decided { id, result: Err(refusal) });
                 }
                 FrontEffect::Standing(standing) => {
-                    self.to_engine.push_back(ToEngine::Standing(standing));
+                    self.engine_does(Do::Standing(standing));
                     self.out.push(Out::Standing(standing));
+                }
+                FrontEffect::LogLost(refused) => {
+                    self.death = Some(death("following the leader", &refused));
                 }
             }
         }
+    }
+
+    fn engine_does(&mut self, input: Do) {
+        self.to_engine.push_back(ToEngine::Do(input));
+    }
+
+    fn send(&mut self, messages: Vec<Message>) {
+        let busy = self.log_writes_until.is_some() || !self.to_log.is_empty();
+        if self.go && busy && self.front.standing().role != Role::Leader {
+            self.waiting_for_log.extend(messages);
+            return;
+        }
+        self.out.push(Out::Send(messages));
     }
 
     /// A round is written in one turn and synced in another, some time later.
     fn log_turn(&mut self, pace: Pace, chance: &mut Chance) -> Result<(), Death> {
         let fatal = |error: wal::WriteError| death("writing the raft log", &error);
         if self.log_writes_until.take().is_none() {
-            let count = chance.between(1, pace.batch_max as u64) as usize;
+            let most = chance.between(1, pace.batch_max as u64) as usize;
+            let count = if self.claimed { self.to_log.len() } else { most };
             for message in self.to_log.drain(..count.min(self.to_log.len())) {
                 match message {
                     ToLog::Work(work) => {
-                        if let LogWork::Persist(persist) = &work {
-                            let term = persist.hard_state.map(|state| state.term);
-                            self.log_term = term.or(self.log_term);
-                        }
+                        self.groups.extend(Group::of(&work));
                         self.log.take(work).map_err(fatal)?;
                     }
                     ToLog::Prepared(prepared) => {
@@ -296,39 +327,66 @@ impl Running {
                             self.out.push(Out::UpkeepFailed(error.to_string()));
                         }
                     }
+                    ToLog::Read(read) => {
+                        let consensus::LogRead { ticket, first, last, bytes_max } = read;
+                        let reading = self.log.log().reading(first, last, bytes_max);
+                        self.log_reads.push_back((ticket, reading));
+                    }
                 }
             }
             self.log_writes_until = Some(pace.now_ms + chance.between(0, pace.sync_ms_max));
             return Ok(());
         }
-        let synced = self.log.sync().map_err(fatal)?;
+        self.log.sync().map_err(fatal)?;
         let done = self.log.finish().map_err(fatal)?;
-        if let Some(term) = self.log_term.take().filter(|_| synced) {
-            self.out.push(Out::TermDurable(term));
-        }
+        self.out.push(Out::Durable(std::mem::take(&mut self.groups)));
+        let claimed = std::mem::take(&mut self.claimed);
         if let Some(number) = done.persisted {
-            self.to_front.push_back(FrontInput::Persisted { number });
+            let persisted = FrontInput::Persisted { number };
+            if claimed {
+                let effects = self.front.step(persisted);
+                self.front_effects(effects);
+            } else {
+                self.to_front.push_back(persisted);
+            }
         }
         if let Some(preparation) = done.preparation {
             self.jobs.push_back(Job::Prepare(preparation));
+        }
+        let waited = std::mem::take(&mut self.waiting_for_log);
+        if !waited.is_empty() {
+            self.out.push(Out::Send(waited));
         }
         Ok(())
     }
 
     fn engine_turn(&mut self, pace: Pace, chance: &mut Chance) -> Result<(), Death> {
-        let fatal = |error: apply::Fault| death("applying to the store", &error);
-        if self.engine.applier().is_pruning() {
+        if self.engine().applier().is_pruning() {
             let idle = self.to_engine.is_empty();
-            self.engine.prune(if idle { pace.compaction_batch } else { 2 });
+            self.applying.engine_mut().prune(if idle { pace.compaction_batch } else { 2 });
         }
         let Some(message) = self.to_engine.pop_front() else { return Ok(()) };
-        let ToEngine::Apply(mut entries) = message else {
-            return self.engine_message(message, pace, chance).map_err(fatal);
-        };
+        match message {
+            ToEngine::Do(Do::Apply(entries)) => {
+                let entries = self.gather(entries, pace, chance);
+                self.step(Do::Apply(entries), pace, chance)
+            }
+            ToEngine::Do(input) => self.step(input, pace, chance),
+            ToEngine::KeepAlive { client, asked, lease, led_in } => {
+                let kept: KeepAlive =
+                    self.applying.engine_mut().keep_alive(lease, led_in, pace.own_ms);
+                self.out.push(Out::Kept { client, asked, kept });
+                Ok(())
+            }
+        }
+    }
+
+    /// Entries that become one group. In a cluster each ends where members are compared.
+    fn gather(&mut self, mut entries: Vec<Entry>, pace: Pace, chance: &mut Chance) -> Vec<Entry> {
         let more = chance.between(0, pace.batch_max as u64);
         for _ in 0..more {
             match self.to_engine.pop_front() {
-                Some(ToEngine::Apply(more)) => entries.extend(more),
+                Some(ToEngine::Do(Do::Apply(more))) => entries.extend(more),
                 Some(other) => {
                     self.to_engine.push_front(other);
                     break;
@@ -336,57 +394,37 @@ impl Running {
                 None => break,
             }
         }
-        let effects = self.engine.apply(&entries, pace.own_ms).map_err(fatal)?;
-        self.engine_effects(effects);
-        Ok(())
+        let end = entries.iter().position(|entry| entry.index % COMPARED_EVERY == 0);
+        if let Some(end) = end.filter(|end| pace.cluster && end + 1 < entries.len()) {
+            let rest = entries.split_off(end + 1);
+            self.to_engine.push_front(ToEngine::Do(Do::Apply(rest)));
+        }
+        entries
     }
 
-    fn engine_message(
-        &mut self,
-        message: ToEngine,
-        pace: Pace,
-        chance: &mut Chance,
-    ) -> Result<(), apply::Fault> {
-        match message {
-            ToEngine::Apply(_) => unreachable!("taken care of by the turn"),
-            ToEngine::Standing(standing) => self.engine.stands(standing),
-            ToEngine::Watch(input) => {
-                let effects = self.engine.watch(input);
-                self.engine_effects(effects);
-            }
-            ToEngine::KeepAlive { client, lease } => {
-                let led_in = self.engine.standing().term;
-                let kept = self.engine.keep_alive(lease, led_in, pace.own_ms);
-                self.out.push(Out::Kept { client, kept });
-            }
-            ToEngine::SyncStore => {
-                let syncing = self.engine.begin_sync()?;
-                let until = pace.now_ms + chance.between(0, pace.sync_ms_max);
-                self.syncs.push_back((until, syncing.handle, syncing.stored));
-            }
-            ToEngine::Synced { done, stored } => {
-                self.engine.synced(done?);
-                self.to_front.push_back(FrontInput::Stored(stored));
-            }
-            ToEngine::Hashed(triple) => self.engine.hashed(triple),
-            ToEngine::Cleaned { cleaning, succeeded } => {
-                let chores = self.house.cleaned(&mut self.engine, *cleaning, succeeded)?;
-                self.chores(chores);
-            }
-            ToEngine::Checkpointed(done) => {
-                if let Err(error) = self.house.checkpointed(&mut self.engine, done) {
+    fn step(&mut self, input: Do, pace: Pace, chance: &mut Chance) -> Result<(), Death> {
+        let effects = self.applying.step(input, pace.own_ms);
+        for effect in effects.map_err(|error| death("applying to the store", &error))? {
+            match effect {
+                ApplyingEffect::Engine(effects) => self.engine_effects(effects),
+                ApplyingEffect::Front(input) => self.to_front.push_back(input),
+                ApplyingEffect::Sync(syncing) => {
+                    let until = pace.now_ms + chance.between(0, pace.sync_ms_max);
+                    self.syncs.push_back((until, syncing.handle, syncing.stored));
+                }
+                ApplyingEffect::Chore(chore) => self.chore(chore),
+                ApplyingEffect::SendSnapshot { message, image } => {
+                    let message = Box::new(message);
+                    self.out.push(Out::SendSnapshot { message, image });
+                }
+                ApplyingEffect::Snapshot { .. } | ApplyingEffect::Hashes => {}
+                ApplyingEffect::CheckpointFailed(error) => {
                     self.out.push(Out::UpkeepFailed(format!("checkpoint: {error}")));
                 }
-            }
-            ToEngine::Defragment => {
-                let chores = self.house.defragment(&mut self.engine)?;
-                self.chores(chores);
-            }
-            ToEngine::Tick => {
-                let effects = self.engine.ticked(pace.own_ms);
-                self.engine_effects(effects);
-                let chores = self.house.tick(&mut self.engine)?;
-                self.chores(chores);
+                ApplyingEffect::Installed { index } => self.out.push(Out::Installed(index)),
+                ApplyingEffect::CannotInstall(error) => {
+                    self.death = Some(death("taking a snapshot over", &error));
+                }
             }
         }
         Ok(())
@@ -413,8 +451,9 @@ impl Running {
                     self.out.push(Out::Applied(index));
                     self.to_front.push_back(FrontInput::Applied { index, changes });
                 }
-                EngineEffect::SyncStore => self.to_engine.push_back(ToEngine::SyncStore),
-                EngineEffect::Removed | EngineEffect::Cluster | EngineEffect::Tokens(_) => {}
+                EngineEffect::SyncStore => self.engine_does(Do::SyncStore),
+                EngineEffect::Removed => self.out.push(Out::Removed),
+                EngineEffect::Cluster | EngineEffect::Tokens(_) => {}
             }
         }
     }
@@ -429,15 +468,13 @@ impl Running {
         self.to_front.push_back(FrontInput::Propose(vec![proposal]));
     }
 
-    fn chores(&mut self, chores: Vec<Chore>) {
-        for chore in chores {
-            match chore {
-                Chore::Clean(cleaning) => self.jobs.push_back(Job::Clean(cleaning)),
-                Chore::Checkpoint(job) => self.jobs.push_back(Job::Checkpoint(job)),
-                Chore::Publish(view) => self.publish(*view),
-                Chore::Defragmented => self.out.push(Out::Defragmented),
-                Chore::NotDefragmented => {}
-            }
+    fn chore(&mut self, chore: Chore) {
+        match chore {
+            Chore::Clean(cleaning) => self.jobs.push_back(Job::Clean(cleaning)),
+            Chore::Checkpoint(job) => self.jobs.push_back(Job::Checkpoint(job)),
+            Chore::Publish(view) => self.publish(*view),
+            Chore::Defragmented => self.out.push(Out::Defragmented),
+            Chore::NotDefragmented => {}
         }
     }
 
@@ -448,10 +485,11 @@ impl Running {
             self.log.finish().map_err(|error| death("writing the raft log", &error))?;
         }
         // What cannot be left in order costs the next start some time, nothing else.
-        let Ok(stored) = self.house.leave(&mut self.engine) else { return Ok(()) };
+        let Ok(Some(stored)) = self.applying.leave() else { return Ok(()) };
+        let keep_from = if self.front.is_alone() { stored.index } else { 0 };
         let marked = self
             .log
-            .take(LogWork::Mark(Mark { keep_from: stored.index, stored }))
+            .take(LogWork::Mark(Mark { keep_from, stored }))
             .and_then(|()| self.log.sync_all());
         let marked = marked.and_then(|()| self.log.finish().map(|_| ()));
         marked.map_err(|error| death("writing the raft log", &error))
@@ -468,45 +506,9 @@ impl Running {
         let compacted = || self.view.index.compact_revision();
         let read = reading.step(compacted);
         match read.map_err(|error| death("reading history from the store", &error))? {
-            Some(history) => {
-                self.to_engine.push_back(ToEngine::Watch(watch::Input::HistoryRead(history)));
-            }
+            Some(history) => self.engine_does(Do::Watch(watch::Input::HistoryRead(history))),
             None => self.reading = Some(reading),
         }
         Ok(())
-    }
-
-    /// A step of the job at the head; production ends one before it begins the next.
-    fn upkeep_turn(&mut self, chance: &mut Chance) {
-        let bytes = chance.pick(&[1, 300, 1 << 20]);
-        match self.jobs.pop_front() {
-            None => {}
-            Some(Job::Clean(mut cleaning)) => match cleaning.step(bytes) {
-                Ok(CleanProgress::More) => self.jobs.push_front(Job::Clean(cleaning)),
-                Ok(CleanProgress::Done) => {
-                    self.to_engine.push_back(ToEngine::Cleaned { cleaning, succeeded: true });
-                }
-                Err(error) => {
-                    self.out.push(Out::UpkeepFailed(format!("cleaning: {error}")));
-                    self.to_engine.push_back(ToEngine::Cleaned { cleaning, succeeded: false });
-                }
-            },
-            Some(Job::Checkpoint(mut job)) => match job.step() {
-                Ok(None) => self.jobs.push_front(Job::Checkpoint(job)),
-                Ok(Some(done)) => self.to_engine.push_back(ToEngine::Checkpointed(Ok(done))),
-                Err(error) => self.to_engine.push_back(ToEngine::Checkpointed(Err(error))),
-            },
-            Some(Job::Hash(mut read)) => match read.step(bytes) {
-                Ok(None) => self.jobs.push_front(Job::Hash(read)),
-                Ok(Some(triple)) => self.to_engine.push_back(ToEngine::Hashed(Some(triple))),
-                Err(error) => {
-                    self.out.push(Out::UpkeepFailed(format!("hashing: {error}")));
-                    self.to_engine.push_back(ToEngine::Hashed(None));
-                }
-            },
-            Some(Job::Prepare(preparation)) => {
-                self.to_log.push_back(ToLog::Prepared(preparation.run()));
-            }
-        }
     }
 }

@@ -1,6 +1,33 @@
 //! Seeds that found something once. Each is played in every run of the tests.
 
-/// The seed and what it found.
+/// Seeds of clusters: members, seed, and what it found.
+pub const FOUND_IN_CLUSTERS: &[(usize, u64, &str)] = &[
+    (
+        3,
+        17,
+        "a snapshot that was being received was thrown away with the one that had been taken over",
+    ),
+    (3, 166, "a snapshot that came twice lost its file before it was taken over"),
+    (
+        3,
+        171,
+        "a member stopped while a snapshot arrived marked its log behind the snapshot, and did not start again",
+    ),
+    (
+        3,
+        273,
+        "the commit index of a snapshot was written before its marker, and a torn end committed entries that differ",
+    ),
+    (3, 373, "a member that lost power between two renames of its store did not start again"),
+    (
+        5,
+        147,
+        "a marker that was never agreed on cut off the end of the log, and the member did not start again",
+    ),
+    (5, 92, "a log marked for an old store behind a snapshot's marker was opened at the wrong one"),
+];
+
+/// The seed and what it found, of a lone member.
 pub const FOUND: &[(u64, &str)] = &[
     (6, "a preparation of the log's next segment that failed was tried again at once, for ever"),
     (1754, "a keep-alive was answered before the lease's checkpoint was cleared"),

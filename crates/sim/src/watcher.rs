@@ -17,6 +17,8 @@ use crate::convert::{change, key_value};
 /// One watching client.
 #[derive(Debug, Default)]
 pub(crate) struct Watcher {
+    /// The machine it talks to.
+    pub(crate) at: usize,
     pub(crate) stream: u64,
     pub(crate) open: bool,
     queue: VecDeque<watch::Response>,

@@ -7,20 +7,25 @@
 use std::collections::BTreeMap;
 
 use history::{Operation, Violation};
-use member::FrontInput;
 
 use crate::chance::Chance;
 use crate::client::{Client, Knowledge, Waits};
+use crate::cluster::Operator;
+use crate::judges::Judges;
 use crate::machine::Machine;
 use crate::network::Network;
-use crate::plan::Plan;
+use crate::out::Death;
+use crate::plan::{FAST_CLOCK, Plan, name};
 use crate::record::Record;
-use crate::running::{Actor, Death, Out, ToEngine};
+use crate::running::Actor;
+use crate::shrink::{Cuts, May};
+use crate::snapshots::Transfer;
 use crate::trace::Trace;
 use crate::watcher::Watcher;
 
 /// A run that takes longer is stuck.
 const STEPS_MAX: u64 = 400_000;
+const STEPS_MAX_OF_A_CLUSTER: u64 = 3_000_000;
 
 /// A world in one thread.
 pub(crate) struct World {
@@ -32,6 +37,12 @@ pub(crate) struct World {
     pub(crate) now_ms: u64,
     pub(crate) machines: Vec<Machine>,
     pub(crate) network: Network,
+    /// Snapshots on their way.
+    pub(crate) transfers: Vec<Transfer>,
+    pub(crate) operator: Operator,
+    pub(crate) judges: Judges,
+    /// What may go wrong at all.
+    pub(crate) may: May,
     pub(crate) clients: Vec<Client>,
     pub(crate) watchers: Vec<Watcher>,
     pub(crate) knows: Knowledge,
@@ -51,6 +62,8 @@ pub(crate) struct World {
     /// Whether each machine has applied what it had before its last end.
     pub(crate) caught_up: Vec<bool>,
     pub(crate) ends: usize,
+    /// Clocks that run fast end leases so much earlier, as a fraction.
+    pub(crate) lease_slack: (u64, u64),
 }
 
 /// What happens in a step.
@@ -61,19 +74,36 @@ enum Doing {
     Client(usize),
     Watcher(usize),
     Boot(usize),
+    Transfer(usize),
+    Operate,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64) -> World {
+    pub(crate) fn new(seed: u64, members: usize, cuts: &Cuts) -> World {
         let mut chance = Chance::new(seed);
-        let plan = Plan::draw(&mut chance);
-        let machines = vec![Machine::new("m0")];
+        let mut plan = if members == 1 {
+            Plan::draw(&mut chance)
+        } else {
+            Plan::draw_cluster(&mut chance, members, seed)
+        };
+        cuts.shorten(&mut plan);
+        let begin = plan.found();
+        let machine = |place| {
+            let mut machine = Machine::new(&name(place), Plan::founder_id(place), begin.clone());
+            machine.go = place < plan.go;
+            machine
+        };
+        let machines: Vec<Machine> = (0..members).map(machine).collect();
         World {
             seed,
             trace: Trace::new(),
             steps: 0,
             now_ms: 0,
             network: Network::default(),
+            transfers: Vec::new(),
+            operator: Operator::default(),
+            judges: Judges::default(),
+            may: cuts.may,
             clients: (0..plan.clients).map(|_| Client::default()).collect(),
             watchers: (0..plan.watchers).map(|_| Watcher::default()).collect(),
             knows: Knowledge::default(),
@@ -86,6 +116,7 @@ impl World {
             published: vec![1; machines.len()],
             caught_up: vec![false; machines.len()],
             ends: 0,
+            lease_slack: if members == 1 { (1, 1) } else { (1000, FAST_CLOCK) },
             machines,
             chance,
             plan,
@@ -113,16 +144,15 @@ impl World {
 
     pub(crate) fn step(&mut self) -> Result<(), Violation> {
         self.steps += 1;
-        if STEPS_MAX < self.steps {
+        let most = if self.is_cluster() { STEPS_MAX_OF_A_CLUSTER } else { STEPS_MAX };
+        if most < self.steps {
             return Err(Violation("the world is stuck: too many steps".to_owned()));
         }
-        for (to, message) in self.network.arrived(self.now_ms) {
-            let machine = self.machines.iter_mut().find(|machine| machine.member == to);
-            if let Some(running) = machine.and_then(|machine| machine.running.as_mut()) {
-                running.to_front.push_back(FrontInput::Received(Box::new(message)));
-            }
-        }
+        self.deliver()?;
         if !self.settling && self.chance.one_in(self.plan.fault_one_in) {
+            if self.is_cluster() && self.chance.one_in(2) {
+                return self.cluster_mishap();
+            }
             return self.mishap();
         }
         match self.choose() {
@@ -131,6 +161,8 @@ impl World {
             Doing::Client(place) => self.client(place),
             Doing::Watcher(place) => self.watcher(place),
             Doing::Boot(place) => self.boot(place),
+            Doing::Transfer(number) => self.transfer(number),
+            Doing::Operate => self.operate(),
         }
     }
 
@@ -138,14 +170,19 @@ impl World {
     fn choose(&mut self) -> Doing {
         let mut could = Vec::new();
         for (place, machine) in self.machines.iter().enumerate() {
-            match &machine.running {
-                Some(running) => {
-                    let ready = running.ready(self.now_ms);
-                    could.extend(ready.into_iter().map(|actor| (4, Doing::Turn(place, actor))));
-                }
-                None if machine.boot_at <= self.now_ms => could.push((4, Doing::Boot(place))),
-                None => {}
+            let due = machine.boot_at <= self.now_ms && !machine.retired;
+            if machine.running.is_some() {
+                let ready = machine.ready(self.now_ms);
+                could.extend(ready.into_iter().map(|actor| (4, Doing::Turn(place, actor))));
+            } else if due {
+                could.push((4, Doing::Boot(place)));
             }
+        }
+        let transfers = self.transfers.iter().enumerate();
+        let due = transfers.filter(|(_, transfer)| transfer.due <= self.now_ms);
+        could.extend(due.map(|(number, _)| (3, Doing::Transfer(number))));
+        if self.operator_could_act() {
+            could.push((2, Doing::Operate));
         }
         let clients = (0..self.clients.len()).filter(|place| self.client_could_act(*place));
         could.extend(clients.map(|place| (3, Doing::Client(place))));
@@ -193,50 +230,7 @@ impl World {
         }
     }
 
-    /// What came out of a turn.
-    pub(crate) fn out(&mut self, place: usize, out: Out) -> Result<(), Violation> {
-        match out {
-            Out::Decided { id, result } => self.decided(id, result),
-            Out::ReadReady { tickets, index } => {
-                for client in &mut self.clients {
-                    if let Some(waits) = &mut client.waits
-                        && tickets.contains(&waits.id)
-                    {
-                        waits.read_index = Some(index);
-                    }
-                }
-            }
-            Out::Published => return self.published(place),
-            Out::Committed(entries) => return self.record.entries(&entries, self.now_ms),
-            Out::Applied(index) => {
-                self.note(&format!("m{place} applied up to {index}"));
-                return self.look_whether_caught_up(place);
-            }
-            Out::Response { stream, response } => {
-                let found = self.watchers.iter_mut().find(|w| w.open && w.stream == stream);
-                if let Some(watcher) = found {
-                    watcher.sent(response);
-                }
-            }
-            Out::Send(messages) => self.network.send(messages, self.now_ms, &mut self.chance),
-            Out::Kept { client, kept } => self.kept(client, kept),
-            Out::TermDurable(term) => {
-                let durable = &mut self.machines[place].term_durable;
-                *durable = term.max(*durable);
-            }
-            Out::Standing(standing) => self.note(&format!("m{place} stands {standing:?}")),
-            Out::UpkeepFailed(why) => {
-                self.note(&format!("m{place} upkeep failed: {why}"));
-                if !self.machines[place].suspect {
-                    return Err(Violation(format!("housekeeping failed on a good disk: {why}")));
-                }
-            }
-            Out::Defragmented => self.note(&format!("m{place} is clean")),
-        }
-        Ok(())
-    }
-
-    fn published(&mut self, place: usize) -> Result<(), Violation> {
+    pub(crate) fn published(&mut self, place: usize) -> Result<(), Violation> {
         let dark = self.machines[place].is_dark();
         let Some(running) = &self.machines[place].running else { return Ok(()) };
         if dark {
@@ -262,7 +256,7 @@ impl World {
         Ok(())
     }
 
-    fn look_whether_caught_up(&mut self, place: usize) -> Result<(), Violation> {
+    pub(crate) fn look_whether_caught_up(&mut self, place: usize) -> Result<(), Violation> {
         let dark = self.machines[place].is_dark();
         let Some(running) = &self.machines[place].running else { return Ok(()) };
         if dark || self.caught_up[place] || running.view.applied_index < self.record.committed() {
@@ -283,7 +277,7 @@ impl World {
                 self.record.state_at(&running.view, at)?;
             }
         }
-        let there = running.engine.leases();
+        let there = running.engine().leases();
         for lease in 1001..=1000 + self.knows.leases_made {
             let there = there.contains(&lease);
             self.record.leases.push(history::lease::LeaseEvent::Seen { lease, there });
@@ -297,8 +291,8 @@ impl World {
         let machine = &self.machines[place];
         let Some(running) = &machine.running else { return Ok(()) };
         let fail = |what: String| Err(Violation(what));
-        let store = running.engine.applier().stored();
-        let (applied, _) = running.engine.applier().applied();
+        let store = running.engine().applier().stored();
+        let (applied, _) = running.engine().applier().applied();
         if store.applied_index() != applied {
             return fail(format!("applied {applied}, but the store {}", store.applied_index()));
         }
@@ -309,16 +303,16 @@ impl World {
             return fail(format!("shown {} of {applied}", running.view.applied_index));
         }
         let log_last = running.log.log().last_index();
-        if log_last < applied {
+        if log_last < applied && !running.applying.is_installing() {
             return fail(format!("applied {applied}, but the log ends at {log_last}"));
         }
-        let pending = running.engine.watch_sizes().pending_bytes;
+        let pending = running.engine().watch_sizes().pending_bytes;
         let limits = &self.plan.watch;
         if limits.pending_bytes_max + 200_000 < pending {
             return fail(format!("{pending} bytes wait for watching clients"));
         }
         let log_bytes = running.front.log_bytes();
-        if self.plan.log_bytes_max + 400_000 < log_bytes {
+        if self.plan.log_bytes_max.max(self.plan.lagging_bytes_max) + 400_000 < log_bytes {
             return fail(format!("{log_bytes} bytes of log are kept in memory"));
         }
         let inboxes = running.to_front.len() + running.to_engine.len();
@@ -328,49 +322,13 @@ impl World {
         self.watchers.iter().try_for_each(|watcher| watcher.check(limits))
     }
 
-    fn watcher(&mut self, place: usize) -> Result<(), Violation> {
-        let Some(running) = &mut self.machines[0].running else { return Ok(()) };
-        let watcher = &mut self.watchers[place];
-        if !watcher.open {
-            self.numbers += 1;
-            (watcher.stream, watcher.open) = (self.numbers, true);
-            let stream = watcher.stream;
-            let opened = watch::Input::StreamOpened { stream, progress_interval_ms: 1000 };
-            running.to_engine.push_back(ToEngine::Watch(opened));
-        }
-        let compacted = running.view.index.compact_revision();
-        let chance = &mut self.chance;
-        let stream = watcher.stream;
-        let input = match chance.below(12) {
-            0 if !self.settling => watcher.create(&self.knows, chance),
-            1 if !self.settling && chance.one_in(4) => {
-                let canceled = watcher.cancel(chance);
-                canceled.map(|(input, watch)| {
-                    self.record.watches.push(watch);
-                    input
-                })
-            }
-            2 if chance.one_in(3) => Some(watch::Input::ProgressRequested { stream }),
-            _ if 0 < watcher.queued() => {
-                let count = chance.pick(&[1, 2, 100]);
-                let (input, ended) = watcher.read(count, compacted);
-                self.record.watches.extend(ended);
-                Some(input)
-            }
-            _ => None,
-        };
-        if let Some(input) = input {
-            let text = format!("w{place} {input:?}");
-            running.to_engine.push_back(ToEngine::Watch(input));
-            self.note(&text);
-        }
-        Ok(())
-    }
-
     /// Whether everything that was asked for is answered and nobody has anything to do.
     pub(crate) fn is_settled(&self) -> bool {
+        if self.is_cluster() {
+            return self.cluster_is_settled();
+        }
         let busy = |machine: &Machine| match &machine.running {
-            Some(running) => !running.is_idle() || 0 < running.engine.watch_sizes().unsynced,
+            Some(running) => !running.is_idle() || 0 < running.engine().watch_sizes().unsynced,
             None => true,
         };
         let waits = |client: &Client| client.waits.is_some();

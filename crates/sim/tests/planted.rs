@@ -7,8 +7,8 @@
 #[track_caller]
 fn check(bug: &'static str, seeds_max: u64) {
     planted::plant(Some(bug));
-    let found =
-        (0..seeds_max).find_map(|seed| holdfast_sim::run(seed, false).failure.map(|f| (seed, f)));
+    let found = (0..seeds_max)
+        .find_map(|seed| holdfast_sim::run(Play::alone(seed), false).failure.map(|f| (seed, f)));
     let reached = planted::reached();
     planted::plant(None);
     match found {
