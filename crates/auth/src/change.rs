@@ -53,7 +53,7 @@ impl fmt::Debug for TokenChange {
         match self {
             TokenChange::None => f.write_str("None"),
             TokenChange::Assign { token, user } => {
-                write!(f, "Assign({user}, {})", fingerprint(token))
+                write!(f, "Assign({user}, {})", fingerprint(token.as_bytes()))
             }
             TokenChange::DropUser(user) => write!(f, "DropUser({user})"),
             TokenChange::DropAll => f.write_str("DropAll"),

@@ -217,6 +217,7 @@ impl Report for LogReport {
 
     fn line(&self, line: &Line) {
         let level = match line.level {
+            node::Level::Debug => logging::Level::Debug,
             node::Level::Info => logging::Level::Info,
             node::Level::Warn => logging::Level::Warn,
             node::Level::Error => logging::Level::Error,
@@ -225,6 +226,10 @@ impl Report for LogReport {
         let fields: Vec<(&str, &dyn Field)> =
             line.fields.iter().map(|(name, value)| (*name, value as &dyn Field)).collect();
         self.log.write(level, caller, line.text, &fields);
+    }
+
+    fn wants_debug(&self) -> bool {
+        self.log.is_on(logging::Level::Debug)
     }
 
     fn slow_call(&self, call: &SlowCall) {

@@ -193,12 +193,11 @@ fn say_ready(config: &Config, log: &Logger) {
     let shared = if listen.client_http.is_empty() { "grpc+http" } else { "grpc" };
     let say = |urls: &[Url], traffic: &str| {
         for url in urls {
-            info!(
-                log,
-                "serving client traffic insecurely; this is strongly discouraged!",
-                "traffic" => traffic,
-                "address" => url.address()
-            );
+            let how = match url.scheme().is_secure() {
+                true => "serving client traffic securely",
+                false => "serving client traffic insecurely; this is strongly discouraged!",
+            };
+            info!(log, how, "traffic" => traffic, "address" => url.address());
         }
     };
     say(&listen.client, shared);

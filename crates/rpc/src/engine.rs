@@ -274,6 +274,16 @@ impl Answer {
         self.wire.start(self.id, status, fields)
     }
 
+    /// Drops the next piece of the request and says how long it was; `None` at the end, or when the stream is gone.
+    pub fn poll_request(&mut self, cx: &Context<'_>) -> Poll<Option<usize>> {
+        let Poll::Ready(piece) = self.wire.poll_body(self.id, cx) else { return Poll::Pending };
+        let len = piece.and_then(Result::ok).map(|bytes| bytes.len());
+        if let Some(len @ 1..) = len {
+            self.wire.release(self.id, len);
+        }
+        Poll::Ready(len)
+    }
+
     /// Whether [`Answer::start`] was called.
     pub fn is_started(&self) -> bool {
         self.is_started

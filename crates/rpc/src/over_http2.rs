@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header};
@@ -94,17 +95,40 @@ async fn send(
         fields.push(field(&header::DATE, now.as_bytes()));
     }
     let status = head.status.as_u16();
-    if !has_body || body.is_end_stream() {
+    let is_empty = !has_body || body.is_end_stream();
+    if is_empty && poll_fn(|cx| Poll::Ready(answer.poll_request(cx))).await == HEARD {
         return answer.end_at_once(status, &fields);
     }
     answer.start(status, &fields)?;
-    while let Some(frame) = next(&mut body, answer).await? {
+    while !is_empty && let Some(frame) = next(&mut body, answer).await? {
         // Trailers are nothing that our handlers send.
         let Ok(bytes) = frame.into_data() else { continue };
         poll_fn(|cx| answer.poll_window(cx)).await?;
         answer.send(bytes)?;
     }
+    hear_out(answer).await;
     answer.end(&[])
+}
+
+/// The request has come to its end, or is gone.
+const HEARD: Poll<Option<usize>> = Poll::Ready(None);
+/// What a client may still say of a request that is answered already.
+const HEARD_BYTES_MAX: usize = 64 * 1024;
+const HEARD_DURATION_MAX: Duration = Duration::from_secs(1);
+
+/// Lets a client that is answered before it has sent all of its request go on for a while. Ending the stream at once
+/// is allowed, but there are clients that forget the answer over the reset that follows it (curl 7.88 does).
+async fn hear_out(answer: &mut Answer) {
+    let heard = async {
+        let mut bytes = 0;
+        while bytes < HEARD_BYTES_MAX
+            && let Some(more) = poll_fn(|cx| answer.poll_request(cx)).await
+        {
+            bytes += more;
+        }
+    };
+    // Whoever takes longer is reset.
+    let _ = tokio::time::timeout(HEARD_DURATION_MAX, heard).await;
 }
 
 /// The next piece of an answer. A body that fails is cut off.

@@ -24,6 +24,7 @@ use types::{LeaseId, Limits, MemberId, Refusal};
 use crate::cluster::Network;
 use crate::gatekeeper::{AboutLeases, Gatekeeper};
 use crate::leader::Outlook;
+use crate::login::Password;
 use crate::proposals::{Asked, ChangesMembers, IntoRaft};
 use crate::services::room;
 
@@ -157,14 +158,16 @@ impl Desk {
         &self,
         permitted: Permitted<pb::AuthenticateRequest>,
     ) -> Result<(i64, String), Refusal> {
-        self.gatekeeper.login(&self.node, permitted.into_message()).await
+        let mut request = permitted.into_message();
+        let password = Password::take(&mut request.password);
+        self.gatekeeper.login(&self.node, &request.name, password).await
     }
 
     /// What to propose for a password.
     ///
     /// # Errors
     /// When too many wait for theirs.
-    pub(crate) async fn hash(&self, password: String) -> Result<String, Refusal> {
+    pub(crate) async fn hash(&self, password: Password) -> Result<String, Refusal> {
         self.gatekeeper.hash(password).await
     }
 }

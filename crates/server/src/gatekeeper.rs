@@ -3,6 +3,7 @@
 //! Every message of every call passes here, whichever way it came: gRPC, JSON, websocket. What comes out is a
 //! [`Permitted`] message, without which the [`Desk`](crate::desk::Desk) does nothing.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use auth::{Leases, Needs, Permitted, Principal, Rule, Users};
@@ -11,7 +12,7 @@ use proto::etcdserverpb as pb;
 use rpc::Call;
 use types::{LeaseId, Refusal};
 
-use crate::login::{Passwords, Provider};
+use crate::login::{Passwords, Provider, Told};
 use crate::proposals::Asked;
 use crate::{door, quota};
 
@@ -23,6 +24,8 @@ pub(crate) struct Gatekeeper {
     pub(crate) passwords: Passwords,
     /// Whether a verified certificate's common name is its user (`--client-cert-auth`).
     pub(crate) certificates_count: bool,
+    /// Where it is said who was let in how, and who was not.
+    pub(crate) told: Told,
 }
 
 /// How often it is looked whether an entry has been applied that a token is of.
@@ -46,7 +49,11 @@ impl Gatekeeper {
         let by = self.principal(node, call).await?;
         let cost = message.cost();
         let corruptible = message.is_held_up_by_corruption();
+        let unknown = node.users(|users| unknown(users, &by));
         let admitted = node.users(|users| users.admit(rule, by, message, Leases::DecidedAtApply));
+        if let (Err(Refusal::PermissionDenied), Some(name)) = (&admitted, unknown) {
+            self.told.unknown_user(&name);
+        }
         // What alarms hold up is refused for that, whoever asks.
         admitted.map_err(|why| held_up(node, cost, corruptible).unwrap_or(why))
     }
@@ -83,13 +90,15 @@ impl Gatekeeper {
             return Ok(Principal::Nobody);
         }
         let users = node.view().users.clone();
-        match door::token(call) {
-            Some(token) => {
-                let token = std::str::from_utf8(token).map_err(|_| Refusal::InvalidAuthToken)?;
-                self.by_token(node, &users, call.deadline(), token).await
-            }
-            None => Ok(self.by_certificate(&users, call)),
+        let Some(token) = door::token(call) else { return Ok(self.by_certificate(&users, call)) };
+        let known = match std::str::from_utf8(token) {
+            Ok(token) => self.by_token(node, &users, call.deadline(), token).await,
+            Err(_) => Err(Refusal::InvalidAuthToken),
+        };
+        if let Err(Refusal::InvalidAuthToken) = known {
+            self.told.invalid_token(token);
         }
+        known
     }
 
     /// Who holds a token, for a question that another member hands on.
@@ -135,17 +144,23 @@ impl Gatekeeper {
         }
     }
 
-    /// Through the JSON gateway the certificate is that of who asked it, whom it does not speak for.
+    /// Through the JSON gateway the certificate is that of who asked it, whom it does not speak for. A
+    /// certificate without a name is somebody without a name, who may what any login may, as in etcd.
     fn by_certificate(&self, users: &Users, call: &Call) -> Principal {
         if !self.certificates_count || call.is_from_gateway() {
             return Principal::Nobody;
         }
-        let name = call.remote().identity().and_then(|shown| shown.common_name.as_deref());
-        match name {
-            Some(name) => Principal::User { name: name.into(), revision: users.revision() },
-            None => Principal::Nobody,
-        }
+        let Some(shown) = call.remote().identity() else { return Principal::Nobody };
+        let (name, revision) = (shown.common_name.as_deref().unwrap_or(""), users.revision());
+        self.told.certificate(name, revision);
+        Principal::User { name: name.into(), revision }
     }
+}
+
+/// The caller's name, if there is no such user.
+fn unknown(users: &Users, by: &Principal) -> Option<Arc<str>> {
+    let Principal::User { name, .. } = by else { return None };
+    (users.is_enabled() && users.user(name).is_none()).then(|| name.clone())
 }
 
 fn held_up(node: &Node, cost: u64, corruptible: bool) -> Option<Refusal> {

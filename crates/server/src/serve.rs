@@ -23,7 +23,7 @@ use crate::duties::{self, Duties};
 use crate::encryption::{Connector, Encryption, EncryptionError, Endpoint};
 use crate::gatekeeper::Gatekeeper;
 use crate::http::{Serves, Settings, Site};
-use crate::login::{Passwords, Provider};
+use crate::login::{Passwords, Provider, Told};
 use crate::observer::{Counting, Refusals};
 use crate::services;
 
@@ -122,7 +122,7 @@ pub fn start(
     let member = opened.run(network.clone());
     let node = member.node().clone();
     describe(&node, config, &metrics);
-    let desk = Desk::new(node.clone(), Arc::new(gatekeeper(config)?), network.clone());
+    let desk = Desk::new(node.clone(), Arc::new(gatekeeper(config, &report)?), network.clone());
     let opening = Opening {
         listeners: listeners.peer.drain(..).map(Place::for_peers).collect(),
         connector,
@@ -176,11 +176,12 @@ fn comparing(config: &Config, desk: Desk, report: Arc<dyn Report>) -> Comparing 
 }
 
 /// Reads what logins need before anything is served.
-fn gatekeeper(config: &Config) -> Result<Gatekeeper, ServeError> {
+fn gatekeeper(config: &Config, report: &Arc<dyn Report>) -> Result<Gatekeeper, ServeError> {
     Ok(Gatekeeper {
         provider: Provider::of(&config.auth.tokens).map_err(ServeError::Login)?,
         passwords: Passwords::start(config.auth.bcrypt_cost).map_err(ServeError::Thread)?,
         certificates_count: config.tls.client.client_cert_auth,
+        told: Told(report.clone()),
     })
 }
 

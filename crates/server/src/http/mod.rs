@@ -138,7 +138,7 @@ impl Settings {
     fn shows_a_name_in_vain(&self, path: &str, remote: &Remote) -> bool {
         let name = remote.identity().and_then(|shown| shown.common_name.as_deref());
         self.certificates_count
-            && path.starts_with("/v3/")
+            && Gateway::serves(path)
             && name.is_some_and(|name| !name.is_empty())
             && self.node.users(auth::Users::is_enabled)
     }

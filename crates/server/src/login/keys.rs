@@ -8,8 +8,8 @@ use aws_lc_rs::signature::{
     ParsedPublicKey, RsaEncoding, RsaKeyPair, VerificationAlgorithm,
 };
 use aws_lc_rs::{constant_time, hmac};
+use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
 use types::Refusal;
 
 use crate::login::method::{Digest, Method};
@@ -197,8 +197,11 @@ fn ecdsa(digest: Digest) -> &'static EcdsaSigningAlgorithm {
 
 impl Believer {
     fn read(method: Method, pem: &[u8]) -> Result<Believer, String> {
-        let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| NOT_PEM)?;
-        Believer::of(method, der.as_ref()).ok_or_else(|| not_a(method, "public"))
+        let key = tls::public_key(pem).ok_or(NOT_PEM)?;
+        // etcd takes a certificate for any key but this one.
+        let fits = method != Method::EdDsa || !key.is_of_certificate;
+        let believer = Believer::of(method, &key.der).filter(|_| fits);
+        believer.ok_or_else(|| not_a(method, "public"))
     }
 
     fn of(method: Method, key: &[u8]) -> Option<Believer> {

@@ -4,6 +4,7 @@ mod jwt;
 mod keys;
 mod method;
 mod passwords;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +22,8 @@ use crate::services::kv::unexpected;
 use jwt::Jwt;
 use keys::Keys;
 use method::Method;
-pub(crate) use passwords::Passwords;
+pub(crate) use passwords::{Password, Passwords};
+pub(crate) use told::Told;
 
 /// What a token is.
 pub(crate) enum Provider {
@@ -102,7 +104,8 @@ impl Gatekeeper {
     pub(crate) async fn login(
         &self,
         node: &Node,
-        request: pb::AuthenticateRequest,
+        name: &str,
+        password: Password,
     ) -> Result<(i64, String), Refusal> {
         loop {
             node.barrier().await?;
@@ -110,21 +113,33 @@ impl Gatekeeper {
             if !users.is_enabled() {
                 return Err(Refusal::AuthNotEnabled);
             }
-            self.compare(users.user(&request.name), request.password.clone()).await?;
-            let (revision, token) = self.token(node, &request.name).await?;
+            self.compare(name, users.user(name), password.clone()).await?;
+            let (revision, token) = self.token(node, name).await?;
             if node.view().users.revision() == users.revision() {
+                self.told.password(name, &token);
                 return Ok((revision, token));
             }
         }
     }
 
-    async fn compare(&self, user: Option<&User>, password: String) -> Result<(), Refusal> {
+    async fn compare(
+        &self,
+        name: &str,
+        user: Option<&User>,
+        password: Password,
+    ) -> Result<(), Refusal> {
         if user.is_some_and(User::has_no_password) {
+            self.told.needless_password(name);
             return Err(Refusal::unknown(auth::NOT_ENCODED));
         }
         let hash = user.map(|user| user.hash().to_vec());
-        let matches = self.passwords.matches(password, hash).await?;
-        if matches { Ok(()) } else { Err(Refusal::AuthFailed) }
+        if self.passwords.matches(password, hash).await? {
+            return Ok(());
+        }
+        if user.is_some() {
+            self.told.wrong_password(name);
+        }
+        Err(Refusal::AuthFailed)
     }
 
     async fn token(&self, node: &Node, name: &str) -> Result<(i64, String), Refusal> {
@@ -158,7 +173,7 @@ impl Gatekeeper {
     ///
     /// # Errors
     /// When too many wait for theirs.
-    pub(crate) async fn hash(&self, password: String) -> Result<String, Refusal> {
+    pub(crate) async fn hash(&self, password: Password) -> Result<String, Refusal> {
         use base64::Engine as _;
         let hash = self.passwords.hash(password).await?;
         Ok(base64::engine::general_purpose::STANDARD.encode(hash))

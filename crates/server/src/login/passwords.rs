@@ -31,14 +31,28 @@ pub(crate) struct Passwords {
     jobs: SyncSender<Job>,
 }
 
-/// A password's life ends with the job: the text is overwritten.
-struct Password(Vec<u8>);
+/// A password, which is overwritten when the last one who holds it is done.
+#[derive(Clone)]
+pub(crate) struct Password(Arc<Text>);
 
-impl Drop for Password {
+struct Text(Vec<u8>);
+
+impl Drop for Text {
     fn drop(&mut self) {
         self.0.fill(0);
         // The compiler may not leave the line above out: somebody might still look.
         std::hint::black_box(&self.0);
+    }
+}
+
+impl Password {
+    /// Takes it out of a message, which is left without.
+    pub(crate) fn take(text: &mut String) -> Password {
+        Password(Arc::new(Text(std::mem::take(text).into_bytes())))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.0.0
     }
 }
 
@@ -73,12 +87,11 @@ impl Passwords {
     ///
     /// # Errors
     /// When it is too long, or too many wait.
-    pub(crate) async fn hash(&self, password: String) -> Result<String, Refusal> {
-        if PASSWORD_BYTES_MAX < password.len() {
+    pub(crate) async fn hash(&self, password: Password) -> Result<String, Refusal> {
+        if PASSWORD_BYTES_MAX < password.bytes().len() {
             return Err(Refusal::unknown("bcrypt: password length exceeds 72 bytes"));
         }
         let (answer, hashed) = oneshot::channel();
-        let password = Password(password.into_bytes());
         self.send(Job::Hash { password, cost: self.cost, answer })?;
         hashed.await.map_err(|_| Refusal::Stopped)?
     }
@@ -89,11 +102,10 @@ impl Passwords {
     /// When too many wait.
     pub(crate) async fn matches(
         &self,
-        password: String,
+        password: Password,
         with: Option<Vec<u8>>,
     ) -> Result<bool, Refusal> {
         let (answer, compared) = oneshot::channel();
-        let password = Password(password.into_bytes());
         self.send(Job::Compare { password, with, cost: self.cost, answer })?;
         compared.await.map_err(|_| Refusal::Stopped)
     }
@@ -120,10 +132,10 @@ impl Job {
     fn run(self) {
         match self {
             Job::Hash { password, cost, answer } => {
-                let _ = answer.send(hashed(&password.0, cost));
+                let _ = answer.send(hashed(password.bytes(), cost));
             }
             Job::Compare { password, with, cost, answer } => {
-                let _ = answer.send(compared(&password.0, with.as_deref(), cost));
+                let _ = answer.send(compared(password.bytes(), with.as_deref(), cost));
             }
         }
     }
@@ -161,6 +173,15 @@ mod tests {
         assert!(!compared(b"secret", None, 4));
         assert!(!compared(b"secret", Some(b"no hash"), 4));
         assert_ne!(hashed(b"secret", 4), Ok(hash));
+    }
+
+    #[test]
+    fn a_password_leaves_its_message_and_is_never_shown() {
+        let mut message = "secret".to_owned();
+        let password = Password::take(&mut message);
+        assert_eq!((message.as_str(), password.bytes()), ("", &b"secret"[..]));
+        drop(password.clone());
+        assert_eq!(password.bytes(), b"secret");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rpc::{Call, Rpc};
 use types::Refusal;
 
 use crate::desk::Desk;
+use crate::login::Password;
 use crate::proposals::IntoRaft;
 use crate::services::Methods;
 use crate::services::kv::unexpected;
@@ -98,7 +99,7 @@ async fn add_user(
 ) -> Result<pb::AuthUserAddResponse, Refusal> {
     let (mut request, by) = permitted.split();
     let none = request.options.as_ref().is_some_and(|options| options.no_password);
-    let password = std::mem::take(&mut request.password);
+    let password = Password::take(&mut request.password);
     if !none {
         request.hashed_password = desk.hash(password).await?;
     }
@@ -113,9 +114,8 @@ async fn change_password(
     permitted: Permitted<pb::AuthUserChangePasswordRequest>,
 ) -> Result<pb::AuthUserChangePasswordResponse, Refusal> {
     let (mut request, by) = permitted.split();
-    let password = std::mem::take(&mut request.password);
-    if !password.is_empty() {
-        request.hashed_password = desk.hash(password).await?;
+    if !request.password.is_empty() {
+        request.hashed_password = desk.hash(Password::take(&mut request.password)).await?;
     }
     let (header, _) = propose(&desk, desk.readmit(by, request)?).await?;
     Ok(pb::AuthUserChangePasswordResponse { header })
