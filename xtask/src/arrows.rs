@@ -38,6 +38,7 @@ const ORDER: &[(&str, Layer)] = &[
     ("auth", Layer::Pure),
     ("apply", Layer::Pure),
     ("exchange", Layer::Pure),
+    ("takeover", Layer::Pure),
     ("member", Layer::Pure),
     ("http2", Layer::Pure),
     ("cobra", Layer::Pure),

@@ -30,6 +30,7 @@ mod image;
 mod node;
 mod page;
 mod reader;
+mod rewrite;
 mod snapshot;
 mod source;
 mod tree;
@@ -43,6 +44,7 @@ pub use hashkv::{HashKv, HashKvError, hash_kv};
 pub use image::{ImageStream, Layout, Plan, plan, write_file};
 pub use page::{KEY_BYTES_MAX, RUN_BYTES_MAX};
 pub use reader::{Bolt, Bucket};
+pub use rewrite::Rewrite;
 pub use snapshot::{
     DIGEST_BYTES, Digest, SnapshotStream, Status, StatusError, digest, image_bytes, status,
 };

@@ -11,6 +11,7 @@ const TEXT: Flag = Flag {
     default: "",
     help: "",
     required: false,
+    unless: None,
     completes: Completes::Nothing,
 };
 
@@ -139,10 +140,22 @@ const MIGRATE: Command = Command {
             ..TEXT
         },
         Flag {
+            name: "target-format",
+            help: "Whose data directory to make of it, in place: holdfast, or go for etcd's own of --target-version",
+            completes: Completes::Words(TARGET_FORMATS),
+            ..TEXT
+        },
+        Flag {
             name: "target-version",
             help: "Target etcd version to migrate contents of data dir. Minimal value 3.5. Format \"X.Y\" for example 3.6.",
             required: true,
+            unless: Some(("target-format", "holdfast")),
             ..TEXT
+        },
+        Flag {
+            name: "wal-dir",
+            help: "With --target-format: path to the WAL directory (below the data directory if none given)",
+            ..DIRECTORY
         },
     ],
     run: Some(migrate::run),

@@ -3,7 +3,6 @@
 use vfs::{Disk, OsDisk};
 
 use crate::cli::{Failure, Matches};
-use crate::rewrite::Rewrite;
 use crate::{files, log, rewrite};
 
 pub fn run(matches: &Matches) -> Result<(), Failure> {
@@ -23,5 +22,5 @@ fn defrag(data_dir: &str, matches: &Matches) -> Result<(), Failure> {
         return Ok(());
     }
     let locked = files::open_locked(&path, matches.duration("timeout"))?;
-    rewrite::replace(&Rewrite::new(&locked.backend), &path)
+    rewrite::replace(&rewrite::copy(&locked.backend), &path)
 }

@@ -14,6 +14,7 @@ mod cli;
 mod commands;
 mod defrag;
 mod files;
+mod handover;
 mod hashkv;
 mod inspect;
 mod log;

@@ -16,7 +16,7 @@ use wal::{Marker, Wal};
 
 use crate::cli::{Failure, Matches};
 use crate::rewrite::{File, Rewrite};
-use crate::{files, log, rewrite};
+use crate::{files, handover, log, rewrite};
 
 /// A minor release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +71,21 @@ impl Version {
 }
 
 pub fn run(matches: &Matches) -> Result<(), Failure> {
+    match matches.text("target-format") {
+        "" => storage_version(matches),
+        "holdfast" => handover::take(matches),
+        "go" => handover::back(matches),
+        other => {
+            let other = go::quote(other);
+            Err(Failure::bad_arguments(format!(
+                "invalid --target-format {other}: must be holdfast or go"
+            )))
+        }
+    }
+}
+
+/// What etcd's own `migrate` does.
+fn storage_version(matches: &Matches) -> Result<(), Failure> {
     let target = Version::target(matches.text("target-version")).map_err(Failure::bad_arguments)?;
     let data_dir = matches.text("data-dir");
     let path = files::database(data_dir);
@@ -78,7 +93,8 @@ pub fn run(matches: &Matches) -> Result<(), Failure> {
         && OsDisk.exists(&files::store_dir(data_dir)).unwrap_or(false)
     {
         return Err(Failure::new(format!(
-            "{data_dir} is a holdfast data directory: its server sets the storage version itself"
+            "{data_dir} is a holdfast data directory: its server sets the storage version itself \
+             (--target-format=go makes a Go etcd's of it)"
         )));
     }
     let locked = files::open_locked(&path, matches.duration("timeout"))?;
@@ -89,7 +105,7 @@ pub fn run(matches: &Matches) -> Result<(), Failure> {
         return Ok(());
     }
     let needed = needed_by_log(data_dir)?;
-    let mut rewrite = Rewrite::new(&locked.backend);
+    let mut rewrite = rewrite::copy(&locked.backend);
     match steps(current, target, needed) {
         Ok(steps) => {
             set(&mut rewrite, target);
@@ -115,7 +131,7 @@ pub fn run(matches: &Matches) -> Result<(), Failure> {
     Ok(())
 }
 
-fn set(rewrite: &mut Rewrite<File>, target: Version) {
+fn set(rewrite: &mut Rewrite, target: Version) {
     if target < V3_6 {
         rewrite.remove(names::META, names::STORAGE_VERSION);
     } else {

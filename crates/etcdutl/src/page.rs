@@ -63,7 +63,15 @@ const REMARKS: &[(&str, &str)] = &[
         "Writes a Go member's database anew, beside the old one, and exchanges them. Our store cleans itself while it \
          runs, so there is nothing to do.",
     ),
-    ("migrate", "For a Go member's directory. Our server sets the storage version itself."),
+    (
+        "migrate",
+        "As etcd's own, for a Go member's directory: sets the storage version. Our server does that itself.\n\n\
+         With `--target-format` a stopped member's directory changes hands, in place, whichever etcd it is of: \
+         `holdfast` takes a Go member's over, as our server does when it starts there; `go` gives ours the form that a Go \
+         etcd of `--target-version` (3.4 to 3.7) starts from, in its place in the cluster, and leaves our store beside \
+         it. What has no form there is refused by name. With `--force` the cluster's version is lowered to the target \
+         though there are other members, all of which must then be migrated so. [migration.md](migration.md) has it all.",
+    ),
 ];
 
 /// The whole page.

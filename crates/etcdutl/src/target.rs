@@ -53,8 +53,8 @@ impl Content {
 
     /// The snapshot with another cluster's members, and as nothing had been applied but their
     /// addition.
-    fn rewrite(&self) -> Rewrite<File> {
-        let mut rewrite = Rewrite::new(&self.backend);
+    fn rewrite(&self) -> Rewrite {
+        let mut rewrite = rewrite::copy(&self.backend);
         // A database older than a bucket has none; the server wants all of them.
         for bucket in names::ALL {
             rewrite.ensure(bucket);

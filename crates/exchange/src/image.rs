@@ -10,7 +10,7 @@ use apply::{Member, ReadView};
 use bolt::{ImageStream, Layout, RowSize, Rows, Sizes, Source, SourceError, WriteError};
 use bytes::{Bytes, BytesMut};
 use store::{Bucket, RowMeta, Scan, State, StoreError};
-use types::{ConfState, Revision, Row};
+use types::{ConfState, Revision, Row, Version};
 
 use crate::{STORE_IDENTITY, v2json};
 
@@ -55,12 +55,22 @@ impl Image {
 
     /// What a snapshot's message says beside the file: the members, for etcd up to 3.6.
     pub fn members_json(&self) -> Vec<u8> {
+        let version = self.cluster_version().map(|version| version.to_string());
+        self.members_json_at(version.as_deref())
+    }
+
+    /// What the members agreed on.
+    pub fn cluster_version(&self) -> Option<Version> {
+        let version = self.state.get(Bucket::Cluster, b"clusterVersion")?;
+        String::from_utf8_lossy(version).parse().ok()
+    }
+
+    /// [`Image::members_json`] for a cluster of another version.
+    pub fn members_json_at(&self, version: Option<&str>) -> Vec<u8> {
         let removed = self.state.iter(Bucket::MembersRemoved);
         let removed: Vec<String> =
             removed.map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
-        let version = self.state.get(Bucket::Cluster, b"clusterVersion");
-        let version = version.map(|text| String::from_utf8_lossy(text).into_owned());
-        v2json::members_json(&self.members(), &removed, version.as_deref())
+        v2json::members_json(&self.members(), &removed, version)
     }
 
     /// The file for another member, piece by piece.

@@ -2,7 +2,103 @@
 //! (`docs/etcd/wal-and-snap.md` 3.1).
 
 use apply::Member;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use types::MemberId;
+
+/// What the v2 store of a Go member says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct V2Json {
+    /// The members, by id.
+    pub members: Vec<Member>,
+    /// Those that were removed.
+    pub removed: Vec<MemberId>,
+    /// The cluster's version, if it was decided.
+    pub version: Option<String>,
+    /// The path of something that clients of the v2 API have stored, if there is any.
+    pub custom: Option<String>,
+}
+
+/// Reads the JSON of a Go member's `.snap` file; `None` if it is none.
+pub fn read_members_json(json: &[u8]) -> Option<V2Json> {
+    let store: Value = serde_json::from_slice(json).ok()?;
+    let root = store.get("Root")?;
+    let cluster = child(root, "0");
+    let mut found = V2Json { custom: custom(root), ..V2Json::default() };
+    let members = cluster.and_then(|cluster| child(cluster, "members"));
+    for (id, node) in members.into_iter().flat_map(children) {
+        found.members.push(member_of(MemberId::from_str_radix(id, 16).ok()?, node)?);
+    }
+    found.members.sort_by_key(|member| member.id);
+    let removed = cluster.and_then(|cluster| child(cluster, "removed_members"));
+    for (id, _) in removed.into_iter().flat_map(children) {
+        found.removed.push(MemberId::from_str_radix(id, 16).ok()?);
+    }
+    let version = cluster.and_then(|cluster| child(cluster, "version"));
+    found.version = version.and_then(|node| value(node)).map(str::to_owned);
+    Some(found)
+}
+
+#[derive(Deserialize)]
+struct RaftAttributes {
+    #[serde(rename = "peerURLs", default)]
+    peer_urls: Option<Vec<String>>,
+    #[serde(rename = "isLearner", default)]
+    is_learner: bool,
+}
+
+#[derive(Default, Deserialize)]
+struct Attributes {
+    #[serde(default)]
+    name: String,
+    #[serde(rename = "clientURLs", default)]
+    client_urls: Option<Vec<String>>,
+}
+
+fn member_of(id: MemberId, node: &Value) -> Option<Member> {
+    let raft = child(node, "raftAttributes").and_then(value)?;
+    let raft: RaftAttributes = serde_json::from_str(raft).ok()?;
+    let told = match child(node, "attributes").and_then(value) {
+        Some(told) => serde_json::from_str(told).ok()?,
+        None => Attributes::default(),
+    };
+    Some(Member {
+        id,
+        peer_urls: raft.peer_urls.unwrap_or_default(),
+        is_learner: raft.is_learner,
+        name: told.name,
+        client_urls: told.client_urls.unwrap_or_default(),
+    })
+}
+
+/// What etcd 3.6 refuses to start with: below the root only `/0` is etcd's own, and `/2`, as long as its
+/// directories are empty, what the v2 API's auth left.
+fn custom(root: &Value) -> Option<String> {
+    for (name, node) in children(root).filter(|(name, _)| *name != "0") {
+        let mut below = children(node);
+        let full = match name {
+            "2" => below.find(|(_, node)| children(node).next().is_some()),
+            _ => below.next(),
+        };
+        if let Some((key, _)) = full {
+            return Some(format!("/{name}/{key}"));
+        }
+    }
+    None
+}
+
+fn children(node: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let children = node.get("Children").and_then(Value::as_object);
+    children.into_iter().flatten().map(|(name, node)| (name.as_str(), node))
+}
+
+fn child<'a>(node: &'a Value, name: &str) -> Option<&'a Value> {
+    node.get("Children")?.get(name)
+}
+
+fn value(node: &Value) -> Option<&str> {
+    node.get("Value")?.as_str()
+}
 
 /// The members, those that were removed (their ids in hexadecimal), and the cluster's version.
 pub fn members_json(members: &[Member], removed: &[String], version: Option<&str>) -> Vec<u8> {
@@ -118,5 +214,37 @@ mod tests {
         assert_eq!(told, r#"{"clientURLs":["http://h:2379"],"name":"n"}"#);
         assert_eq!(zero["removed_members"]["Children"]["cd"]["Value"], "");
         assert_eq!(zero["version"]["Value"], "3.5.0");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let member = |id, is_learner, name: &str, client: &[&str]| Member {
+            id,
+            peer_urls: vec!["http://h:2380".into()],
+            is_learner,
+            name: name.into(),
+            client_urls: client.iter().map(|url| (*url).to_owned()).collect(),
+        };
+        let members =
+            vec![member(0xab, true, "", &[]), member(0xcd, false, "n", &["http://h:2379"])];
+        let json = members_json(&members, &["ef".into()], Some("3.5.0"));
+        let version = Some("3.5.0".to_owned());
+        let expected = V2Json { members, removed: vec![0xef], version, custom: None };
+        assert_eq!(read_members_json(&json), Some(expected));
+        assert_eq!(read_members_json(b"{}"), None);
+        assert_eq!(read_members_json(b"no json"), None);
+    }
+
+    #[test]
+    fn what_clients_of_the_v2_api_stored_is_noticed_as_etcd_3_6_does() {
+        let check = |children: &str, expected: Option<&str>| {
+            let json = format!(r#"{{"Root":{{"Children":{{{children}}}}}}}"#);
+            let read = read_members_json(json.as_bytes()).expect("a store");
+            assert_eq!(read.custom.as_deref(), expected, "{children}");
+        };
+        check(r#""0":{"Children":{"members":{"Children":{}}}},"1":{"Children":{}}"#, None);
+        check(r#""1":{"Children":{"key":{"Value":"x"}}}"#, Some("/1/key"));
+        check(r#""2":{"Children":{"users":{"Children":{}},"roles":{"Children":null}}}"#, None);
+        check(r#""2":{"Children":{"users":{"Children":{"u":{"Value":"x"}}}}}"#, Some("/2/users"));
     }
 }

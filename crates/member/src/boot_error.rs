@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use apply::RecoverError;
 use store::StoreError;
+use takeover::TakeoverError;
 use types::MemberId;
 
 use crate::install::InstallError;
@@ -112,12 +113,9 @@ pub enum BootError {
         /// The store's directory.
         store: PathBuf,
     },
-    /// The directory is Go etcd's own.
-    #[error("{path} is the database of a Go etcd; taking over such a directory is not supported")]
-    Foreign {
-        /// Its database.
-        path: PathBuf,
-    },
+    /// A Go etcd's directory cannot be taken over, or is not to be.
+    #[error("the data directory of a Go etcd is not taken over")]
+    Takeover(#[from] TakeoverError),
     /// Log and store do not belong together, or one of them lost its end.
     #[error(
         "the raft log ends at entry {log_last}, but the store in {store} holds entries up to {applied}: \

@@ -13,7 +13,6 @@
 //!
 //! Not here: who sends snapshots (see `peer`), whether raft takes one (see `consensus`).
 
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,9 +20,10 @@ use std::sync::Arc;
 use apply::Applier;
 use bytes::Bytes;
 use exchange::ImportError;
+use exchange::place::{PlaceError, build_beside, discard_stores, exchange_stores};
 use store::Store;
 use types::ConfState;
-use vfs::{Disk, replace_durably};
+use vfs::Disk;
 
 use crate::{BootError, Stored};
 
@@ -64,16 +64,16 @@ pub enum InstallError {
     },
 }
 
+impl From<PlaceError> for InstallError {
+    fn from(error: PlaceError) -> InstallError {
+        let PlaceError { action, path, source } = error;
+        InstallError::Io { action, path, source }
+    }
+}
+
 /// The file of the snapshot at this entry.
 pub fn spooled(snap_dir: &Path, index: u64) -> PathBuf {
     snap_dir.join(format!("{index:016x}.snap.db"))
-}
-
-/// The name beside `store_dir` that ends so.
-fn beside(store_dir: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(store_dir.as_os_str());
-    name.push(ending);
-    name.into()
 }
 
 /// Builds the store that a spooled file is, beside the one there is. It is complete and synced when it is called
@@ -88,43 +88,17 @@ pub fn build(
     at: &Stored,
     identity: Bytes,
 ) -> Result<(), InstallError> {
-    let (half, whole) = (beside(store_dir, ".tmp"), beside(store_dir, ".new"));
-    empty(disk, &half)?;
-    let file = spooled(snap_dir, at.index);
-    let arrived = exchange::import(disk, &file, &half, (at.index, at.term), Some(identity))
-        .map_err(|source| InstallError::Import { index: at.index, source })?;
-    if arrived.conf_state != at.conf_state {
+    build_beside(disk, store_dir, |half| {
+        let file = spooled(snap_dir, at.index);
+        let arrived = exchange::import(disk, &file, half, (at.index, at.term), Some(identity))
+            .map_err(|source| InstallError::Import { index: at.index, source })?;
+        if arrived.conf_state == at.conf_state {
+            return Ok(());
+        }
         let ids = |state: &ConfState| [&state.voters[..], &state.learners[..]].concat();
         let (said, held) = (ids(&at.conf_state), ids(&arrived.conf_state));
-        return Err(InstallError::OtherMembers { index: at.index, said, held });
-    }
-    io("renaming to", &whole, replace_durably(&**disk, &half, &whole))
-}
-
-/// Whether there is a `store.new`: complete, and waiting to take the store's place.
-///
-/// # Errors
-/// [`InstallError::Io`].
-pub fn is_built(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result<bool, InstallError> {
-    let whole = beside(store_dir, ".new");
-    io("looking at", &whole, disk.exists(&whole))
-}
-
-/// Puts `store.new`, if there is one, in the place of the store. Whether there was one.
-///
-/// # Errors
-/// [`InstallError::Io`].
-pub fn exchange_stores(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result<bool, InstallError> {
-    let (whole, old) = (beside(store_dir, ".new"), beside(store_dir, ".old"));
-    if !io("looking at", &whole, disk.exists(&whole))? {
-        return Ok(false);
-    }
-    if io("looking at", store_dir, disk.exists(store_dir))? {
-        empty(disk, &old)?;
-        io("renaming to", &old, replace_durably(&**disk, store_dir, &old))?;
-    }
-    io("renaming to", store_dir, replace_durably(&**disk, &whole, store_dir))?;
-    Ok(true)
+        Err(InstallError::OtherMembers { index: at.index, said, held })
+    })
 }
 
 /// Throws away what no take-over needs any more: half a store, the old one, and spooled files, up to that of `through`
@@ -138,8 +112,7 @@ pub fn discard(
     snap_dir: &Path,
     through: Option<u64>,
 ) -> Result<(), InstallError> {
-    empty(disk, &beside(store_dir, ".tmp"))?;
-    empty(disk, &beside(store_dir, ".old"))?;
+    discard_stores(disk, store_dir)?;
     if !io("looking at", snap_dir, disk.exists(snap_dir))? {
         return Ok(());
     }
@@ -156,19 +129,6 @@ pub fn discard(
         }
     }
     Ok(())
-}
-
-/// Removes all files of a directory that may be there. The directory stays: it takes no room, and its name is used
-/// again.
-fn empty(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), InstallError> {
-    if !io("looking at", dir, disk.exists(dir))? {
-        return Ok(());
-    }
-    for name in io("listing", dir, disk.list(dir))? {
-        let path = dir.join(name);
-        io("removing", &path, disk.remove(&path))?;
-    }
-    io("syncing", dir, disk.sync_dir(dir))
 }
 
 fn io<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, InstallError> {
@@ -200,7 +160,7 @@ impl Installer {
     pub fn install(&self, at: &Stored) -> Result<Applier, BootError> {
         let Installer { disk, store_dir, snap_dir, identity, .. } = self;
         build(disk, store_dir, snap_dir, at, identity.clone())?;
-        exchange_stores(disk, store_dir)?;
+        exchange_stores(disk, store_dir).map_err(InstallError::from)?;
         let (store, restored) = Store::open(disk.clone(), store_dir, self.store.clone())?;
         let applier = Applier::open(self.apply.clone(), store, &restored)?;
         discard(disk, store_dir, snap_dir, Some(at.index))?;

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use apply::Applier;
 use bytes::Bytes;
 use consensus::{Boot, Consensus};
-use exchange::STORE_IDENTITY;
+use exchange::place::{exchange_stores, is_built};
+use exchange::{STORE_IDENTITY, identity_row};
 use prost::Message as _;
 use proto::v2pb;
 use store::{Batch, Bucket, Restored, StateChange, Store, StoreError};
@@ -26,7 +27,7 @@ use crate::Run;
 use crate::Stored;
 use crate::begin::{self, Begin, Beginning};
 use crate::boot_error::BootError;
-use crate::install::{self, Installer};
+use crate::install::{self, InstallError, Installer};
 
 /// Where a member is kept and what it is to be.
 #[derive(Clone, Debug)]
@@ -235,7 +236,7 @@ fn open_store(
     let RecoverOptions { store_dir, snap_dir, .. } = options;
     let bounds = || store::Options { quota_bytes: options.quota_bytes, ..options.store.clone() };
     let open = || Store::open(disk.clone(), store_dir, bounds());
-    install::exchange_stores(disk, store_dir)?;
+    exchange_stores(disk, store_dir).map_err(InstallError::from)?;
     let mut opened = open()?;
     let Found::Log(markers) = found else { return Ok(opened) };
     let newest = markers.iter().max_by_key(|marker| marker.index);
@@ -247,7 +248,7 @@ fn open_store(
         let row = opened.0.state().get(Bucket::Meta, STORE_IDENTITY).cloned();
         drop(opened);
         install::build(disk, store_dir, snap_dir, &at, row.unwrap_or_default())?;
-        install::exchange_stores(disk, store_dir)?;
+        exchange_stores(disk, store_dir).map_err(InstallError::from)?;
         opened = open()?;
     }
     install::discard(disk, store_dir, snap_dir, None)?;
@@ -271,7 +272,7 @@ fn refuse_to_make_a_store(
     let Found::Log(markers) = found else { return Ok(()) };
     let dir = &options.store_dir;
     // Between two renames the store of a snapshot is there under its first name only.
-    let there = install::is_built(disk, dir)?
+    let there = is_built(disk, dir).map_err(InstallError::from)?
         || io("looking at", dir, disk.exists(dir))?
             && io("listing", dir, disk.list(dir)).is_ok_and(|names| !names.is_empty());
     match markers.first() {
@@ -375,10 +376,6 @@ fn remember(
     let synced = store.sync_handle().and_then(store::SyncHandle::sync)?;
     store.synced(synced);
     Ok(Run { number, unix_ms })
-}
-
-fn identity_row((member, cluster): (MemberId, u64), number: u64) -> Bytes {
-    [member, cluster, number].map(u64::to_be_bytes).concat().into()
 }
 
 /// Ends the log at its last committed entry and removes everybody else behind that.

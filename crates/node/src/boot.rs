@@ -10,6 +10,7 @@ use member::{BootError, Notice, RecoverOptions, Recovered};
 use metrics::Metrics;
 use vfs::{Disk, Lock};
 
+use crate::go_dir::take_over;
 use crate::{Config, Event, Report};
 
 /// The parts of a member, and the right to write its files.
@@ -22,16 +23,13 @@ pub(crate) struct Booted {
 pub(crate) fn boot(
     config: &Config,
     disk: &Arc<dyn Disk>,
-    report: &dyn Report,
+    report: &Arc<dyn Report>,
     metrics: &Metrics,
 ) -> Result<Booted, BootError> {
     let dir = config.data_dir.join("member");
     io("creating", &dir, disk.create_dir_all(&dir))?;
-    let foreign = dir.join("snap").join("db");
-    if io("looking at", &foreign, disk.exists(&foreign))? {
-        return Err(BootError::Foreign { path: foreign });
-    }
-    let lock = lock(disk, &dir, report)?;
+    let lock = lock(disk, &dir.join("lock"), &**report)?;
+    take_over(config, disk, &dir, report, |path| crate::boot::lock(disk, path, &**report))?;
     let mut notice = |notice| report.report(event(notice));
     let parts = member::recover(disk, &options(config, &dir), &mut notice)?;
     metrics.mvcc.compact_revision.set(parts.applier.compact_revision());
@@ -88,18 +86,21 @@ fn io<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, 
 
 /// As etcd does, a second process on the same directory waits, and says so after a while
 /// (`docs/etcd/server-flags.md` 6.3).
-fn lock(disk: &Arc<dyn Disk>, dir: &Path, report: &dyn Report) -> Result<Box<dyn Lock>, BootError> {
+fn lock(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    report: &dyn Report,
+) -> Result<Box<dyn Lock>, BootError> {
     const SAY_SO_AFTER: Duration = Duration::from_secs(10);
-    let path = dir.join("lock");
     let began = Instant::now();
     let mut said = false;
     loop {
-        if let Some(lock) = io("locking", &path, disk.lock(&path))? {
+        if let Some(lock) = io("locking", path, disk.lock(path))? {
             return Ok(lock);
         }
         if !said && SAY_SO_AFTER <= began.elapsed() {
             said = true;
-            report.report(Event::Locked { file: path.clone() });
+            report.report(Event::Locked { file: path.to_owned() });
         }
         std::thread::sleep(Duration::from_millis(50));
     }

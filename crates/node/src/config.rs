@@ -19,6 +19,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the raft log is kept, if not below `data_dir` (`--wal-dir`).
     pub wal_dir: Option<PathBuf>,
+    /// Whether the data directory of a Go etcd is left alone and refused (`--takeover=refuse`).
+    pub takeover_refused: bool,
     /// Where peers reach this member (`--initial-advertise-peer-urls`).
     pub peer_urls: Vec<String>,
     /// Where clients reach this member (`--advertise-client-urls`).

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use apply::{Asker, Fault, ReadView};
 use consensus::{Role, Scope, Standing};
+use exchange::Image;
 use lease::KeepAlive;
 use member::{
     Applying, ApplyingEffect, ApplyingInput as Do, Chore, Engine, EngineEffect,
@@ -61,8 +62,16 @@ pub(crate) enum EngineMessage {
         answer: oneshot::Sender<(ReadView, store::State)>,
     },
     Stop {
-        done: std::sync::mpsc::Sender<Option<Stored>>,
+        done: std::sync::mpsc::Sender<Option<Left>>,
     },
+}
+
+/// What an engine leaves that was told to stop.
+pub(crate) struct Left {
+    /// Where its store ends, synced.
+    pub(crate) stored: Stored,
+    /// The state there, if a Go etcd could go on with it: the cluster's version is below ours.
+    pub(crate) image: Option<Image>,
 }
 
 /// The engine's thread and what it remembers between messages.
@@ -401,12 +410,24 @@ impl EngineThread {
         }
     }
 
+    /// The state that was left, while the cluster's version is one that an older etcd could go on with.
+    fn image_for_go(&self, stored: &Stored) -> Option<Image> {
+        let applier = self.engine().applier();
+        let version = applier.membership().version()?;
+        let below = version < self.shared.config.cluster_version;
+        let image = below
+            .then(|| Image::new(applier.view(), applier.stored().state().clone()))
+            .filter(|image| image.applied() == (stored.index, stored.term));
+        image.filter(|image| image.members().iter().any(|it| it.id == self.shared.member))
+    }
+
     /// Leaves a store that needs no replay. What fails here costs the next start some time.
-    pub(crate) fn stop(&mut self) -> Option<Stored> {
-        self.applying.leave().unwrap_or_else(|fault| {
+    pub(crate) fn stop(&mut self) -> Option<Left> {
+        let left = self.applying.leave().unwrap_or_else(|fault| {
             let what = "leaving the store";
             self.shared.report.report(Event::UpkeepFailed { what, error: chain(&fault) });
             None
-        })
+        });
+        left.map(|stored| Left { image: self.image_for_go(&stored), stored })
     }
 }

@@ -26,6 +26,7 @@ mod config;
 mod door;
 mod engine;
 mod front;
+mod go_dir;
 mod handle;
 mod history;
 mod lane;

@@ -23,7 +23,7 @@ use wal::Wal;
 
 use crate::boot::{Booted, boot};
 use crate::door::{EngineDoor, EngineRef, EngineSender};
-use crate::engine::{EngineMessage, EngineThread};
+use crate::engine::{EngineMessage, EngineThread, Left};
 use crate::front::{FrontMessage, FrontRef, FrontSender};
 use crate::handle::millis;
 use crate::lane::Lanes;
@@ -32,7 +32,7 @@ use crate::peers::{Peers, Received};
 use crate::report::chain;
 use crate::shared::{ClusterView, Figures, PublishedStanding, Shared};
 use crate::timed::Timed;
-use crate::{BootError, Config, Event, Node, Report, engine, history, log, upkeep};
+use crate::{BootError, Config, Event, Node, Report, engine, go_dir, history, log, upkeep};
 
 /// A sync of the store, for the thread that waits for it.
 #[derive(Debug)]
@@ -66,6 +66,7 @@ pub struct Running {
     log: Sender<LogMessage>,
     threads: Vec<JoinHandle<()>>,
     ticker: Sender<()>,
+    disk: Arc<dyn Disk>,
     /// Keeps other processes out for as long as the threads may write.
     _lock: Box<dyn Lock>,
 }
@@ -94,7 +95,7 @@ pub fn open(
     metrics: Arc<Metrics>,
     report: Arc<dyn Report>,
 ) -> Result<Opened, BootError> {
-    let booted = boot(&config, disk, &*report, &metrics)?;
+    let booted = boot(&config, disk, &report, &metrics)?;
     Ok(Opened { booted, config, metrics, report })
 }
 
@@ -182,6 +183,7 @@ fn threads(
     let Recovered { wal, consensus, applier, marked, committed, installer, .. } = parts;
 
     let (lanes, disk) = (shared.lanes.max(), installer.disk.clone());
+    let own_disk = disk.clone();
     let applied = applier.applied().0;
     let log_writer = log_writer(wal, &shared.config);
     let ids = |from_end| RequestIds::new(shared.member, shared.run, lanes - from_end, lanes);
@@ -229,7 +231,7 @@ fn threads(
     spawn("upkeep", Box::new(move || upkeep::run(&upkeep_inbox, &l, &disk, &s)));
     let s = shared.clone();
     spawn("ticker", Box::new(move || run_ticker(&ticker_inbox, &s)));
-    Running { node: Node { shared }, log: log_sender, threads, ticker, _lock: lock }
+    Running { node: Node { shared }, log: log_sender, threads, ticker, disk: own_disk, _lock: lock }
 }
 
 /// `--max-wals` is how many segments are kept; those that a lagging member may need are kept whatever it says. With 0
@@ -325,7 +327,9 @@ impl Running {
         let _ = shared.front.send(FrontMessage::Stop);
         let (done, left) = channel();
         let _ = shared.engine.send(EngineMessage::Stop { done });
-        if let Ok(Some(stored)) = left.recv() {
+        let mut left_for_go = None;
+        if let Ok(Some(Left { stored, image })) = left.recv() {
+            left_for_go = image;
             // Alone, nobody needs what lies before; others may, as soon as they have elected somebody.
             let keep_from = if shared.is_alone() { stored.index } else { 0 };
             let _ = self.log.send(LogMessage::Work(LogWork::Mark(Mark { stored, keep_from })));
@@ -337,6 +341,9 @@ impl Running {
             if thread.thread().name().is_some_and(|name| names.contains(&name)) {
                 let _ = thread.join();
             }
+        }
+        if let Some(image) = left_for_go {
+            go_dir::hand_back(shared, &self.disk, image);
         }
     }
 }

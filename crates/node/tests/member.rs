@@ -476,12 +476,17 @@ fn a_lost_store_is_made_again_from_a_log_that_has_everything() {
 }
 
 #[test]
-fn the_database_of_a_go_etcd_is_refused_by_name() {
+fn the_database_of_a_go_etcd_without_its_log_is_refused_by_name_and_left_alone() {
     let disk = MemoryDisk::new();
     disk.create_dir_all(&path("member/snap")).expect("an empty disk");
     disk.create(&path("member/snap/db")).expect("an empty disk");
-    let said = refusal(disk).to_string();
-    assert!(said.starts_with("/member.etcd/member/snap/db is the database of a Go etcd"), "{said}");
+    let refused = refusal(disk.clone());
+    let said = std::error::Error::source(&refused).expect("it has a reason").to_string();
+    let expected =
+        "/member.etcd/member/snap/db is the database of a Go etcd, but there is no raft log in";
+    assert!(said.starts_with(expected), "{said}");
+    assert!(disk.exists(&path("member/snap/db")).is_ok_and(|there| there));
+    assert!(disk.exists(&path("member/store")).is_ok_and(|there| !there));
 }
 
 #[test]

@@ -351,6 +351,7 @@ fn storage(values: &Values) -> Storage {
     Storage {
         wals_max: Some(values.size(table::MAX_WALS)).filter(|count| *count > 0),
         unsafe_no_fsync: values.truth(table::UNSAFE_NO_FSYNC),
+        takeover_refused: values.text(table::TAKEOVER) == "refuse",
     }
 }
 

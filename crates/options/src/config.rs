@@ -197,6 +197,8 @@ pub struct Storage {
     pub wals_max: Option<usize>,
     /// Never sync: data will be lost.
     pub unsafe_no_fsync: bool,
+    /// Leave the data directory of a Go etcd alone, and refuse it.
+    pub takeover_refused: bool,
 }
 
 /// How idle client connections are probed.

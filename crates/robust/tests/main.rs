@@ -22,5 +22,6 @@ mod patroni;
 mod runbooks;
 mod secure_cluster;
 mod snapshots;
+mod takeover;
 mod tls;
 mod users;

@@ -208,6 +208,7 @@ fn node_config(config: &Config, begin: Begin) -> node::Config {
         name: config.name.clone(),
         data_dir: config.data_dir.clone(),
         wal_dir: config.wal_dir.clone(),
+        takeover_refused: config.storage.takeover_refused,
         peer_urls: urls(&config.advertise_peer_urls),
         client_urls: urls(&config.advertise_client_urls),
         begin,

@@ -53,6 +53,8 @@ pub struct Flag {
     pub help: &'static str,
     /// Whether the command refuses to run without it.
     pub required: bool,
+    /// Another flag with whose value the command runs without it.
+    pub unless: Option<(&'static str, &'static str)>,
     /// What completion offers.
     pub completes: Completes,
 }

@@ -214,10 +214,15 @@ fn check_arguments(path: &Path, arguments: &[String]) -> Result<(), Refused> {
 }
 
 fn check_required(command: &Command, matches: &Matches) -> Result<(), Refused> {
+    let is_spared = |flag: &&Flag| {
+        flag.unless
+            .is_some_and(|(other, value)| matches.values.get(other).is_some_and(|it| it == value))
+    };
     let missing = command
         .flags
         .iter()
         .filter(|flag| flag.required && !matches.values.contains_key(flag.name))
+        .filter(|flag| !is_spared(flag))
         .map(|flag| format!("\"{}\"", flag.name));
     let missing: Vec<_> = missing.collect();
     if missing.is_empty() {

@@ -152,6 +152,7 @@ pub fn config() -> Config {
         name: "default".into(),
         data_dir: DIR.into(),
         wal_dir: None,
+        takeover_refused: false,
         peer_urls: vec!["http://localhost:2380".into()],
         client_urls: vec!["http://localhost:2379".into()],
         begin: Begin::alone("default", &["http://localhost:2380".into()], "etcd-cluster"),

@@ -9,6 +9,7 @@ flags! {
     NAME: Text = "name", Kind::Text, "default", "all", Its, "Name of this member, for people and for --initial-cluster.";
     DATA_DIR: Text = "data-dir", Kind::Text, "", "all", Its, "Where this member keeps its data; <name>.etcd if empty.";
     WAL_DIR: Text = "wal-dir", Kind::Text, "", "all", Its, "Where the raft log is kept, if not in the data directory.";
+    TAKEOVER: Text = "takeover", Kind::Choice(&["accept", "refuse"]), "accept", "none, ours", Its, "Whether the data directory of a stopped Go etcd is taken over (docs/migration.md) or refused.";
     SNAPSHOT_COUNT: Count = "snapshot-count", Kind::Unsigned("uint64"), "10000", "all", Its, "Applied entries between two raft snapshots; 0 means the default.";
     HEARTBEAT_INTERVAL: Count = "heartbeat-interval", Kind::Unsigned("uint"), "100", "all", Its, "Milliseconds between heartbeats.";
     ELECTION_TIMEOUT: Count = "election-timeout", Kind::Unsigned("uint"), "1000", "all", Its, "Milliseconds without a heartbeat after which a member stands for election.";
