@@ -11,7 +11,7 @@ use holdfast_robust::grpc::Connection;
 use proto::etcdserverpb as pb;
 
 /// Everything a client can ask for that must be the same after a directory changed hands.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Picture {
     member: u64,
     cluster: u64,
