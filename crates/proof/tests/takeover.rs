@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bolt::Backend;
 use holdfast_proof::{Lone, Picture, options, workload};
+use store::Bucket;
 use takeover::{BackOptions, Dirs, Outcome, TakeOptions, Told};
 use types::Version;
 use vfs::{CrashPolicy, Disk, Faults, MemoryDisk};
@@ -49,7 +50,18 @@ fn start(disk: &MemoryDisk, story: &str) -> (u64, Picture) {
     });
     lone.start().unwrap_or_else(|stopped| panic!("{}: {story}", stopped.0));
     let (index, picture) = lone.take_found().expect("it elected itself");
-    (index, picture.unwrap_or_else(|error| panic!("{error}: {story}")))
+    (index, plain(picture.unwrap_or_else(|error| panic!("{error}: {story}"))))
+}
+
+/// Without what Go's form writes down and ours knows otherwise: the entry it is at, who votes (the members say it), how
+/// far it was compacted (the picture says it), and the first revision of users that have never changed.
+fn plain(mut picture: Picture) -> Picture {
+    let kept = ["storageVersion".as_bytes()];
+    picture.state.retain(|(bucket, key), _| *bucket != Bucket::Meta || kept.contains(&&key[..]));
+    picture
+        .state
+        .retain(|(bucket, _), value| *bucket != Bucket::Auth || value[..] != 1u64.to_be_bytes());
+    picture
 }
 
 /// A life on a disk, and what a start finds of it.
