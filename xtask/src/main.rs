@@ -28,6 +28,8 @@ cargo xtask <command>
                    [--blind] (ten minutes a target; --blind without libFuzzer)
   oracle           the same requests to us and to real etcd
                    [--area NAME] [--seed N] [--episodes N]
+  cluster          clusters in network namespaces, harmed in every way and judged after each round; needs root
+                   [--rounds N] [--seed S] [--minutes M]
   kill             kill -9 under load and judge what is left [--rounds N] [--seed N]
   sim              a whole member in one thread, from a seed: crashes, ill disks, pauses, slow clients
                    [--seed N] [--seeds N] [--from N] [--minutes N]; --planted: does it find planted bugs?
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         ["rot", options @ ..] => proof::rot(options).unwrap_or_else(usage),
         ["fuzz", options @ ..] => proof::fuzz(options).unwrap_or_else(usage),
         ["oracle", options @ ..] => robust("oracle::", options),
+        ["cluster", options @ ..] => cluster(options),
         ["kill", options @ ..] => robust("kill::", options),
         ["sim", options @ ..] => sim::run(options).unwrap_or_else(usage),
         ["bench", options @ ..] => bench(options),
@@ -78,6 +81,16 @@ fn bench(options: &[&str]) -> ExitCode {
     test::cargo(&[&run, options].concat(), &[])
 }
 
+/// Builds the server, then harms clusters of it: 200 rounds, unless told otherwise.
+fn cluster(options: &[&str]) -> ExitCode {
+    if test::cargo(&["build", "--package", "etcd"], &[]) != ExitCode::SUCCESS {
+        return ExitCode::FAILURE;
+    }
+    let bounded = options.iter().any(|option| ["--rounds", "--minutes"].contains(option));
+    let rounds: &[&str] = if bounded { &[] } else { &["--rounds", "200"] };
+    robust("rounds::", &[options, rounds].concat())
+}
+
 fn report(name: &str, complaints: &[String]) -> ExitCode {
     for complaint in complaints {
         println!("{name}: {complaint}");
@@ -98,6 +111,7 @@ fn robust(filter: &str, options: &[&str]) -> ExitCode {
             "--seed" => "HOLDFAST_SEED",
             "--episodes" => "HOLDFAST_EPISODES",
             "--rounds" => "HOLDFAST_ROUNDS",
+            "--minutes" => "HOLDFAST_MINUTES",
             _ => {
                 eprint!("{USAGE}");
                 return ExitCode::from(2);

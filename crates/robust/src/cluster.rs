@@ -1,4 +1,5 @@
-//! A cluster of real processes on loopback, ours or Go's, each with a seat that outlives it.
+//! A cluster of real processes, ours or Go's, each with a seat that outlives it. Seats are on loopback, or each in
+//! a network namespace of its own (see [`crate::rounds`]).
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -25,12 +26,36 @@ pub struct Seat {
     /// `m1`, `m2`, ...
     pub name: String,
     binary: PathBuf,
-    client_port: u16,
-    peer_port: u16,
+    place: Place,
+    /// Words before the program: what slows down its disk, for example.
+    through: Vec<String>,
+    /// Flags of this seat alone.
+    flags: Vec<String>,
     child: Option<Child>,
     /// What `--initial-cluster` and `--initial-cluster-state` say at the next start.
     initial: (String, &'static str),
     starts: u32,
+}
+
+/// Where a member listens, for clients and peers alike.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// An address.
+    pub host: String,
+    /// The port for clients.
+    pub client_port: u16,
+    /// The port for peers.
+    pub peer_port: u16,
+    /// Words that bring a program there: `ip netns exec NAME`, or none.
+    pub enter: Vec<String>,
+}
+
+impl Place {
+    /// Two fresh ports of loopback.
+    pub fn on_loopback() -> Place {
+        let (client_port, peer_port) = free_ports().expect("loopback has free ports");
+        Place { host: "127.0.0.1".to_owned(), client_port, peer_port, enter: Vec::new() }
+    }
 }
 
 /// Seats in one folder.
@@ -46,13 +71,19 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster to be: one seat for each program, all named in each other's flags; `flags` go to all.
     pub fn new(binaries: &[&Path], flags: &[&str]) -> Cluster {
+        let places = binaries.iter().map(|_| Place::on_loopback());
+        Cluster::in_places(&binaries.iter().copied().zip(places).collect::<Vec<_>>(), flags)
+    }
+
+    /// As [`Cluster::new`], with a place for each program.
+    pub fn in_places(seats: &[(&Path, Place)], flags: &[&str]) -> Cluster {
         let mut cluster = Cluster {
             folder: tempfile::Builder::new().prefix("cluster-").tempdir().expect("a folder"),
             seats: Vec::new(),
             flags: flags.iter().map(|flag| flag.to_string()).collect(),
             under: Vec::new(),
         };
-        binaries.iter().for_each(|binary| cluster.push(binary));
+        seats.iter().for_each(|(binary, place)| cluster.push(binary, place.clone()));
         let all = cluster.initial();
         cluster.seats.iter_mut().for_each(|seat| seat.initial = (all.clone(), "new"));
         cluster
@@ -71,15 +102,16 @@ impl Cluster {
         cluster
     }
 
-    fn push(&mut self, binary: &Path) {
-        let (client_port, peer_port) = free_ports().expect("loopback has free ports");
+    fn push(&mut self, binary: &Path, place: Place) {
         let name = format!("m{}", self.seats.len() + 1);
         let (binary, initial) = (binary.to_path_buf(), (String::new(), "existing"));
+        let (through, flags) = (Vec::new(), Vec::new());
         self.seats.push(Seat {
             name,
             binary,
-            client_port,
-            peer_port,
+            place,
+            through,
+            flags,
             child: None,
             initial,
             starts: 0,
@@ -88,7 +120,12 @@ impl Cluster {
 
     /// One more seat, for a member that joins what runs.
     pub fn add_seat(&mut self, binary: &Path) -> usize {
-        self.push(binary);
+        self.add_seat_at(binary, Place::on_loopback())
+    }
+
+    /// One more seat in a place.
+    pub fn add_seat_at(&mut self, binary: &Path, place: Place) -> usize {
+        self.push(binary, place);
         let all = self.initial();
         let seat = self.seats.len() - 1;
         self.seats[seat].initial = (all, "existing");
@@ -97,8 +134,44 @@ impl Cluster {
 
     /// `name=url` of all seats.
     pub fn initial(&self) -> String {
-        let one = |seat: &Seat| format!("{}=http://127.0.0.1:{}", seat.name, seat.peer_port);
-        self.seats.iter().map(one).collect::<Vec<_>>().join(",")
+        self.initial_of(&(0..self.seats.len()).collect::<Vec<_>>())
+    }
+
+    /// `name=url` of some seats.
+    pub fn initial_of(&self, seats: &[usize]) -> String {
+        let one = |seat: &usize| format!("{}={}", self.seats[*seat].name, self.peer_url(*seat));
+        seats.iter().map(one).collect::<Vec<_>>().join(",")
+    }
+
+    /// The words before a seat's program from the next start on.
+    pub fn start_through(&mut self, seat: usize, words: Vec<String>) {
+        self.seats[seat].through = words;
+    }
+
+    /// Flags that only this seat has from the next start on.
+    pub fn set_own_flags(&mut self, seat: usize, flags: &[&str]) {
+        self.seats[seat].flags = flags.iter().map(|flag| flag.to_string()).collect();
+    }
+
+    /// How many seats there are, empty ones too.
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Whether there is no seat.
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// Whether a seat has a process that has not ended.
+    pub fn is_running(&mut self, seat: usize) -> bool {
+        let child = self.seats[seat].child.as_mut();
+        child.is_some_and(|child| child.try_wait().expect("it is ours").is_none())
+    }
+
+    /// Whether a seat has been given a process that nobody has killed or stopped.
+    pub fn is_taken(&self, seat: usize) -> bool {
+        self.seats[seat].child.is_some()
     }
 
     /// The next start of a seat joins a running cluster of these members.
@@ -134,12 +207,14 @@ impl Cluster {
 
     /// `host:port` for clients of a seat.
     pub fn address(&self, seat: usize) -> String {
-        format!("127.0.0.1:{}", self.seats[seat].client_port)
+        let Place { host, client_port, .. } = &self.seats[seat].place;
+        format!("{host}:{client_port}")
     }
 
     /// The seat's peer URL.
     pub fn peer_url(&self, seat: usize) -> String {
-        format!("http://127.0.0.1:{}", self.seats[seat].peer_port)
+        let Place { host, peer_port, .. } = &self.seats[seat].place;
+        format!("http://{host}:{peer_port}")
     }
 
     /// The addresses of all seats, joined by commas.
@@ -173,16 +248,13 @@ impl Cluster {
         self.seats[seat].starts += 1;
         let log = File::create(self.log_path(seat)).expect("a file");
         let data_dir = self.data_dir(seat);
+        let (client, peer) = (format!("http://{}", self.address(seat)), self.peer_url(seat));
         let it = &mut self.seats[seat];
-        let (client, peer) = (it.client_port, it.peer_port);
-        let mut command = match self.under.split_first() {
-            None => Command::new(&it.binary),
-            Some((first, rest)) => {
-                let mut command = Command::new(first);
-                command.args(rest).arg(&it.binary);
-                command
-            }
-        };
+        let binary = it.binary.display().to_string();
+        let words = it.place.enter.iter().chain(&self.under).chain(&it.through);
+        let mut words = words.chain([&binary]);
+        let mut command = Command::new(words.next().expect("the program at least"));
+        command.args(words);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ETCD") {
                 command.env_remove(name);
@@ -191,11 +263,12 @@ impl Cluster {
         command
             .arg(format!("--name={}", it.name))
             .arg(format!("--data-dir={}", data_dir.display()))
-            .arg(format!("--listen-client-urls=http://127.0.0.1:{client}"))
-            .arg(format!("--advertise-client-urls=http://127.0.0.1:{client}"))
-            .arg(format!("--listen-peer-urls=http://127.0.0.1:{peer}"))
-            .arg(format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"))
+            .arg(format!("--listen-client-urls={client}"))
+            .arg(format!("--advertise-client-urls={client}"))
+            .arg(format!("--listen-peer-urls={peer}"))
+            .arg(format!("--initial-advertise-peer-urls={peer}"))
             .args(&self.flags)
+            .args(&it.flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file"))
             .stderr(log);

@@ -136,19 +136,33 @@ impl Connection {
     /// Opens a connection to `host:port`.
     pub fn open(address: &str) -> io::Result<Connection> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let sender = runtime.block_on(async {
-            let tcp = TcpStream::connect(address).await?;
-            tcp.set_nodelay(true)?;
-            let mut builder = h2::client::Builder::new();
-            builder.initial_window_size(16 << 20).initial_connection_window_size(64 << 20);
-            builder.max_header_list_size(1 << 20);
-            let (sender, connection) = builder.handshake(tcp).await.map_err(io::Error::other)?;
-            tokio::spawn(async move {
-                // Its end is noticed by the calls on it.
-                let _ = connection.await;
-            });
-            Ok::<_, io::Error>(sender)
-        })?;
+        let sender = runtime.block_on(Connection::handshake(address))?;
+        Ok(Connection { runtime: Arc::new(runtime), sender, authority: address.to_string() })
+    }
+
+    async fn handshake(address: &str) -> io::Result<SendRequest<Bytes>> {
+        let tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(16 << 20).initial_connection_window_size(64 << 20);
+        builder.max_header_list_size(1 << 20);
+        let (sender, connection) = builder.handshake(tcp).await.map_err(io::Error::other)?;
+        tokio::spawn(async move {
+            // Its end is noticed by the calls on it.
+            let _ = connection.await;
+        });
+        Ok(sender)
+    }
+
+    /// As [`Connection::open`], for a host that may not answer at all.
+    ///
+    /// # Errors
+    /// When it is not open in time, too.
+    pub fn open_within(address: &str, patience: Duration) -> io::Result<Connection> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let opening = Connection::handshake(address);
+        let opened = runtime.block_on(async { timeout(patience, opening).await });
+        let sender = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         Ok(Connection { runtime: Arc::new(runtime), sender, authority: address.to_string() })
     }
 

@@ -16,6 +16,7 @@
 //! - [`oracle`]: the same requests to two servers, answers compared field by field.
 //! - [`runbook`]: an operator's commands as text, input and output together.
 //! - [`tamper`]: another value in what a member stores.
+//! - [`rounds`]: clusters in network namespaces, harmed by seed and judged by `history`.
 //! - [`load`]: clients that write while the server is killed, and the judge of what is left.
 
 pub mod cluster;
@@ -28,6 +29,7 @@ pub mod oracle;
 pub mod process;
 pub mod random;
 pub mod raw;
+pub mod rounds;
 pub mod runbook;
 pub mod schema;
 pub mod secure;

@@ -19,6 +19,7 @@ mod lockstep;
 mod membership;
 mod oracle;
 mod patroni;
+mod rounds;
 mod runbooks;
 mod secure_cluster;
 mod snapshots;
