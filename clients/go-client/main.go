@@ -2,7 +2,8 @@
 //
 // It prints one line per thing that held ("ok ..."), asks for a restart of the server with the line
 // "RESTART" and goes on after a line on its input, and ends with "PASS go-client". Anything that did
-// not hold ends it with "FAIL" and a non-zero code. The tests in crates/robust run it.
+// not hold ends it with "FAIL" and a non-zero code. The tests in crates/robust run it. With "failover" and several
+// addresses it does what failover.go says.
 package main
 
 import (
@@ -22,6 +23,10 @@ import (
 var background = context.Background()
 
 func main() {
+	if os.Args[1] == "failover" {
+		failover(os.Args[2])
+		return
+	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{os.Args[1]}, DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
 	must("connect", err)

@@ -2,6 +2,8 @@
 
 Prints "ok ..." per thing that held, asks for a restart of the server with the line "RESTART" and goes
 on after a line on its input, and ends with "PASS python-client". The tests in crates/robust run it.
+With "failover" and several addresses it writes, watches, keeps a lease and holds a lock while the cluster's leader is
+killed; it prints "READY" before its first write, and begins after a line on its input.
 """
 
 import os
@@ -143,7 +145,87 @@ def watches(client, restarts):
     print("ok watches" + (" across a restart" if restarts else ""), flush=True)
 
 
+class AnyMember:
+    """This library's client knows one member; its user goes to the next one when that fails."""
+
+    def __init__(self, addresses):
+        hosts = [address.split(":") for address in addresses.split(",")]
+        self.clients = [etcd3.client(host=host, port=int(port), timeout=3) for host, port in hosts]
+        self.turn = 0
+
+    def do(self, what, call):
+        deadline = time.time() + 30
+        while True:
+            try:
+                return call(self.clients[self.turn % len(self.clients)])
+            except Exception as refused:  # noqa: BLE001
+                check(time.time() < deadline, f"{what} works again: {refused!r}")
+                self.turn += 1
+                time.sleep(0.05)
+
+
+def failover(addresses):
+    members = AnyMember(addresses)
+    lease = members.do("grant", lambda client: client.lease(6)).id
+    members.do("put", lambda client: client.put("py/f/leased", "x", lease=lease))
+    lock = members.do("lock", lambda client: client.lock("py/f/lock", ttl=60))
+    check(lock.acquire(timeout=5), "the lock")
+    first = members.do("put", lambda client: client.put("py/f/start", "")).header.revision + 1
+    events = queue.Queue()
+
+    def watch(revision):
+        def start(client):
+            client.add_watch_callback("py/f/w/", events.put, range_end="py/f/w0", start_revision=revision)
+
+        members.do("watch", start)
+
+    def keep_alive():
+        while True:
+            members.do("keep-alive", lambda client: list(client.refresh_lease(lease)))
+            time.sleep(1)
+
+    threading.Thread(target=keep_alive, daemon=True).start()
+    watch(first)
+    print("READY", flush=True)
+    check(sys.stdin.readline() != "", "the answer of the test")
+    for number in range(40):
+        members.do("put", lambda client: client.put(f"py/f/w/{number:03}", "v"))
+        time.sleep(0.05)
+    following, revision = 0, first - 1
+    while following < 40:
+        try:
+            answer = events.get(timeout=20)
+        except queue.Empty:
+            check(False, f"the watch went on: {following} of 40 events")
+        if isinstance(answer, Exception):
+            members.turn += 1
+            watch(revision + 1)
+            continue
+        for event in answer.events:
+            check(event._event.kv.mod_revision > revision, "revisions grow")
+            revision = event._event.kv.mod_revision
+            key = event.key.decode()
+            if key == f"py/f/w/{following:03}":
+                following += 1
+            else:
+                check(key == f"py/f/w/{following - 1:03}", f"event {key}, not number {following}")
+    time.sleep(7)
+    left = members.do("time to live", lambda client: client.get_lease_info(lease))
+    check(left.TTL > 0 and list(left.keys) == [b"py/f/leased"], "the lease lives on")
+    held = members.do("get", lambda client: client.get("/locks/py/f/lock")[0])
+    check(held == lock.uuid, "the lock is still held")
+    wanted = members.do("lock", lambda client: client.lock("py/f/lock", ttl=20))
+    check(not wanted.acquire(timeout=1), "no second lock while the first is held")
+    lock.etcd_client = wanted.etcd_client
+    check(lock.release(), "release")
+    check(wanted.acquire(timeout=10), "the second lock after the release")
+    print("PASS python-client: failover", flush=True)
+    os._exit(0)
+
+
 def main():
+    if sys.argv[1] == "failover":
+        failover(sys.argv[2])
     host, port = sys.argv[1].split(":")
     client = etcd3.client(host=host, port=int(port), timeout=10)
     puts(client)

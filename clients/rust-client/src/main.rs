@@ -2,7 +2,9 @@
 //!
 //! Prints "ok ..." per thing that held, asks for a restart of the server with the line "RESTART" and
 //! goes on after a line on its input, and ends with "PASS rust-client". The tests in crates/robust
-//! run it.
+//! run it. With "failover" and several addresses it does what [`failover`] says.
+
+mod failover;
 
 use std::time::Duration;
 
@@ -17,6 +19,11 @@ type Outcome = Result<(), Error>;
 
 #[tokio::main]
 async fn main() -> Outcome {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("failover") {
+        let endpoints = arguments.next().expect("the second argument is a list of addresses");
+        return failover::run(&endpoints).await;
+    }
     let endpoint = std::env::args().nth(1).expect("the first argument is the server's address");
     let mut client = Client::connect([endpoint], None).await?;
     puts(&mut client).await?;

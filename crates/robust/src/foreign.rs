@@ -43,6 +43,10 @@ pub enum Part {
     Python,
     /// A program that uses Rust's etcd-client (`clients/rust-client`).
     RustClient,
+    /// A program that uses Java's jetcd (`clients/java-client`): the folder of its classes, with its libraries beside it.
+    JavaClient,
+    /// The modules of Node's etcd3, for `clients/node-client`.
+    NodeModules,
 }
 
 impl Part {
@@ -67,6 +71,8 @@ impl Part {
             Part::Postgres => (postgres(), "apt-get install postgresql"),
             Part::Python => (foreign("python/bin/python"), "clients/setup python"),
             Part::RustClient => (foreign("bin/rust-client"), "clients/setup rust"),
+            Part::JavaClient => (foreign("java/classes"), "clients/setup java"),
+            Part::NodeModules => (foreign("node/node_modules"), "clients/setup node"),
         }
     }
 }

@@ -10,6 +10,7 @@ mod corruption;
 mod disaster;
 mod discovery;
 mod edge;
+mod failover;
 mod flags;
 mod full_disk;
 mod kill;

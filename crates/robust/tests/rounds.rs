@@ -32,7 +32,8 @@ fn programs(ours: PathBuf, seed: u64) -> Programs {
     let theirs: Vec<_> = parts.iter().filter_map(|part| need("cluster", *part)).collect();
     let ours_count = if five { 5 } else { 3 - theirs.len() };
     let progress = parts.iter().all(|part| *part == Part::EtcdNew);
-    Programs { ours, theirs, ours_count, progress }
+    let fragile = parts.contains(&Part::Etcd35);
+    Programs { ours, theirs, ours_count, progress, fragile }
 }
 
 #[test]

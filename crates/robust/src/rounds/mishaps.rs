@@ -95,6 +95,8 @@ pub struct Field<'a> {
     pub network: &'a Network,
     /// The seats of members, without those that wait for one.
     pub present: Vec<usize>,
+    /// The seats of members that do not outlive a kill -9 unharmed; these are stopped instead.
+    pub fragile: Vec<usize>,
     /// A script that slows down syncs, where there is a Python for it.
     pub slow_sync: Option<PathBuf>,
     /// What went wrong beside what was meant to.
@@ -234,8 +236,13 @@ impl Field<'_> {
         }
     }
 
-    fn kill(&mut self, seat: usize) {
+    /// kill -9, for those who can bear it.
+    pub fn kill(&mut self, seat: usize) {
         self.look_after(seat);
+        if self.fragile.contains(&seat) && self.cluster.is_running(seat) {
+            self.signal(seat, "-CONT");
+            self.cluster.stop(seat);
+        }
         self.cluster.kill(seat);
     }
 

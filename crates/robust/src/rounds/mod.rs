@@ -58,6 +58,9 @@ pub struct Programs {
     pub ours_count: usize,
     /// Whether Go's are new enough to tell their progress truthfully.
     pub progress: bool,
+    /// Whether Go's may store something else than the others once they are killed: 3.5.0 to 3.5.2 save the index of an
+    /// entry apart from its change. These rounds saw it with 3.5.1, and stop its members instead of killing them.
+    pub fragile: bool,
 }
 
 /// What an episode came to.
@@ -107,7 +110,9 @@ pub fn episode(
     let slow_sync = slow_sync.filter(|_| has_python());
     let complaints = Vec::new();
     let cluster_ref = &mut cluster;
-    let mut field = Field { cluster: cluster_ref, network, present, slow_sync, complaints };
+    let fragile = (programs.ours_count..spare).filter(|_| programs.fragile).collect();
+    let mut field =
+        Field { cluster: cluster_ref, network, present, fragile, slow_sync, complaints };
     field.heal();
     wait_until_well(&mut field, &mut report);
     for round in 0..rounds {
@@ -207,7 +212,7 @@ fn one_round(
         let (first, dice) = (1 + round as i64 * 100_000, Random::new(random.next_u64()));
         let leasing = scope.spawn(move || leases::grant_and_keep(shared, CLIENTS, first, dice));
 
-        harm(random, round, field, report);
+        harm(random, round, programs, field, report);
         field.heal();
         wait_until_well(field, report);
         // Some more, with everybody there.
@@ -260,13 +265,21 @@ fn wishes(random: &mut Random, known: i64) -> Vec<Wish> {
 }
 
 /// What befalls the cluster in this round.
-fn harm(random: &mut Random, round: usize, field: &mut Field<'_>, report: &mut Report) {
+fn harm(
+    random: &mut Random,
+    round: usize,
+    programs: &Programs,
+    field: &mut Field<'_>,
+    report: &mut Report,
+) {
     let members = field.present.len();
     sleep(Duration::from_millis(200));
     match random.below(10) {
         0 if 0 < round => {
             let who = Mishap::MoveLeader(Who::Follower(1));
-            let seat = field.present[random.below(members as u64) as usize];
+            // Without its old members a cluster takes on a newer version, which those do not join again.
+            let among = if programs.progress { members } else { programs.ours_count };
+            let seat = field.present[random.below(among as u64) as usize];
             report.mishaps.push(format!("m{} is replaced", seat + 1));
             field.replace(seat);
             field.befall(who, Duration::ZERO);
@@ -297,12 +310,12 @@ fn far_behind(random: &mut Random, field: &mut Field<'_>, report: &mut Report) {
     let who = Who::Follower(random.below(field.present.len() as u64) as usize);
     let seat = field.seat(who);
     report.mishaps.push(format!("m{} is away for long", seat + 1));
-    field.cluster.kill(seat);
+    field.kill(seat);
     sleep(Duration::from_millis(2500));
     field.heal();
     sleep(Duration::from_millis(random.below(300)));
     if random.one_in(2) {
-        field.cluster.kill(seat);
+        field.kill(seat);
         field.heal();
     }
 }
