@@ -34,7 +34,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// The image, in pieces of at most 1 MiB. The file was verified as a whole when the store was opened.
     pub fn chunks(&self) -> impl Iterator<Item = Result<Bytes, StoreError>> + '_ {
-        let mut pieces = Pieces::new(&self.file);
+        let mut pieces = Pieces::new(self.file.clone());
         std::iter::from_fn(move || pieces.next().transpose())
     }
 
@@ -43,7 +43,7 @@ impl Checkpoint {
         let id = FileId::new(Kind::Index, number);
         let file = shared.dir.open(&id.to_string())?;
         let [index, revision, _] = file.header(id)?.numbers;
-        let mut pieces = Pieces::new(&file);
+        let mut pieces = Pieces::new(file.clone());
         while pieces.next()?.is_some() {}
         let file_bytes = pieces.offset;
         let Ok(revision) = i64::try_from(revision) else {
@@ -55,20 +55,20 @@ impl Checkpoint {
 
 /// Reads an image piece by piece.
 #[derive(Debug)]
-struct Pieces<'a> {
-    file: &'a Named,
+pub(crate) struct Pieces {
+    file: Named,
     offset: u64,
     total: u64,
     digest: u32,
     ended: bool,
 }
 
-impl Pieces<'_> {
-    fn new(file: &Named) -> Pieces<'_> {
+impl Pieces {
+    pub(crate) fn new(file: Named) -> Pieces {
         Pieces { file, offset: HEADER_BYTES as u64, total: 0, digest: 0, ended: false }
     }
 
-    fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         if self.ended {
             return Ok(None);
         }

@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     State = 6,
     /// An index image.
     Index = 7,
+    /// How far scrubbing has come.
+    Scrub = 8,
 }
 
 impl Kind {
@@ -52,6 +54,7 @@ impl Kind {
             Kind::Marks => "marks",
             Kind::State => "state",
             Kind::Index => "index",
+            Kind::Scrub => "scrub",
         }
     }
 
@@ -89,7 +92,7 @@ impl FileId {
 impl fmt::Display for FileId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Manifest | Kind::Synced => f.write_str(self.kind.suffix()),
+            Kind::Manifest | Kind::Synced | Kind::Scrub => f.write_str(self.kind.suffix()),
             _ => write!(f, "{:016x}.{}", self.number, self.kind.suffix()),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind, NUMBER_MAX, u32_at, u64_at};
 use crate::footer::FramesEnd;
-use crate::{OpenError, StoreError};
+use crate::{Damage, OpenError, StoreError};
 
 /// The file's name.
 pub(crate) const MANIFEST: &str = "manifest";
@@ -214,6 +214,26 @@ impl ManifestFile {
 
     pub(crate) fn current(&self) -> Manifest {
         self.lock().clone()
+    }
+
+    /// Reads the file again, and writes it anew if it is not what it was.
+    pub(crate) fn verify(&self) -> Result<Option<Damage>, StoreError> {
+        let current = self.lock();
+        let damage = match ManifestFile::open(&self.dir) {
+            Ok(found) if found.lock().number == current.number => return Ok(None),
+            Ok(_) | Err(OpenError::MissingFile { .. } | OpenError::NewerFormat { .. }) => {
+                let what = "it is not the one that was written";
+                Damage { file: MANIFEST.to_owned(), offset: 0, what }
+            }
+            Err(OpenError::Store(StoreError::Damaged(damage))) => damage,
+            Err(OpenError::Store(error)) if !error.is_damage() => return Err(error),
+            Err(OpenError::Store(_)) => {
+                Damage { file: MANIFEST.to_owned(), offset: 0, what: "it cannot be read" }
+            }
+        };
+        drop(current);
+        self.change(|_| {})?;
+        Ok(Some(damage))
     }
 
     /// Whether files that a failed change names must be left alone.

@@ -20,14 +20,15 @@ use crate::footer::{Column, Footer, FramesEnd, Rebuilt};
 use crate::frame::{self, Frame};
 use crate::manifest::{MANIFEST, MANIFEST_NEW, Manifest, ManifestFile};
 use crate::marks::{self, Bitmap};
+use crate::scrub::Scrubbing;
 use crate::sealed::{Dead, Sealed, order};
 use crate::segment::{Extent, Segment};
 use crate::shared::Shared;
 use crate::store::{Applied, OtherFiles};
 use crate::sync::{Position, SYNCED, SyncRecord, Synced};
 use crate::{
-    Checkpoint, Damage, OpenError, Options, Repair, Restored, Sizes, State, StateChange, Store,
-    StoreError,
+    Checkpoint, Damage, OpenError, Options, Repair, Restored, Scrubbed, Sizes, State, StateChange,
+    Store, StoreError,
 };
 
 pub(crate) fn open(
@@ -417,7 +418,7 @@ impl Opening {
                 Kind::Marks => manifest.marks == Some(id.number),
                 Kind::State => manifest.state == Some(id.number),
                 Kind::Index => manifest.index == Some(id.number),
-                Kind::Manifest | Kind::Synced => true,
+                Kind::Manifest | Kind::Synced | Kind::Scrub => true,
             };
             if name == MANIFEST_NEW || ours.is_some_and(|id| !wanted(&id)) {
                 self.shared.dir.remove(&name)?;
@@ -480,6 +481,7 @@ impl Opening {
             ignored: self.ignored,
             checkpoint,
         };
+        let scrubbing = Scrubbing::found(Scrubbed::read(&self.shared.dir));
         let mut store = Store {
             options: self.options,
             shared: Arc::new(self.shared),
@@ -504,6 +506,7 @@ impl Opening {
             marks_in_place: 0,
             held: Vec::new(),
             rows_appended: 0,
+            scrubbing,
             sealed_sizes: Sizes::default(),
         };
         store.sealed_changed();

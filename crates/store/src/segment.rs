@@ -39,12 +39,17 @@ impl Segment {
         self.damage.get()
     }
 
+    /// Takes note of something that cannot be read; the first of it counts.
+    pub(crate) fn note_damage(&self, damage: Damage) {
+        let _ = self.damage.set(damage);
+    }
+
     fn note(&self, error: StoreError, offset: u64) -> StoreError {
         let damage = match &error {
             StoreError::Damaged(damage) => damage.clone(),
             _ => self.file.damage(offset, "it cannot be read"),
         };
-        let _ = self.damage.set(damage);
+        self.note_damage(damage);
         error
     }
 }

@@ -9,6 +9,7 @@ use vfs::Disk;
 use crate::active::{Active, LogBegin};
 use crate::batch::Piece;
 use crate::recent::Recent;
+use crate::scrub::Scrubbing;
 use crate::sealed::{Sealed, order};
 use crate::segment::{Extent, Segment};
 use crate::shared::Shared;
@@ -135,6 +136,7 @@ pub struct Store {
     pub(crate) held: Vec<HeldFile>,
     /// Rows appended since the store was opened.
     pub(crate) rows_appended: u64,
+    pub(crate) scrubbing: Scrubbing,
     /// Of `sealed`, so that [`Store::sizes`] need not add them up.
     pub(crate) sealed_sizes: Sizes,
 }

@@ -312,7 +312,7 @@ impl Store {
         let tombstones = victims.iter().any(|sealed| sealed.dead.tombstone_bytes > 0);
         let older = &self.sealed[..plan.victims.start];
         let bury = tombstones && older.iter().any(|sealed| sealed.dead.unburied);
-        let bury = bury || self.shared.is_image_waiting();
+        let bury = bury || self.shared.is_image_waiting() || self.scrubbing.marks_are_lost;
         let begun = self.next_taken();
         let marks = bury.then(|| self.marks(plan.victims.clone()));
         Cleaning {
@@ -377,9 +377,11 @@ impl Store {
         self.held.extend(self.sealed[victims.clone()].iter().map(HeldFile::of));
         self.sealed.splice(victims, output);
         if let Some(marks) = &outcome.marks {
+            self.scrubbing.marks_are_lost = false;
             self.buried(marks);
         }
         if let Some((_, bytes)) = outcome.state {
+            self.scrubbing.state_is_lost = false;
             self.other_files.state = bytes;
             self.dumped = outcome.synced.position;
         }

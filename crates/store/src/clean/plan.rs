@@ -214,8 +214,9 @@ pub(crate) fn choose(store: &Store, zeal: Zeal) -> Option<Plan> {
     let victims = victims.or_else(|| rules.small_ones(&measures)).unwrap_or(0..0);
     let taken = &store.sealed[victims.clone()];
     let dump = taken.iter().any(|sealed| sealed.state_bytes > 0 && !store.is_dumped(sealed));
-    let dump = dump || replay_is_long(store);
-    let wanted = dump || !victims.is_empty() || store.shared.is_image_waiting();
+    let dump = dump || replay_is_long(store) || store.scrubbing.state_is_lost;
+    let marks = store.shared.is_image_waiting() || store.scrubbing.marks_are_lost;
+    let wanted = dump || !victims.is_empty() || marks;
     wanted.then_some(Plan { victims, dump })
 }
 
