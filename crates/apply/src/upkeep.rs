@@ -2,7 +2,10 @@
 //! compactions leave behind. Each call does a little, so an entry never waits long.
 
 use mvcc::HashTriple;
-use store::{Batch, CheckpointDone, CheckpointWriter, Cleaning, SyncHandle, Synced, WriteOut};
+use store::{
+    Batch, CheckpointDone, CheckpointWriter, Cleaning, Scrub, ScrubDone, SyncHandle, Synced,
+    WriteOut,
+};
 
 use crate::applier::{Applier, Fault, HashJob};
 
@@ -105,6 +108,16 @@ impl Upkeep<'_> {
     /// A round of cleaning has failed.
     pub fn abandon_clean(&mut self, cleaning: Cleaning) {
         self.applier.store.abandon_clean(cleaning);
+    }
+
+    /// Begins to scrub the next piece of the store, if it is time.
+    pub fn begin_scrub(&mut self, now_s: u64, rest_s: u64) -> Option<Scrub> {
+        self.applier.store.begin_scrub(now_s, rest_s)
+    }
+
+    /// A piece has come to its end, well or not.
+    pub fn finish_scrub(&mut self, scrub: Scrub, now_s: u64) -> ScrubDone {
+        self.applier.store.finish_scrub(scrub, now_s)
     }
 
     /// Something of the store's log that is worth writing out before its sync.

@@ -20,6 +20,12 @@ families! {
         db_in_use_size: Gauge = Gauge::default(), "etcd_mvcc_db_total_size_in_use_in_bytes";
         /// Bytes of files that were replaced and are still read by streams, beside those the store occupies.
         db_held: Gauge = Gauge::default(), "holdfast_mvcc_db_held_bytes";
+        /// Bytes of the store that were read again to find out whether they are what was written.
+        scrubbed_bytes: Counter = Counter::default(), "holdfast_mvcc_scrubbed_bytes_total";
+        /// Unix time at which all of the store could last be read; 0 if never.
+        scrubbed_last: Gauge = Gauge::default(), "holdfast_mvcc_scrubbed_timestamp_seconds";
+        /// Files of the store in which something cannot be read.
+        damaged_files: Gauge = Gauge::default(), "holdfast_mvcc_damaged_files";
         /// Views of the store that are open.
         db_open_reads: Gauge = Gauge::default(), "etcd_mvcc_db_open_read_transactions";
         /// How long each hash of the whole store took.

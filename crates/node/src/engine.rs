@@ -16,7 +16,7 @@ use member::{
     FrontInput as Front, Proposal, RequestIds, Stored, Syncing,
 };
 use proto::etcdserverpb as pb;
-use store::Bucket;
+use store::{Bucket, Scrub, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use types::{Entry, LeaseId};
 
@@ -54,6 +54,11 @@ pub(crate) enum EngineMessage {
     },
     Leases {
         answer: oneshot::Sender<Vec<LeaseId>>,
+    },
+    /// A piece of a pass of scrubbing is through, or has failed.
+    Scrubbed {
+        scrub: Box<Scrub>,
+        failed: Option<StoreError>,
     },
     Defragment {
         answer: oneshot::Sender<()>,
@@ -149,6 +154,7 @@ impl EngineThread {
                 let _ = answer.send(left.map(|(time, keys)| LeaseLeft { time, keys }));
             }
             EngineMessage::Leases { answer } => drop(answer.send(self.engine().leases())),
+            EngineMessage::Scrubbed { scrub, failed } => self.scrubbed(*scrub, failed),
             EngineMessage::Defragment { answer } => {
                 self.defragmenting.push(answer);
                 self.step(Do::Defragment)?;
@@ -178,6 +184,7 @@ impl EngineThread {
             self.effect(effect);
         }
         if ticked {
+            self.scrub();
             self.figures();
             self.tell_damage();
         }

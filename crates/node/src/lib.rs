@@ -34,6 +34,7 @@ mod log;
 mod peers;
 mod readers;
 mod report;
+mod scrub;
 mod shared;
 mod start;
 mod timed;

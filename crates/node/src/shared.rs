@@ -121,6 +121,8 @@ pub struct Figures {
     pub pruned: AtomicI64,
     /// Whether the disk has so little room left that only what makes room is taken.
     pub lacks_room: AtomicBool,
+    /// When all of the store could last be read, in seconds since 1970; 0 for never.
+    pub scrubbed_s: AtomicU64,
     /// What cannot be read of the store, a line for each file.
     pub damages: ArcSwap<Vec<String>>,
     /// Whether this member raised its own NOSPACE, so that it may also take it back.

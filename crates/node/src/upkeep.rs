@@ -1,7 +1,8 @@
 //! The upkeep thread: long work on the store that nobody waits for.
 //!
 //! Jobs take turns by the step, the most urgent first: a segment for the raft log before cleaning, cleaning before an
-//! index image, an image before a hash. So a hash of a large store keeps nobody waiting, however long it takes.
+//! index image, an image before a hash, a hash before a scrub. So a hash of a large store keeps nobody waiting, however
+//! long it takes.
 //!
 //! It works in small steps and rests after each as long as the step took, so that half of the disk, and of a
 //! processor, is always there for those who are waited for. It does so instead of stepping back in the
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use apply::HashJob;
 use member::{ApplyingInput as Do, CheckpointJob, HashRead};
 use mvcc::HashTriple;
-use store::{CleanProgress, Cleaning, Replaced, StoreError};
+use store::{CleanProgress, Cleaning, Replaced, Scrub, StoreError};
 use vfs::Disk;
 use wal::Preparation;
 
@@ -25,6 +26,7 @@ use crate::Event;
 use crate::engine::EngineMessage;
 use crate::log::LogMessage;
 use crate::report::chain;
+use crate::scrub::ScrubJob;
 use crate::shared::Shared;
 
 /// Something to be done when there is time.
@@ -33,6 +35,7 @@ pub(crate) enum UpkeepJob {
     Clean(Box<Cleaning>),
     Hash(Box<HashJob>),
     Checkpoint(Box<CheckpointJob>),
+    Scrub(Box<Scrub>),
     PrepareLog(Preparation),
     /// Of a snapshot that nobody wants.
     RemoveFile(PathBuf),
@@ -69,6 +72,7 @@ enum Job {
     Clean(Box<Cleaning>),
     Hash(HashRead),
     Checkpoint(Box<CheckpointJob>),
+    Scrub(ScrubJob),
     PrepareLog(Preparation),
     RemoveFile(PathBuf),
 }
@@ -81,6 +85,15 @@ impl Job {
             Job::Clean(_) => 1,
             Job::Checkpoint(_) => 2,
             Job::Hash(_) => 3,
+            Job::Scrub(_) => 4,
+        }
+    }
+
+    /// How long it is until it may take its next step.
+    fn due_in(&self) -> Duration {
+        match self {
+            Job::Scrub(scrub) => scrub.due.saturating_duration_since(Instant::now()),
+            _ => Duration::ZERO,
         }
     }
 }
@@ -91,6 +104,7 @@ impl From<UpkeepJob> for Job {
             UpkeepJob::Clean(cleaning) => Job::Clean(cleaning),
             UpkeepJob::Hash(job) => Job::Hash(HashRead::from(*job)),
             UpkeepJob::Checkpoint(job) => Job::Checkpoint(job),
+            UpkeepJob::Scrub(scrub) => Job::Scrub(ScrubJob::new(scrub)),
             UpkeepJob::PrepareLog(preparation) => Job::PrepareLog(preparation),
             UpkeepJob::RemoveFile(file) => Job::RemoveFile(file),
         }
@@ -106,9 +120,15 @@ impl Jobs {
         self.0.push(job);
     }
 
-    /// Takes out the most urgent one; of several, the one that came first.
+    /// How long it is until one of them may take a step; `None` if there is none.
+    fn due_in(&self) -> Option<Duration> {
+        self.0.iter().map(Job::due_in).min()
+    }
+
+    /// Takes out the most urgent one that may take a step; of several, the one that came first.
     fn take_next(&mut self) -> Option<Job> {
-        let next = self.0.iter().enumerate().min_by_key(|(place, job)| (job.urgency(), *place));
+        let due = self.0.iter().enumerate().filter(|(_, job)| job.due_in().is_zero());
+        let next = due.min_by_key(|(place, job)| (job.urgency(), *place));
         let place = next?.0;
         Some(self.0.remove(place))
     }
@@ -138,16 +158,19 @@ impl Upkeep<'_> {
             if UNREAD_INTERVAL <= self.looked.elapsed() {
                 self.let_go();
             }
-            let asked = match (self.jobs.0.is_empty(), self.replaced.is_empty()) {
-                (false, _) => inbox.recv_timeout(Duration::ZERO),
-                (true, false) => inbox.recv_timeout(UNREAD_INTERVAL),
-                (true, true) => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let due = self.jobs.due_in();
+            let look = (!self.replaced.is_empty()).then_some(UNREAD_INTERVAL);
+            let asked = match due.into_iter().chain(look).min() {
+                Some(wait) => inbox.recv_timeout(wait),
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match asked {
                 Ok(job) => self.jobs.push(job.into()),
                 Err(RecvTimeoutError::Disconnected) => return false,
-                Err(RecvTimeoutError::Timeout) if self.jobs.0.is_empty() => {}
-                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Timeout) if due.is_some_and(|due| due.is_zero()) => {
+                    return true;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
@@ -184,6 +207,15 @@ impl Upkeep<'_> {
                 None => self.jobs.put_back(Job::Hash(read)),
                 Some(hashed) => self.hashed(hashed),
             },
+            Job::Scrub(mut scrub) => {
+                let failed = match rested(|| scrub.step()) {
+                    Ok(false) => return self.jobs.put_back(Job::Scrub(scrub)),
+                    Ok(true) => None,
+                    Err(error) => Some(error),
+                };
+                let through = EngineMessage::Scrubbed { scrub: scrub.scrub, failed };
+                let _ = self.shared.engine.send(through);
+            }
         }
     }
 

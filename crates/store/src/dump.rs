@@ -3,7 +3,7 @@
 
 use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind, u32_at, u64_at};
 use crate::sync::Position;
-use crate::{OpenError, State, StoreError, record};
+use crate::{Damage, OpenError, State, StoreError, record};
 
 /// Bytes of the file's end: checksum, digest of the records' checksums, count.
 const END_BYTES: usize = 16;
@@ -87,4 +87,40 @@ pub(crate) fn read(dir: &Dir, number: u64) -> Result<Dump, OpenError> {
     }
     let [_, log, offset] = header.numbers;
     Ok(Dump { state, position: Position { log, offset }, file_bytes })
+}
+
+/// What is whole of a file of state, and what is not: for whoever has nothing better.
+pub(crate) fn salvage(dir: &Dir, number: u64) -> (Dump, Vec<Damage>) {
+    let id = FileId::new(Kind::State, number);
+    let name = id.to_string();
+    let mut dump = Dump::default();
+    let lost = |offset, what| vec![Damage { file: name.clone(), offset, what }];
+    let Ok(file) = dir.open(&name) else { return (dump, lost(0, "it is missing")) };
+    let mut losses = Vec::new();
+    match file.header(id) {
+        Ok(Header { numbers: [_, log, offset], .. }) => dump.position = Position { log, offset },
+        Err(_) => losses.extend(lost(0, "its header cannot be read")),
+    }
+    let bytes = file.len().unwrap_or(0).saturating_sub((HEADER_BYTES + END_BYTES) as u64);
+    let mut body = vec![0; usize::try_from(bytes).unwrap_or(0)];
+    if file.read(&mut body, HEADER_BYTES as u64).is_err() {
+        losses.extend(lost(HEADER_BYTES as u64, "it cannot be read"));
+        return (dump, losses);
+    }
+    let mut at = 0;
+    while at < body.len() {
+        match record::take_change(&body[at..]) {
+            Some((change, _, bytes)) => {
+                dump.state.apply(&change);
+                at += bytes;
+            }
+            None => {
+                let what = "a row of the small state cannot be read";
+                losses.extend(lost((HEADER_BYTES + at) as u64, what));
+                let Some(bytes) = record::stated_change_bytes(&body[at..]) else { break };
+                at += bytes;
+            }
+        }
+    }
+    (dump, losses)
 }

@@ -119,6 +119,11 @@ impl FrameHeader {
         self.term == OPEN_TERM
     }
 
+    /// Whether it was written behind the frame, or file header, with this checksum.
+    pub(crate) fn follows(&self, chain: u32) -> bool {
+        self.previous == chain
+    }
+
     /// Header and records together, in bytes.
     pub(crate) fn frame_bytes(&self) -> u64 {
         FRAME_HEADER_BYTES as u64 + u64::from(self.body_bytes)

@@ -77,6 +77,12 @@ fn row_bytes(front: &[u8]) -> Option<u64> {
     Some(ROW_HEADER_BYTES as u64 + u64::from(u32_at(header, 4)))
 }
 
+/// How long the record at the front says it is, if there is as much.
+pub(crate) fn stated_bytes(front: &[u8]) -> Option<usize> {
+    let bytes = usize::try_from(row_bytes(front)?).ok()?;
+    (bytes <= front.len()).then_some(bytes)
+}
+
 /// What the record of a row takes, in bytes.
 pub(crate) fn bytes_of(row: &Row) -> usize {
     ROW_HEADER_BYTES + row.encoded.len()
@@ -129,6 +135,14 @@ fn put_state(out: &mut Vec<u8>, bucket: Bucket, what: u8, key: &[u8], value: &[u
     out.extend_from_slice(key);
     out.extend_from_slice(value);
     checksum
+}
+
+/// How long the record of a change at the front says it is, if there is as much.
+pub(crate) fn stated_change_bytes(front: &[u8]) -> Option<usize> {
+    let header = front.get(..CHANGE_HEADER_BYTES)?;
+    let bytes = CHANGE_HEADER_BYTES.checked_add(u32_at(header, 8) as usize)?;
+    let bytes = bytes.checked_add(u32_at(header, 12) as usize)?;
+    (bytes <= front.len()).then_some(bytes)
 }
 
 /// Verifies the change at the front of `bytes`; gives it with its checksum and its length in bytes.

@@ -69,6 +69,8 @@ pub(crate) struct Scrubbing {
     /// When the last pass of this run ended.
     ended_s: u64,
     is_under_way: bool,
+    /// After a failure, when it is tried again.
+    retry_s: u64,
     /// Whether the file of state, or of marks, has to be written anew.
     pub(crate) state_is_lost: bool,
     pub(crate) marks_are_lost: bool,
@@ -124,6 +126,8 @@ pub struct ScrubDone {
     pub healed: Vec<Damage>,
 }
 
+/// Seconds until a piece that failed is tried again.
+const RETRY_S: u64 = 600;
 /// Ends a walk that has done enough for one step.
 const ENOUGH: &str = "enough for one step";
 
@@ -318,7 +322,7 @@ impl Store {
     pub fn begin_scrub(&mut self, now_s: u64, rest_s: u64) -> Option<Scrub> {
         let Scrubbing { now, ended_s, is_under_way, .. } = &self.scrubbing;
         let mut next = *now;
-        if *is_under_way {
+        if *is_under_way || now_s < self.scrubbing.retry_s {
             return None;
         }
         if next.begun_s == 0 {
@@ -365,6 +369,9 @@ impl Store {
         scrubbing.state_is_lost |= scrub.state_is_lost;
         scrubbing.marks_are_lost |= scrub.marks_are_lost;
         let is_done = matches!(scrub.place, Place::Done);
+        if !is_done {
+            scrubbing.retry_s = now_s.saturating_add(RETRY_S);
+        }
         let is_last = is_done && scrub.next.begun_s == 0;
         if is_done {
             scrubbing.now = scrub.next;

@@ -66,6 +66,8 @@ fn refresh(node: &Node, metrics: &Metrics) {
     mvcc.db_total_size.set(number(figures.file_bytes.load(Ordering::Acquire)));
     mvcc.db_in_use_size.set(number(figures.live_bytes.load(Ordering::Acquire)));
     mvcc.db_held.set(number(figures.held_bytes.load(Ordering::Acquire)));
+    mvcc.scrubbed_last.set(number(figures.scrubbed_s.load(Ordering::Acquire)));
+    mvcc.damaged_files.set(number(figures.damages.load().len() as u64));
     mvcc.db_open_reads.set(number(figures.readers.count() as u64));
     mvcc.keys.set(number(view.index.live_keys()));
     mvcc.current_revision.set(view.index.current_revision());
