@@ -2,7 +2,7 @@
 
 use crate::cli::{Arguments, Command, Completes, Failure, Flag, Kind, Matches, print};
 use crate::target::TARGET_FORMATS;
-use crate::{defrag, hashkv, inspect, migrate, output, restore, status, version};
+use crate::{defrag, hashkv, inspect, migrate, output, restore, salvage, status, version};
 
 const TEXT: Flag = Flag {
     name: "",
@@ -99,6 +99,7 @@ pub static ROOT: Command = Command {
             ..COMMAND
         },
         MIGRATE,
+        SALVAGE,
         Command {
             name: "snapshot",
             usage: "snapshot",
@@ -159,6 +160,22 @@ const MIGRATE: Command = Command {
         },
     ],
     run: Some(migrate::run),
+    ..COMMAND
+};
+
+const SALVAGE: Command = Command {
+    name: "salvage",
+    usage: "salvage <data-dir> --output {file} [flags]",
+    short: "Makes a snapshot of what is whole of a damaged data directory, and tells what is lost",
+    flags: &[Flag {
+        name: "output",
+        letter: Some('o'),
+        help: "Where the snapshot is written",
+        required: true,
+        ..TEXT
+    }],
+    arguments: Arguments::One,
+    run: Some(salvage::run),
     ..COMMAND
 };
 

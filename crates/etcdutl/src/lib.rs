@@ -26,6 +26,7 @@ mod progress;
 mod reading;
 mod restore;
 mod rewrite;
+mod salvage;
 mod staging;
 mod status;
 mod target;

@@ -7,4 +7,5 @@ mod holdfast;
 mod inspect;
 mod matrix;
 mod oracle;
+mod salvage;
 mod support;

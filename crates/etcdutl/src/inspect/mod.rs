@@ -63,10 +63,11 @@ impl Checks {
     }
 }
 
-pub fn run(matches: &Matches) -> Result<(), Failure> {
-    let json = match matches.text("write-out") {
-        "json" => true,
-        "simple" => false,
+/// Whether to answer in JSON.
+pub(crate) fn wants_json(matches: &Matches) -> Result<bool, Failure> {
+    match matches.text("write-out") {
+        "json" => Ok(true),
+        "simple" => Ok(false),
         other => {
             let message = match other {
                 "fields" | "table" | "protobuf" => {
@@ -74,9 +75,13 @@ pub fn run(matches: &Matches) -> Result<(), Failure> {
                 }
                 _ => "unsupported output format".to_owned(),
             };
-            return Err(Failure { code: Failure::BAD_FORMAT, message });
+            Err(Failure { code: Failure::BAD_FORMAT, message })
         }
-    };
+    }
+}
+
+pub fn run(matches: &Matches) -> Result<(), Failure> {
+    let json = wants_json(matches)?;
     let data_dir = &matches.arguments[0];
     let is_go = kind(data_dir)?;
     let _locks = lock(data_dir, is_go)?;
@@ -123,7 +128,7 @@ fn kind(data_dir: &str) -> Result<bool, Failure> {
 
 /// Keeps servers out. A file that is not there, or that may not be written, is not locked: nothing is
 /// made here.
-fn lock(data_dir: &str, is_go: bool) -> Result<Option<Box<dyn Lock>>, Failure> {
+pub(crate) fn lock(data_dir: &str, is_go: bool) -> Result<Option<Box<dyn Lock>>, Failure> {
     let path = match is_go {
         true => files::database(data_dir),
         false => Path::new(data_dir).join("member").join("lock"),
@@ -193,6 +198,9 @@ fn shown(report: &Report) -> String {
         let bytes = go::size(store.rows.bytes);
         line("keys", &format!("{keys} in {rows} rows ({dead} deletions), {bytes}"));
         line("store files", &go::size(store.file_bytes));
+        if let Some(scrubbed) = &store.scrubbed {
+            line("last found whole", scrubbed);
+        }
         line(
             "versions",
             &format!("storage {}, cluster {}", store.storage_version, store.cluster_version),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bolt::{Backend, names};
 use bytes::Bytes;
+use jiff::Timestamp;
 use prost::Message;
 use proto::snappb;
 use serde::Serialize;
@@ -38,6 +39,9 @@ pub struct Kept {
     pub roles: Vec<String>,
     pub auth_enabled: bool,
     pub alarms: usize,
+    /// When a scrub could last read all of it; of a store of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrubbed: Option<String>,
     #[serde(flatten)]
     pub rows: Rows,
 }
@@ -74,9 +78,18 @@ pub fn ours(dir: &Path, checks: &mut Checks) -> Option<Kept> {
         applied_index: restored.applied_index,
         applied_term: restored.applied_term,
         file_bytes: store.sizes().file_bytes,
+        scrubbed: Some(scrubbed(&store)),
         rows: counting.finish(compacted(&small)),
         ..kept(&small)
     })
+}
+
+fn scrubbed(store: &Store) -> String {
+    let at = match store.scrubbed().clean_s {
+        0 => return "not by a scrub so far".to_owned(),
+        seconds => i64::try_from(seconds).ok().and_then(|it| Timestamp::from_second(it).ok()),
+    };
+    at.map_or_else(String::new, |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 fn walk(mut scan: Scan, counting: &mut Counting) -> Result<(), String> {
