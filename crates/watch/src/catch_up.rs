@@ -145,13 +145,23 @@ impl Hub {
     /// A stream has room again.
     pub(crate) fn unpark(&mut self, stream: u32, out: &mut Vec<Effect>) {
         let mut lists = Lists::new();
-        for slot in self.streams[stream].parked.clone() {
-            if !self.has_room(stream) {
-                return;
+        let begin = self.streams[stream].unpark_from;
+        for turns in [begin..u32::MAX, 0..begin] {
+            let mut from = turns.start;
+            while let Some(slot) =
+                self.streams[stream].parked.range(from..turns.end).next().copied()
+            {
+                // Looked for one by one: there may be very many, and room for few.
+                if !self.has_room(stream) {
+                    self.streams[stream].unpark_from = slot;
+                    return;
+                }
+                self.lift(slot);
+                self.catch_up(slot, &mut lists, out);
+                from = slot + 1;
             }
-            self.lift(slot);
-            self.catch_up(slot, &mut lists, out);
         }
+        self.streams[stream].unpark_from = 0;
     }
 
     /// Sends a lifted watcher what it lacks of `events`, its group's events in order, which are

@@ -215,7 +215,7 @@ impl Hub {
         let stream = &mut self.streams[stream];
         stream.watches.insert(id, slot);
         stream.behind += 1;
-        stream.start_max = stream.start_max.max(create.start);
+        stream.starts_at(create.start);
         slot
     }
 
@@ -245,12 +245,9 @@ impl Hub {
         if watcher.state != State::Compacted {
             self.groups.leave(watcher.group, watcher.wish.previous);
         }
-        let (watchers, stream) = (&self.watchers, &mut self.streams[watcher.stream]);
+        let stream = &mut self.streams[watcher.stream];
         stream.behind -= 1;
-        if self.revision < watcher.start {
-            let starts = stream.watches.values().filter_map(|slot| watchers.get(*slot));
-            stream.start_max = starts.map(|other| other.start).max().unwrap_or(0);
-        }
+        stream.no_longer_starts_at(watcher.start);
     }
 
     /// Ends a watcher whose history is gone. It stays registered until the client cancels it too: its

@@ -15,10 +15,12 @@ pub(crate) struct Stream {
     next_id: WatchId,
     /// How many watches are not synced, those cancelled by compaction included.
     pub behind: usize,
-    /// Not below the start of any watch that is in the future.
-    pub start_max: i64,
+    /// The starts its watches asked for, and how many asked for each.
+    starts: BTreeMap<i64, u32>,
     /// Slots of watches that wait for room.
     pub parked: BTreeSet<u32>,
+    /// Whose turn it is among them: the first from this slot on.
+    pub unpark_from: u32,
     pub pending_bytes: usize,
     pub pending_responses: usize,
     pub progress_interval_ms: u64,
@@ -32,12 +34,30 @@ impl Stream {
             watches: BTreeMap::new(),
             next_id: 0,
             behind: 0,
-            start_max: 0,
+            starts: BTreeMap::new(),
             parked: BTreeSet::new(),
+            unpark_from: 0,
             pending_bytes: 0,
             pending_responses: 0,
             progress_interval_ms,
             progress_due_ms: now_ms.saturating_add(progress_interval_ms),
+        }
+    }
+
+    /// A watch asked for this start; 0 for from now on.
+    pub fn starts_at(&mut self, start: i64) {
+        if 0 < start {
+            *self.starts.entry(start).or_default() += 1;
+        }
+    }
+
+    /// A watch that asked for this start is gone.
+    pub fn no_longer_starts_at(&mut self, start: i64) {
+        if let Some(count) = self.starts.get_mut(&start) {
+            *count -= 1;
+            if *count == 0 {
+                self.starts.remove(&start);
+            }
         }
     }
 
@@ -73,6 +93,7 @@ impl Stream {
     /// Whether all watches have been sent everything up to `revision` and none waits for a start
     /// beyond it: what a progress notification for the whole stream claims.
     pub fn is_settled(&self, revision: i64) -> bool {
-        self.behind == 0 && self.start_max <= revision
+        let last = self.starts.last_key_value().map_or(0, |(start, _)| *start);
+        self.behind == 0 && last <= revision
     }
 }

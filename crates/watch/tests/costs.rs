@@ -96,3 +96,32 @@ fn costs() {
     let nested = (0..1000).map(|_| "/registry/pods/*".to_owned());
     run("1,000 watchers of one prefix, 100 streams", &mut hub(100, nested), &keys(1000));
 }
+
+/// Nanoseconds of the fastest of some runs: what a loaded machine adds is not counted.
+fn fastest(mut run: impl FnMut() -> u128) -> u128 {
+    (0..5).map(|_| run()).min().expect("it ran")
+}
+
+/// One stream with so many watches in the future, cancelled one after the other.
+fn cancels(count: i64) -> u128 {
+    let mut hub = hub(1, std::iter::empty());
+    for start in 0..count {
+        hub.step(Input::Create { stream: 0, create: starting("/a", 1000 + start) });
+    }
+    let begin = Instant::now();
+    for watch in (0..count).rev() {
+        hub.step(Input::Cancel { stream: 0, watch });
+    }
+    begin.elapsed().as_nanos() / count as u128
+}
+
+fn starting(keys: &str, start: i64) -> holdfast_watch::Create {
+    holdfast_watch::Create { start, ..watch(keys) }
+}
+
+#[test]
+fn to_cancel_one_of_many_watches_in_the_future_costs_what_it_costs_among_few() {
+    let (few, many) = (fastest(|| cancels(500)), fastest(|| cancels(16_000)));
+    println!("{few} ns among 500, {many} ns among 16,000");
+    assert!(many < 10 * few + 2000, "{few} ns among 500, {many} ns among 16,000");
+}
