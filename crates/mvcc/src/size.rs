@@ -53,10 +53,16 @@ impl IndexView {
         Ok(bytes.min(rows_max.saturating_mul(longest)))
     }
 
-    /// How many rows answering `query` holds in memory or looks at, at most.
-    pub fn answer_rows(&self, query: &RangeQuery) -> u64 {
-        let count = self.count(&query.range, query.revision).unwrap_or(0) as u64;
+    /// How many rows answering `query` holds in memory or looks at, at most; `None` when finding that out would take a
+    /// look at more than `nodes_max` nodes of the index. Then so does the answer, whatever its limit: at an old
+    /// revision nobody has counted the keys that changed since.
+    pub fn answer_rows(&self, query: &RangeQuery, nodes_max: usize) -> Option<u64> {
+        let Ok(revision) = self.readable(query.revision) else { return Some(0) };
+        let count = match &query.range {
+            KeyRange::One(_) => 1,
+            range => self.tree.count_within(&Bounds::of(range), revision, nodes_max)?,
+        };
         let limit = query.row_limit().filter(|_| query.is_cut_first());
-        limit.map_or(count, |limit| count.min(limit as u64))
+        Some(limit.map_or(count, |limit| count.min(limit as u64)))
     }
 }

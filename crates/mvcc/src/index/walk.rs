@@ -102,6 +102,16 @@ impl Tree {
         self.root.any(revision, test)
     }
 
+    /// As [`Tree::count`], if that takes a look at no more than `nodes_max` nodes.
+    pub(crate) fn count_within(
+        &self,
+        bounds: &Bounds,
+        revision: i64,
+        mut nodes_max: usize,
+    ) -> Option<u64> {
+        self.root.count_within(bounds.edges(), revision, &mut nodes_max)
+    }
+
     /// How many keys of `bounds` lived at `revision`. Subtrees that have not changed since know it.
     pub(crate) fn count(&self, bounds: &Bounds, revision: i64) -> u64 {
         self.root.count(bounds.edges(), revision)
@@ -176,16 +186,25 @@ impl Child {
     }
 
     fn count(&self, edges: Edges<'_>, revision: i64) -> u64 {
+        let mut all = usize::MAX;
+        let counted = self.count_within(edges, revision, &mut all);
+        counted.expect("no tree has so many nodes")
+    }
+
+    /// `None` once no node may be looked at any more.
+    fn count_within(&self, edges: Edges<'_>, revision: i64, nodes_left: &mut usize) -> Option<u64> {
         if edges.are_open() && self.summary.newest <= revision {
-            return self.summary.live;
+            return Some(self.summary.live);
         }
+        *nodes_left = nodes_left.checked_sub(1)?;
         match &*self.node {
             Node::Leaf(leaf) => {
                 let alive = |at: &usize| leaf.items[*at].living_at(revision).is_some();
-                edges.places(&leaf.keys).filter(alive).count() as u64
+                Some(edges.places(&leaf.keys).filter(alive).count() as u64)
             }
             Node::Branch(branch) => {
-                edges.children(branch).map(|(child, edges)| child.count(edges, revision)).sum()
+                let children = edges.children(branch);
+                children.map(|(child, edges)| child.count_within(edges, revision, nodes_left)).sum()
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::desk::Desk;
 use crate::holding::Holding;
 use crate::reply::{CountedFrame, RangeReply, RangeStreamReply};
 use crate::services::range::{next_rows_max, refused, while_made};
-use crate::services::size::ROWS_INLINE_MAX;
+use crate::services::size::{self, ROWS_INLINE_MAX};
 
 pub(crate) async fn range_stream(
     desk: Desk,
@@ -58,7 +58,13 @@ async fn stream_pages(
     let bytes_max = desk.limits().request_bytes_max;
     let revision = view.index.current_revision();
     let mut rows_max = if query.limit < 0 { usize::MAX } else { ROWS_FIRST };
-    let pages = view.index.pages(&view.rows(), query, &mut |_| Ok(()));
+    let pages = if size::is_long_walk(&view, &query) {
+        let at = view.clone();
+        let turn = Turn::take(Some(call)).await?;
+        aside(turn, move |_| at.index.pages(&at.rows(), query, &mut |_| Ok(()))).await?
+    } else {
+        view.index.pages(&view.rows(), query, &mut |_| Ok(()))
+    };
     let pages = pages.map_err(|error| refused(desk, error))?;
     let (count, more) = (pages.count(), pages.more());
     let mut list = Elsewhere { list: Some(List { view, pages }), is_short: true };

@@ -17,14 +17,28 @@ pub(crate) const BYTES_INLINE_MAX: u64 = 1 << 20;
 /// Operations of a transaction that are not looked at when each speaks of one key.
 const OPS_SMALL_MAX: usize = 4;
 
-/// Whether a range returns so many rows that others on this thread would notice.
+/// Nodes of the index, of some 30 keys each, that are looked at here to know how long an answer will be: a millisecond or
+/// two.
+const NODES_INLINE_MAX: usize = 512;
+
+/// Whether a range returns so many rows, or walks so far, that others on this thread would notice.
 pub(crate) fn has_many_rows(view: &ReadView, request: &pb::RangeRequest) -> bool {
-    if request.count_only || request.range_end.is_empty() {
+    if request.range_end.is_empty() {
         return false;
     }
     // What cannot be answered is refused at once.
     let Ok(query) = wire::range_query(request) else { return false };
-    ROWS_INLINE_MAX < view.index.answer_rows(&query)
+    let rows = view.index.answer_rows(&query, NODES_INLINE_MAX);
+    rows.is_none_or(|rows| !query.count_only && ROWS_INLINE_MAX < rows)
+}
+
+/// Whether it takes a long walk through the index to know how many keys a range has.
+pub(crate) fn is_long_walk(view: &ReadView, query: &RangeQuery) -> bool {
+    view.index.answer_rows(query, NODES_INLINE_MAX).is_none()
+}
+
+fn rows_of(view: &ReadView, query: &RangeQuery) -> u64 {
+    view.index.answer_rows(query, NODES_INLINE_MAX).unwrap_or(u64::MAX)
 }
 
 /// What the rows of a range take; 0 when it will be refused.
@@ -76,18 +90,18 @@ async fn large<R: Clone + Send + 'static>(
 fn rows_of_branches(view: &ReadView, request: &pb::TxnRequest) -> u64 {
     let rows = |op: &pb::RequestOp| match &op.request {
         Some(Request::RequestRange(range)) => {
-            wire::range_query(range).map_or(0, |query| view.index.answer_rows(&query))
+            wire::range_query(range).map_or(0, |query| rows_of(view, &query))
         }
         Some(Request::RequestDeleteRange(delete)) if delete.prev_kv => rows_deleted(view, delete),
         Some(Request::RequestTxn(txn)) => rows_of_branches(view, txn),
         _ => 1,
     };
-    request.success.iter().chain(&request.failure).map(rows).sum()
+    request.success.iter().chain(&request.failure).map(rows).fold(0, u64::saturating_add)
 }
 
 fn rows_deleted(view: &ReadView, request: &pb::DeleteRangeRequest) -> u64 {
     let range = wire::key_range(&request.key, &request.range_end);
-    range.map_or(0, |range| view.index.answer_rows(&RangeQuery::new(range)))
+    range.map_or(0, |range| rows_of(view, &RangeQuery::new(range)))
 }
 
 fn is_small(op: &pb::RequestOp) -> bool {
