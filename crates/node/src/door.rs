@@ -17,7 +17,8 @@ use crate::shared::Shared;
 /// Entries applied as one group: one flush, one published view.
 const ENTRIES_PER_GROUP_MAX: usize = 8192;
 
-/// Keys looked at for pruning before each message while there is one.
+/// Keys looked at for pruning before each message while there is one; as many as the message has entries, if those are
+/// more, so that forgetting never falls behind writing.
 const KEYS_PRUNED_BETWEEN: usize = 64;
 
 /// An engine that several threads may use, one at a time.
@@ -110,9 +111,13 @@ impl EngineRef {
                 drop(engine);
                 return message.or_else(|| inbox.recv().ok());
             }
-            if message.is_some() {
+            if let Some(next) = &message {
                 // However busy the member is, what was compacted is forgotten in the end.
-                engine.prune(KEYS_PRUNED_BETWEEN);
+                let entries = match next {
+                    EngineMessage::Do(member::ApplyingInput::Apply(entries)) => entries.len(),
+                    _ => 0,
+                };
+                engine.prune(KEYS_PRUNED_BETWEEN.max(entries));
                 return message;
             }
             let budget = engine.shared.config.limits.compaction_batch;

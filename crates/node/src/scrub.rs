@@ -53,7 +53,9 @@ impl EngineThread {
         if self.shared.started.elapsed() < UPTIME_MIN || self.applying.is_installing() {
             return;
         }
-        if let Some(scrub) = self.applying.engine_mut().upkeep().begin_scrub(unix_s(), REST.as_secs()) {
+        if let Some(scrub) =
+            self.applying.engine_mut().upkeep().begin_scrub(unix_s(), REST.as_secs())
+        {
             let _ = self.upkeep.send(UpkeepJob::Scrub(Box::new(scrub)));
         }
     }
