@@ -55,11 +55,9 @@ fn judge(what: &str, limit: u64) -> Option<String> {
 
 /// All instructions of a run, from callgrind's last line: `==1== Collected : 4242`.
 fn count(what: &str, operations: u64) -> Option<u64> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root().join("target"), std::path::PathBuf::from);
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(target.join("release/holdfast-core"))
+        .arg(test::target_dir().join("release/holdfast-core"))
         .args([what, &operations.to_string()])
         .output()
         .ok()?;

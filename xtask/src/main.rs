@@ -5,6 +5,7 @@
 
 mod arrows;
 mod instructions;
+mod package;
 mod proof;
 mod sim;
 mod source;
@@ -35,6 +36,8 @@ cargo xtask <command>
                    [--seed N] [--seeds N] [--from N] [--minutes N]; --planted: does it find planted bugs?
   bench            us and a real etcd, driven in turn on this machine; writes docs/bench/
                    [--quick] [--workload NAME] [--rounds N]
+  package          what an operator installs, into target/packages/: Debian packages and a tarball of
+                   static programs [deb | tarball | try]
   instructions     counts what put, get and watch take in the pure core, under valgrind
 ";
 
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         ["kill", options @ ..] => robust("kill::", options),
         ["sim", options @ ..] => sim::run(options).unwrap_or_else(usage),
         ["bench", options @ ..] => bench(options),
+        ["package", options @ ..] => package::run(options).unwrap_or_else(usage),
         ["instructions"] => report("instructions", &instructions::check()),
         _ => usage(),
     }

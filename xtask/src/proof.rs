@@ -101,8 +101,7 @@ pub fn fuzz(words: &[&str]) -> Option<ExitCode> {
 }
 
 fn target_dir() -> PathBuf {
-    let base = std::env::var_os("CARGO_TARGET_DIR");
-    base.map_or_else(|| root().join("target"), PathBuf::from).join("fuzz")
+    test::target_dir().join("fuzz")
 }
 
 fn build() -> bool {

@@ -1,12 +1,12 @@
 //! `cargo xtask sim`: plays seeds of the simulation on all cores, for so many seeds or so many minutes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::{root, test};
+use crate::test;
 
 /// Seeds that one process plays.
 const SEEDS_PER_PROCESS: u64 = 20;
@@ -90,9 +90,7 @@ fn play(extent: &Extent) -> Vec<String> {
     if test::cargo(&["build", "--package", "holdfast-sim"], &[]) != ExitCode::SUCCESS {
         return vec!["the simulation does not compile".to_string()];
     }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let program = target.join("debug/holdfast-sim");
+    let program = test::target_dir().join("debug/holdfast-sim");
     let Extent { members, from, seeds, time, .. } = *extent;
     let (next, clean, failures) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
     let began = Instant::now();

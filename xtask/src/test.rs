@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use crate::{arrows, instructions, root, sim, tidy};
+use crate::{arrows, instructions, package, root, sim, tidy};
 
 /// For so long fresh seeds are played.
 const SIM_SECONDS: u64 = 45;
@@ -65,6 +65,11 @@ impl Tally {
     }
 }
 
+/// Where cargo builds.
+pub fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Runs cargo with its output shown.
 pub fn cargo(arguments: &[&str], variables: &[(&str, String)]) -> ExitCode {
     let mut command = Command::new(env!("CARGO"));
@@ -114,8 +119,7 @@ pub fn run(extent: Extent) -> ExitCode {
 
 /// The tests with real processes, against the server built for release (or the one `HOLDFAST_ETCD` names).
 fn with_processes(tally: &mut Tally) {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target = target_dir();
     let server = match std::env::var("HOLDFAST_ETCD") {
         Ok(named) => named,
         Err(_) => {
@@ -137,6 +141,7 @@ fn with_processes(tally: &mut Tally) {
         }
         tally.skipped += 1;
     }
+    packages(tally);
     let skips = target.join("skipped-tests.txt");
     // It is there only when an earlier run skipped something.
     let _ = std::fs::remove_file(&skips);
@@ -154,6 +159,27 @@ fn with_processes(tally: &mut Tally) {
     let moved = tests.len().min(tally.passed);
     tally.passed -= moved;
     tally.skipped += moved;
+}
+
+/// Builds the Debian packages and installs them on a Debian that is thrown away.
+fn packages(tally: &mut Tally) {
+    println!("== packages");
+    let started = Instant::now();
+    match package::try_out() {
+        Ok(None) => tally.check("packages", true),
+        Ok(Some(reason)) => {
+            println!("skipped: packages: {reason}");
+            if std::env::var("CI").is_ok() {
+                tally.check(&format!("packages: {reason}"), false);
+            }
+            tally.skipped += 1;
+        }
+        Err(why) => {
+            println!("packages: {why}");
+            tally.check("packages", false);
+        }
+    }
+    println!("== packages: {} s", started.elapsed().as_secs());
 }
 
 fn complaints(name: &str, found: &[String], tally: &mut Tally) {

@@ -39,6 +39,8 @@ pub enum Part {
     Patroni,
     /// PostgreSQL's server, Debian's package; its other programs lie beside it.
     Postgres,
+    /// Prometheus, Debian's package.
+    Prometheus,
     /// A Python with the etcd3 library.
     Python,
     /// A program that uses Rust's etcd-client (`clients/rust-client`).
@@ -69,6 +71,9 @@ impl Part {
             Part::H2spec => (foreign("bin/h2spec"), "clients/setup go"),
             Part::Patroni => (PathBuf::from("/usr/bin/patroni"), "apt-get install patroni"),
             Part::Postgres => (postgres(), "apt-get install postgresql"),
+            Part::Prometheus => {
+                (PathBuf::from("/usr/bin/prometheus"), "apt-get install prometheus")
+            }
             Part::Python => (foreign("python/bin/python"), "clients/setup python"),
             Part::RustClient => (foreign("bin/rust-client"), "clients/setup rust"),
             Part::JavaClient => (foreign("java/classes"), "clients/setup java"),

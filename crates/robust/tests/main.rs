@@ -18,6 +18,7 @@ mod kubernetes;
 mod lists;
 mod lockstep;
 mod membership;
+mod monitoring;
 mod oracle;
 mod patroni;
 mod rounds;
