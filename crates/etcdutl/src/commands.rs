@@ -2,7 +2,7 @@
 
 use crate::cli::{Arguments, Command, Completes, Failure, Flag, Kind, Matches, print};
 use crate::target::TARGET_FORMATS;
-use crate::{defrag, hashkv, inspect, migrate, output, restore, salvage, status, version};
+use crate::{defrag, hashkv, inspect, migrate, output, restore, salvage, status, v2store, version};
 
 const TEXT: Flag = Flag {
     name: "",
@@ -49,6 +49,32 @@ pub static ROOT: Command = Command {
         },
     ],
     commands: &[
+        Command {
+            name: "check",
+            usage: "check",
+            short: "Checks what a data directory holds before it changes hands",
+            commands: &[Command {
+                name: "v2store",
+                usage: "v2store [flags]",
+                short: "Checks that clients of the v2 API have stored nothing",
+                flags: &[
+                    Flag {
+                        name: "data-dir",
+                        help: "Required. A data directory not in use by etcd.",
+                        required: true,
+                        ..DIRECTORY
+                    },
+                    Flag {
+                        name: "wal-dir",
+                        help: "Path to the WAL directory (below the data directory if none given)",
+                        ..DIRECTORY
+                    },
+                ],
+                run: Some(v2store::run),
+                ..COMMAND
+            }],
+            ..COMMAND
+        },
         Command {
             name: "completion",
             usage: "completion [bash|zsh|fish|powershell]",

@@ -30,6 +30,7 @@ mod salvage;
 mod staging;
 mod status;
 mod target;
+mod v2store;
 mod version;
 
 use std::process::ExitCode;

@@ -64,6 +64,11 @@ const REMARKS: &[(&str, &str)] = &[
          runs, so there is nothing to do.",
     ),
     (
+        "check v2store",
+        "As late releases of etcdutl 3.5: exit code 1 if something is there, which then has to go before holdfast or etcd \
+         3.6 starts on the directory. Reads the newest `.snap` file and the log behind it.",
+    ),
+    (
         "migrate",
         "As etcd's own, for a Go member's directory: sets the storage version. Our server does that itself.\n\n\
          With `--target-format` a stopped member's directory changes hands, in place, whichever etcd it is of: \

@@ -213,8 +213,12 @@ fn is_new(etcdutl: &Path) -> bool {
 
 /// Without what is ours alone: nobody's script minds one more line of help.
 fn without_own(help: &str) -> String {
-    let own =
-        ["  inspect     Shows what", "      --target-format string", "      --wal-dir string"];
+    let own = [
+        "  check       Checks what",
+        "  inspect     Shows what",
+        "      --target-format string",
+        "      --wal-dir string",
+    ];
     let is_own = |line: &&str| own.iter().any(|own| line.starts_with(own));
     help.split_inclusive('\n').filter(|line| !is_own(line)).collect()
 }

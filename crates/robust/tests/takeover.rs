@@ -291,6 +291,52 @@ fn a_directory_is_left_alone_with_takeover_refuse_and_found_with_a_log_elsewhere
 }
 
 #[test]
+fn what_clients_of_the_v2_api_stored_is_refused_by_its_path_and_the_directory_left_alone() {
+    let name = "takeover-v2";
+    let Some(ours) = foreign::subject(name) else { return };
+    let (Some(go), Some(etcdctl), Some(etcdutl)) =
+        (need(name, Part::Etcd34), need(name, Part::Etcdctl34), etcdutl(&ours, name))
+    else {
+        return;
+    };
+    let mut cluster = Cluster::start(&[&go], &["--enable-v2=true", "--snapshot-count=10"]);
+    let check = |cluster: &Cluster| {
+        let words = ["check", "v2store", "--data-dir"];
+        let ran = Command::new(&etcdutl).args(words).arg(cluster.data_dir(0)).output();
+        let ran = ran.expect("etcdutl runs");
+        (ran.status.success(), String::from_utf8_lossy(&ran.stdout).into_owned())
+    };
+    cluster.stop(0);
+    let clean = "No custom content found in both v2store and WAL records.\n".to_owned();
+    assert_eq!(check(&cluster), (true, clean));
+    start_with(&mut cluster, 0, &go);
+    // Once in the log alone, then in a `.snap` file.
+    for puts in [0, 30] {
+        let url = format!("http://{}", cluster.address(0));
+        let v2 = Command::new(&etcdctl)
+            .env("ETCDCTL_API", "2")
+            .args(["--endpoints", &url, "set", "/old/key", "value"])
+            .output()
+            .expect("etcdctl runs");
+        assert!(v2.status.success(), "{v2:?}");
+        for number in 0..puts {
+            cluster.put(0, &format!("k{number}"), "v").expect("acknowledged");
+        }
+        cluster.stop(0);
+        assert_eq!(check(&cluster), (false, String::new()));
+        // Our server would refuse the flag as well, so the tool is asked.
+        let ran = Command::new(&etcdutl)
+            .args(["migrate", "--target-format=holdfast", "--data-dir"])
+            .arg(cluster.data_dir(0))
+            .output()
+            .expect("etcdutl runs");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(!ran.status.success() && said.contains("/1/old"), "{said}");
+        start_with(&mut cluster, 0, &go);
+    }
+}
+
+#[test]
 fn passwords_and_authentication_go_along() {
     let name = "takeover-auth";
     let Some(ours) = foreign::subject(name) else { return };

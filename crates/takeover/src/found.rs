@@ -188,6 +188,34 @@ fn start(
     Err(TakeoverError::NoMembers { snap: dirs.snap.clone(), damaged })
 }
 
+/// The path of something that clients of the v2 API have stored, if there is any: in the newest `.snap` file, or in
+/// the log behind it. Such a directory is not taken over, and etcd 3.6 does not start on it.
+///
+/// # Errors
+/// [`TakeoverError`].
+pub fn v2_content(disk: &dyn Disk, dirs: &Dirs) -> Result<Option<String>, TakeoverError> {
+    let mut markers = markers(disk, dirs, &dirs.database())?;
+    markers.sort_by_key(|marker| std::cmp::Reverse(marker.index));
+    let mut start = Marker::default();
+    for marker in markers {
+        let path = dirs.snap.join(SnapFile::name(marker.index, marker.term));
+        let snap = read_snap_file(disk, &path).ok();
+        if let Some(json) = snap.and_then(|snap| read_members_json(&snap.json)) {
+            if json.custom.is_some() {
+                return Ok(json.custom);
+            }
+            start = marker;
+            break;
+        }
+    }
+    let log = Wal::read(disk, &dirs.wal, &start)?;
+    let normal = log.entries.iter().filter(|entry| entry.kind == EntryKind::Normal);
+    let unknown = normal.filter(|entry| !entry.data.is_empty() && members::asked(entry).is_err());
+    let mut requests = unknown.filter_map(|entry| v2pb::Request::decode(&entry.data[..]).ok());
+    let of_clients = requests.find(|request| !request.method().is_empty());
+    Ok(of_clients.map(|request| request.path().to_owned()))
+}
+
 /// Whose log it is.
 pub(crate) fn identity(dirs: &Dirs, metadata: &[u8]) -> Result<(MemberId, u64), TakeoverError> {
     let metadata = v2pb::Metadata::decode(metadata).ok();

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use back::{Back, BackOptions, hand_back, stored_image};
 pub use error::TakeoverError;
+pub use found::v2_content;
 pub use take::{Outcome, TakeOptions, Taken, take_over};
 pub use watched::Told;
 

@@ -114,7 +114,9 @@ fn kind(data_dir: &str) -> Result<bool, Failure> {
         Ok((found, ours, go))
     });
     match found {
-        Ok((_, true, _)) => Ok(false),
+        // Of two forms the one that is further is current (see `takeover`).
+        Ok((_, true, true)) => Ok(stores::is_behind(data_dir)),
+        Ok((_, true, false)) => Ok(false),
         Ok((_, false, true)) => Ok(true),
         Ok((true, false, false)) => Err(Failure::new(format!(
             "{data_dir} is no data directory: it has neither member/store nor member/snap/db"

@@ -92,6 +92,16 @@ fn scrubbed(store: &Store) -> String {
     at.map_or_else(String::new, |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
+/// Whether a Go member's database is further than the store beside it. One of the two that cannot be read is not.
+pub fn is_behind(data_dir: &str) -> bool {
+    let database = files::open(&files::database(data_dir)).ok();
+    let database = database.and_then(|file| Backend::open(file).ok());
+    let database = database.and_then(|backend| backend.consistent_index().ok()).unwrap_or(0);
+    let disk: Arc<dyn Disk> = Arc::new(Overlay::default());
+    let store = Store::open(disk, &files::store_dir(data_dir), store::Options::default());
+    store.map_or(0, |(_, restored)| restored.applied_index) < database
+}
+
 fn walk(mut scan: Scan, counting: &mut Counting) -> Result<(), String> {
     loop {
         let chunk = scan.next_chunk(CHUNK_BYTES).map_err(|error| go::chain(&error))?;
