@@ -147,3 +147,20 @@ pub enum BootError {
         store: PathBuf,
     },
 }
+
+impl BootError {
+    /// Whether only the store is at fault: it is damaged, or gone, and what this member has promised stands in its log
+    /// all the same.
+    pub fn is_of_the_store(&self) -> bool {
+        match self {
+            BootError::OpenStore(store::OpenError::Store(why)) => why.is_damage(),
+            BootError::OpenStore(store::OpenError::MissingFile { .. }) => true,
+            BootError::Recover(RecoverError::Store(why)) => why.is_damage(),
+            BootError::Recover(
+                RecoverError::Rows(_) | RecoverError::Member(_) | RecoverError::Lease { .. },
+            ) => true,
+            BootError::StoreTooShort { .. } => true,
+            _ => false,
+        }
+    }
+}

@@ -25,6 +25,7 @@ mod jobs;
 mod log_writer;
 mod proposal;
 mod recover;
+mod repair;
 
 pub use applying::{Applying, Effect as ApplyingEffect, Input as ApplyingInput};
 pub use begin::{Begin, InitialMember};
@@ -41,3 +42,4 @@ pub use jobs::{CheckpointJob, HashRead, HistoryRead};
 pub use log_writer::{LogDone, LogWork, LogWriter, Mark};
 pub use proposal::Proposal;
 pub use recover::{Notice, RecoverOptions, Recovered, recover};
+pub use repair::{log_identity, replace_store};

@@ -441,7 +441,11 @@ fn consensus(
     Ok(Consensus::new(&config, boot)?)
 }
 
-fn io<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, BootError> {
+pub(crate) fn io<T>(
+    action: &'static str,
+    path: &Path,
+    result: io::Result<T>,
+) -> Result<T, BootError> {
     result.map_err(|source| BootError::Io { action, path: path.to_owned(), source })
 }
 
@@ -483,7 +487,7 @@ fn open_log(
     Ok(Log { wal, recovered, marker: marker.clone() })
 }
 
-fn identity(metadata: &Bytes) -> Option<(MemberId, u64)> {
+pub(crate) fn identity(metadata: &Bytes) -> Option<(MemberId, u64)> {
     let metadata = v2pb::Metadata::decode(metadata.clone()).ok()?;
     Some((metadata.node_id?, metadata.cluster_id?))
 }

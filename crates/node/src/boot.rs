@@ -36,7 +36,7 @@ pub(crate) fn boot(
     Ok(Booted { parts, lock })
 }
 
-fn options(config: &Config, dir: &Path) -> RecoverOptions {
+pub(crate) fn options(config: &Config, dir: &Path) -> RecoverOptions {
     let heartbeat_ms = u64::try_from(config.heartbeat.as_millis()).unwrap_or(u64::MAX);
     let ttl_min = lease::Options::ttl_seconds_min(config.election_ticks as u64, heartbeat_ms);
     RecoverOptions {
@@ -86,7 +86,7 @@ fn io<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, 
 
 /// As etcd does, a second process on the same directory waits, and says so after a while
 /// (`docs/etcd/server-flags.md` 6.3).
-fn lock(
+pub(crate) fn lock(
     disk: &Arc<dyn Disk>,
     path: &Path,
     report: &dyn Report,

@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use consensus::Progress;
 use exchange::{Image, MemberSnapshot};
-use member::FrontInput;
+use member::{ApplyingInput as Do, FrontInput};
 use proto::raftpb::{Message, MessageType};
 use types::MemberId;
 
+use crate::engine::EngineMessage;
 use crate::front::FrontMessage;
 use crate::{ClusterView, Event, Node};
 
@@ -163,6 +164,18 @@ impl Node {
     /// The host of this member closed its connections: the member is probably gone.
     pub fn host_gone(&self, peer: MemberId) {
         let _ = self.shared.front.send(FrontMessage::Do(FrontInput::HostGone { peer }));
+    }
+
+    /// Sends the applied state to a member that has none and asked for it. It is no matter of raft's, so the message
+    /// is of no term, and whoever takes part in raft refuses it.
+    pub fn offer_snapshot(&self, to: MemberId) {
+        let message = Message {
+            r#type: Some(MessageType::MsgSnap as i32),
+            to: Some(to),
+            from: Some(self.member()),
+            ..Message::default()
+        };
+        let _ = self.shared.engine.send(EngineMessage::Do(Do::SendSnapshot(Box::new(message))));
     }
 
     /// Lets raft's clock tick so many times at once.

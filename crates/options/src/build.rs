@@ -350,6 +350,7 @@ fn limits(values: &Values, notes: &mut Vec<Note>) -> Limits {
 fn storage(values: &Values) -> Storage {
     Storage {
         wals_max: Some(values.size(table::MAX_WALS)).filter(|count| *count > 0),
+        repair_from_peers: values.truth(table::REPAIR_FROM_PEERS),
         unsafe_no_fsync: values.truth(table::UNSAFE_NO_FSYNC),
         takeover_refused: values.text(table::TAKEOVER) == "refuse",
     }

@@ -195,6 +195,8 @@ impl Raft {
 pub struct Storage {
     /// Raft log files kept beyond those needed; `None` keeps all.
     pub wals_max: Option<usize>,
+    /// Get the cluster's state from another member where the store cannot be read.
+    pub repair_from_peers: bool,
     /// Never sync: data will be lost.
     pub unsafe_no_fsync: bool,
     /// Leave the data directory of a Go etcd alone, and refuse it.

@@ -21,6 +21,7 @@ mod membership;
 mod monitoring;
 mod oracle;
 mod patroni;
+mod repair;
 mod rounds;
 mod runbooks;
 mod secure_cluster;

@@ -11,13 +11,15 @@ use member::Begin;
 use member::auto_compaction::Retention;
 use metrics::Metrics;
 use net::{Connections, Descriptors, HttpHandler, Listener, Protocols, Socket, SocketOptions, Tls};
-use node::{BootError, Node, Report};
+use node::{BootError, Node, Opened, Report};
 use options::{AutoCompaction, Config, Url};
 use rpc::{Limits, Router};
 use tokio::sync::watch;
 use vfs::{Disk, OsDisk};
 
-use crate::cluster::{self, BeginError, CompareError, Comparing, Facts, Network, Opening};
+use crate::cluster::{
+    self, BeginError, CompareError, Comparing, Facts, Network, Opening, RepairError,
+};
 use crate::desk::Desk;
 use crate::duties::{self, Duties};
 use crate::encryption::{Connector, Encryption, EncryptionError, Endpoint};
@@ -51,6 +53,9 @@ pub enum ServeError {
     /// The member cannot begin.
     #[error(transparent)]
     Begin(#[from] BeginError),
+    /// Its store cannot be read, and nobody gives it another.
+    #[error(transparent)]
+    Repair(#[from] RepairError),
     /// It stores something else than other members.
     #[error(transparent)]
     Compare(#[from] CompareError),
@@ -107,7 +112,7 @@ pub fn start(
     let encryption = Encryption::new(config, &report)?;
     let mut listeners = Listeners::open(config, &encryption)?;
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-    let connector = Arc::new(Connector(encryption.dialer));
+    let connector = Arc::new(Connector(encryption.dialer.clone()));
     let network = Network::new(connector.clone(), config.raft.election);
     let begin = match has_log(&*disk, config) && !config.bootstrap.force_new {
         true => Begin::Restart,
@@ -115,7 +120,25 @@ pub fn start(
     };
     let node_config = node_config(config, begin);
     let restarts = matches!(node_config.begin, Begin::Restart);
-    let opened = node::open(node_config, &disk, metrics.clone(), report.clone())?;
+    let opening = |listeners: &mut Listeners| Opening {
+        listeners: listeners.peer.drain(..).map(Place::for_peers).collect(),
+        connector: connector.clone(),
+        snap_dir: config.data_dir.join("member").join("snap"),
+        disk: disk.clone(),
+        report: report.clone(),
+        metrics: metrics.clone(),
+        limits: peer_limits(config),
+    };
+    let open = || node::open(node_config.clone(), &disk, metrics.clone(), report.clone());
+    let opened = match restarts && config.storage.repair_from_peers {
+        false => open()?,
+        true => repaired(open, |why| {
+            let opening = opening(&mut listeners);
+            cluster::repair(&node_config, &others(config), &network, opening, why)?;
+            listeners.peer = Listeners::open_for_peers(config, &encryption)?;
+            Ok(())
+        })?,
+    };
     if restarts && config.gates.is_on("InitialCorruptCheck") {
         cluster::check_first(&opened, &network.asker, &*report)?;
     }
@@ -123,19 +146,7 @@ pub fn start(
     let node = member.node().clone();
     describe(&node, config, &metrics);
     let desk = Desk::new(node.clone(), Arc::new(gatekeeper(config, &report)?), network.clone());
-    let opening = Opening {
-        listeners: listeners.peer.drain(..).map(Place::for_peers).collect(),
-        connector,
-        snap_dir: config.data_dir.join("member").join("snap"),
-        disk,
-        report: report.clone(),
-        metrics: metrics.clone(),
-        limits: peer::Limits {
-            silence_read_max: config.timers.peer_read,
-            silence_write_max: config.timers.peer_write,
-            ..peer::Limits::default()
-        },
-    };
+    let opening = opening(&mut listeners);
     network.open(&node, Facts::new(desk.clone()), opening).map_err(ServeError::Thread)?;
     let router = Arc::new(services::router(&desk));
     let (ports, clients) =
@@ -155,6 +166,55 @@ pub fn start(
     let grace = config.limits.request_timeout;
     let room = Room { descriptors, connections };
     Ok(Serving { member, network, ports, clients, duties, stop_duties, published, grace, room })
+}
+
+fn peer_limits(config: &Config) -> peer::Limits {
+    peer::Limits {
+        silence_read_max: config.timers.peer_read,
+        silence_write_max: config.timers.peer_write,
+        ..peer::Limits::default()
+    }
+}
+
+/// Opens a member, and repairs it where its store cannot be read.
+fn repaired(
+    open: impl Fn() -> Result<Opened, BootError>,
+    repair: impl FnOnce(&str) -> Result<(), ServeError>,
+) -> Result<Opened, ServeError> {
+    match unreadable(open())? {
+        Ok(opened) => Ok(opened),
+        Err(why) => {
+            repair(&why)?;
+            Ok(open()?)
+        }
+    }
+}
+
+/// What of a member's store cannot be read, if that is all that is wrong with it.
+fn unreadable(opened: Result<Opened, BootError>) -> Result<Result<Opened, String>, BootError> {
+    match opened {
+        Ok(opened) => match cluster::read_all(&opened) {
+            Ok(()) => Ok(Ok(opened)),
+            Err(why) => Ok(Err(why)),
+        },
+        Err(error) if error.is_of_the_store() => {
+            let mut why = error.to_string();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(deeper) = cause {
+                why = format!("{why}: {deeper}");
+                cause = deeper.source();
+            }
+            Ok(Err(why))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The peer URLs of all others that `--initial-cluster` names.
+fn others(config: &Config) -> Vec<String> {
+    let members = config.initial_cluster().unwrap_or_default();
+    let others = members.into_iter().filter(|(name, _)| *name != config.name);
+    others.flat_map(|(_, urls)| urls).map(|url| url.to_string()).collect()
 }
 
 fn retention(config: &Config) -> Option<Retention> {
@@ -280,6 +340,18 @@ impl Place {
 }
 
 impl Listeners {
+    fn open_for_peers(config: &Config, encryption: &Encryption) -> Result<Vec<Place>, ServeError> {
+        let options = SocketOptions { reuse_port: config.listen.reuse_port };
+        let place = |url: &Url| {
+            let tls = encryption.of(Endpoint::Peer, url)?;
+            match open(url, options) {
+                Ok(socket) => Ok(Place { tls, socket }),
+                Err(source) => Err(ServeError::Listen { url: url.to_string(), source }),
+            }
+        };
+        config.listen.peer.iter().map(place).collect()
+    }
+
     fn open(config: &Config, encryption: &Encryption) -> Result<Listeners, ServeError> {
         let options = SocketOptions { reuse_port: config.listen.reuse_port };
         let open = |endpoint: Endpoint, urls: &[Url]| -> Result<Vec<Place>, ServeError> {
@@ -293,7 +365,7 @@ impl Listeners {
             urls.iter().map(place).collect()
         };
         Ok(Listeners {
-            peer: open(Endpoint::Peer, &config.listen.peer)?,
+            peer: Listeners::open_for_peers(config, encryption)?,
             client: open(Endpoint::Client, &config.listen.client)?,
             client_http: open(Endpoint::Client, &config.listen.client_http)?,
             // As etcd: with the certificates that clients see.

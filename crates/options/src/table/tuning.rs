@@ -21,6 +21,7 @@ flags! {
     UNSAFE:
     FORCE_NEW_CLUSTER: Truth = "force-new-cluster", Kind::Bool, "false", "all", Its, "Leaves all other members behind and goes on alone with this data.";
     UNSAFE_NO_FSYNC: Truth = "unsafe-no-fsync", Kind::Bool, "false", "all", Its, "Does not sync to disk: data will be lost.";
+    REPAIR_FROM_PEERS: Truth = "repair-from-peers", Kind::Bool, "false", "none", Its, "Ours: reads the whole store at the start; if it cannot be read, keeps it aside and gets the cluster's state from another member of ours.";
     CONFIG_FILE: Text = "config-file", Kind::Text, "", "all", Its, "Reads the configuration from this file and from nowhere else.";
     VERSION: Truth = "version", Kind::Bool, "false", "all", Its, "Prints the version.";
     NEXT_CLUSTER_VERSION_COMPATIBLE: Truth = "next-cluster-version-compatible", Kind::Bool, "false", "3.4", Nothing("Any cluster version this server knows is compatible."), "Joins a cluster of the next version.";

@@ -76,6 +76,10 @@ pub enum Endpoint {
     Version,
     /// Whether the cluster is being downgraded.
     DowngradeEnabled,
+    /// Ours alone: to send the sender a snapshot, because it has no state.
+    WantSnapshot,
+    /// Ours alone: whether this member has no state.
+    Repairing,
 }
 
 /// What is checked, in this order, after the method.
@@ -132,7 +136,7 @@ const fn route(
 }
 
 /// Everything a peer URL answers. What is not here does not exist: metrics and health least of all.
-static ROUTES: [Route; 11] = [
+static ROUTES: [Route; 13] = [
     route("/raft", POST, POSTED, Endpoint::Raft),
     Route {
         prefix: true,
@@ -171,6 +175,8 @@ static ROUTES: [Route; 11] = [
     },
     Route { names_cluster: false, ..route("/version", GET, &[], Endpoint::Version) },
     route("/downgrade/enabled", GET, &[], Endpoint::DowngradeEnabled),
+    route("/holdfast/snapshot", POST, &[Check::Version, Check::Cluster], Endpoint::WantSnapshot),
+    Route { names_cluster: false, ..route("/holdfast/repairing", GET, &[], Endpoint::Repairing) },
 ];
 
 /// The beginning of a request.

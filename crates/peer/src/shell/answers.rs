@@ -13,7 +13,7 @@ use super::shared::Core;
 use super::snapshot_in::next_piece;
 use super::traits::{HashKv, LeaseRefusal, PromoteRefusal};
 use super::{LocalBody, whole};
-use crate::rules::{Refused, header};
+use crate::rules::{Refused, header, parse_id};
 
 /// The longest body of such a request.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -194,4 +194,13 @@ pub(super) async fn downgrade_enabled(core: &Core) -> Answer {
             Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, text))
         }
     }
+}
+
+/// Has a snapshot sent to the member that asks, which must be a peer of ours.
+pub(super) async fn want_snapshot(core: &Core, headers: &HeaderMap) -> Result<(), Refused> {
+    let from = headers.get(header::FROM).and_then(|id| id.to_str().ok()).and_then(parse_id);
+    let from = from.filter(|id| core.peer(*id).is_some_and(|peer| !peer.remote));
+    let from = from.ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "error sender not found"))?;
+    let sent = core.facts.send_snapshot(from).await;
+    sent.map_err(|why| Refused::new(StatusCode::CONFLICT, why))
 }

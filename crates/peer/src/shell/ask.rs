@@ -142,6 +142,37 @@ impl Asker {
         answer.ok()?.text().parse().map_err(unreadable)
     }
 
+    /// Asks a member of ours to send its state to this one, which has none. It comes as a snapshot.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn want_snapshot(
+        &self,
+        url: &str,
+        cluster: u64,
+        member: u64,
+        version: &str,
+    ) -> Result<(), AskError> {
+        let answer = self.ask(url, |url| {
+            let request = plain(Method::POST, url, "/holdfast/snapshot");
+            let request = request.header(header::CLUSTER, format!("{cluster:x}"));
+            let request = request.header(header::FROM, format!("{member:x}"));
+            let request = request.header(header::VERSION, version);
+            request.header(header::MIN_VERSION, "3.0.0").body(nothing())
+        });
+        let answer = answer.await?;
+        if answer.status == StatusCode::NO_CONTENT { Ok(()) } else { Err(answer.refused()) }
+    }
+
+    /// Whether a member has no state and waits for that of another. Members of Go's never do.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn is_repairing(&self, url: &str) -> Result<bool, AskError> {
+        let answer = self.get(url, "/holdfast/repairing").await?;
+        Ok(answer.status == StatusCode::OK && answer.text() == "true")
+    }
+
     /// Asks the leader to make a learner a voter, in the name of whoever holds this token. A refusal is inside.
     ///
     /// # Errors

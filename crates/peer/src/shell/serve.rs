@@ -184,6 +184,11 @@ async fn handle(
         Endpoint::LeasesInternal => answers::time_to_live(core, body).await,
         Endpoint::Version => answers::version(core),
         Endpoint::DowngradeEnabled => answers::downgrade_enabled(core).await,
+        Endpoint::WantSnapshot => {
+            answers::want_snapshot(core, headers).await?;
+            Ok(no_content())
+        }
+        Endpoint::Repairing => answers::page("text/plain", core.facts.is_repairing().to_string()),
     }
 }
 

@@ -151,4 +151,12 @@ pub trait PeerFacts: Send + Sync + 'static {
     ) -> LocalFuture<Result<LeaseTimeToLiveResponse, LeaseRefusal>>;
     /// Whether the cluster is being downgraded, linearizably; the error says why that is not known.
     fn downgrade_enabled(&self) -> LocalFuture<Result<bool, String>>;
+    /// Sends the applied state to a member that has none; the error says why not.
+    fn send_snapshot(&self, _member: u64) -> LocalFuture<Result<(), String>> {
+        Box::pin(std::future::ready(Err("this member gives no state".to_owned())))
+    }
+    /// Whether this member has no state and waits for that of another.
+    fn is_repairing(&self) -> bool {
+        false
+    }
 }

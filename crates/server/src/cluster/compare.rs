@@ -64,6 +64,11 @@ pub(crate) fn check_first(
     Ok(())
 }
 
+/// Reads everything a member stores; the error is what cannot be read.
+pub(crate) fn read_all(opened: &Opened) -> Result<(), String> {
+    hash_now(&opened.view()).map(drop)
+}
+
 fn hash_now(view: &ReadView) -> Result<HashTriple, String> {
     let answer = view.index.hash_kv(0, &CompactionHashes::new());
     match answer.map_err(|refusal| refusal.message().to_owned())? {

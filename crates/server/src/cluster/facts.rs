@@ -124,6 +124,22 @@ impl PeerFacts for Facts {
         })
     }
 
+    /// The member's own URL must say that it has no state: whoever asked may have been somebody else.
+    fn send_snapshot(&self, member: u64) -> LocalFuture<Result<(), String>> {
+        let desk = self.0.clone();
+        Box::pin(async move {
+            let cluster = desk.cluster();
+            let urls = cluster.members.get(member).map(|member| member.peer_urls.clone());
+            for url in urls.unwrap_or_default() {
+                if desk.network().asker.is_repairing(&url).await == Ok(true) {
+                    desk.node().offer_snapshot(member);
+                    return Ok(());
+                }
+            }
+            Err("the member's URLs do not say that it is being repaired".to_owned())
+        })
+    }
+
     fn downgrade_enabled(&self) -> LocalFuture<Result<bool, String>> {
         let node = self.node();
         Box::pin(async move {

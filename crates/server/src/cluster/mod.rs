@@ -9,6 +9,7 @@ mod begin;
 mod compare;
 mod corruption;
 mod facts;
+mod repair;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -24,8 +25,9 @@ use proto::raftpb::Message;
 use types::MemberId;
 
 pub(crate) use begin::{BeginError, begin};
-pub(crate) use compare::{CompareError, Comparing, check_first};
+pub(crate) use compare::{CompareError, Comparing, check_first, read_all};
 pub(crate) use facts::Facts;
+pub(crate) use repair::{RepairError, repair};
 pub(crate) use versions::{tell_name, watch_downgrade, watch_versions};
 
 /// How long another member may take to answer a question beside raft.
