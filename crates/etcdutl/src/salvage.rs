@@ -97,7 +97,7 @@ fn salvage(store_dir: &Path, output: &Path) -> Result<Report, Failure> {
         offset: loss.damage.offset,
         what: loss.damage.what,
         revision: loss.revision.map(|revision| revision.to_string()),
-        key: loss.key.as_ref().map(|key| go::quote(key)),
+        key: loss.key.as_ref().map(go::quote),
     });
     Ok(Report {
         output: output.display().to_string(),
