@@ -32,8 +32,10 @@ cargo xtask <command>
   cluster          clusters in network namespaces, harmed in every way and judged after each round; needs root
                    [--rounds N] [--seed S] [--minutes M]
   kill             kill -9 under load and judge what is left [--rounds N] [--seed N]
-  sim              a whole member in one thread, from a seed: crashes, ill disks, pauses, slow clients
-                   [--seed N] [--seeds N] [--from N] [--minutes N]; --planted: does it find planted bugs?
+  sim              whole members in one thread, from a seed: crashes, ill disks and networks, pauses, slow clients
+                   [--members N] [--seed N] [--seeds N] [--from N] [--minutes N] [--shrink] [--operations N]
+                   [--without crashes|disks|network|membership|watchers]
+  planted          does the simulation find the bugs that are planted? All of them (minutes)
   bench            us and a real etcd, driven in turn on this machine; writes docs/bench/
                    [--quick] [--workload NAME] [--rounds N]
   package          what an operator installs, into target/packages/: Debian packages and a tarball of
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         ["oracle", options @ ..] => robust("oracle::", options),
         ["cluster", options @ ..] => cluster(options),
         ["kill", options @ ..] => robust("kill::", options),
+        ["planted"] => sim::planted(),
         ["sim", options @ ..] => sim::run(options).unwrap_or_else(usage),
         ["bench", options @ ..] => bench(options),
         ["package", options @ ..] => package::run(options).unwrap_or_else(usage),

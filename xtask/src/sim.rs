@@ -31,7 +31,7 @@ pub fn run(options: &[&str]) -> Option<ExitCode> {
     let mut extent =
         Extent { members: 1, handed_on: Vec::new(), from: fresh(), seeds: SEEDS, time: None };
     if options == ["--planted"] {
-        return Some(test::cargo(&PLANTED, &[]));
+        return Some(planted());
     }
     let mut options = options.iter();
     while let Some(option) = options.next() {
@@ -58,6 +58,12 @@ pub fn run(options: &[&str]) -> Option<ExitCode> {
         }
     }
     Some(if play(&extent).is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Plants all bugs, those too that take long to show.
+pub fn planted() -> ExitCode {
+    let long = [&PLANTED[..], &["--", "--include-ignored"]].concat();
+    test::cargo(&long, &[])
 }
 
 /// The test that plants bugs. Its feature is asked for here and nowhere else.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use planted::planted;
 use proto::raftpb::{ConfChange, ConfChangeType};
 use types::{ConfState, MemberId};
 
@@ -104,8 +105,14 @@ impl Configuration {
         if self.voters.len() == 1 {
             return self.voters.first().map_or(0, |id| reached(*id));
         }
-        let mut all: Vec<u64> = self.voters().map(reached).collect();
+        let mut all: Vec<u64> = self.voters().map(&reached).collect();
+        if planted!("a learner counted in a quorum") {
+            all.extend(self.learners.iter().map(|id| reached(*id)));
+        }
         all.sort_unstable();
+        if planted!("half counted as a majority") {
+            return all[all.len() / 2];
+        }
         // Of five, the third from above: it and those above it are a majority.
         all.len().checked_sub(1).map_or(0, |last| all[last / 2])
     }

@@ -7,6 +7,7 @@
 //! Guarantee (election safety): one vote per term, and it is durable before anybody hears of it.
 
 use bytes::Bytes;
+use planted::planted;
 use proto::raftpb::{Message, MessageType};
 use types::{EntryKind, MemberId};
 
@@ -189,14 +190,19 @@ impl Consensus {
     /// A request for a vote in a term not below this member's.
     pub(crate) fn step_vote(&mut self, kind: MessageType, message: &Message) {
         let pre = kind == MessageType::MsgPreVote;
-        let free = self.vote == message.from()
+        let free = planted!("two votes in a term")
+            || self.vote == message.from()
             || (self.vote == 0 && self.leader == 0)
             || (pre && self.term < message.term());
         let answer = if pre { MessageType::MsgPreVoteResp } else { MessageType::MsgVoteResp };
-        if free && self.log.is_up_to_date(message.index(), message.log_term()) {
+        let level = self.log.is_up_to_date(message.index(), message.log_term())
+            || planted!("a vote for a log that is behind");
+        if free && level {
             if !pre {
                 self.election_elapsed = 0;
-                self.vote = message.from();
+                if !planted!("a vote that is not kept") {
+                    self.vote = message.from();
+                }
             }
             self.answer_vote(answer, message.from(), message.term(), true);
         } else {
@@ -209,7 +215,11 @@ impl Consensus {
         answer.from = Some(self.id);
         answer.term = Some(term);
         answer.reject = (!granted).then_some(true);
-        self.after.push(answer);
+        if planted!("vote answered before its sync") {
+            self.messages.push(answer);
+        } else {
+            self.after.push(answer);
+        }
     }
 
     /// A vote, or a refusal of one.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use planted::planted;
 use proto::raftpb::{Message, MessageType};
 use types::{ConfState, EntryKind, HardState, MemberId};
 
@@ -92,7 +93,11 @@ impl Consensus {
             id: config.id,
             config: config.clone(),
             term: hard_state.term.max(newest_term),
-            vote: if lifted { 0 } else { hard_state.vote },
+            vote: if lifted || planted!("a vote forgotten at a restart") {
+                0
+            } else {
+                hard_state.vote
+            },
             leader: 0,
             role: Role::Follower,
             progress: configuration.members().map(progress).collect(),

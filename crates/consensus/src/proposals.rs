@@ -4,6 +4,7 @@
 //! decide is taken by that leader or by nobody: it is never passed on and never waits.
 
 use bytes::Bytes;
+use planted::planted;
 use proto::raftpb::{Message, MessageType};
 use types::{Entry, EntryKind};
 
@@ -137,6 +138,9 @@ impl Consensus {
         self.log.append(proposals.into_iter().enumerate().map(entry).collect());
         let last = self.log.last();
         assert!(last < INDEX_MAX, "2^62 writes do not fit in a lifetime");
+        if planted!("a leader counts what it has not written") {
+            return self.confirmed(self.id, last);
+        }
         self.acks.push(Ack::Appended { term, index: last });
     }
 }

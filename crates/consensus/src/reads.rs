@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use planted::planted;
 use proto::raftpb::{self, Message, MessageType};
 use types::MemberId;
 
@@ -82,13 +83,18 @@ impl Consensus {
                 if READS_WAITING_MAX <= self.reads.waiting() {
                     return Err(RefusedMessage::TooManyReads);
                 }
-                if !self.has_committed_in_term() {
+                if !self.has_committed_in_term()
+                    && !planted!("a read before the term's first commit")
+                {
                     self.reads.early.push(question);
                 } else if self.configuration.is_alone(self.id) {
                     self.answer(question, self.log.committed);
                 } else {
                     self.open_question(question);
                 }
+            }
+            Role::Follower if planted!("a follower answers reads itself") => {
+                self.answer(question, self.log.committed);
             }
             Role::Follower if self.leader != 0 => {
                 let mut forwarded = message(MessageType::MsgReadIndex, self.leader);
@@ -103,6 +109,9 @@ impl Consensus {
     }
 
     fn open_question(&mut self, question: Question) {
+        if planted!("a read answered without a quorum") {
+            return self.answer(question, self.log.committed);
+        }
         self.reads.open.push_back((question, self.log.committed));
         self.reads.confirmed.insert(self.id, self.reads.asked());
         self.broadcast_heartbeats();

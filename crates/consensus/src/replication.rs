@@ -4,6 +4,7 @@
 //! is of the leader's own term; earlier ones are committed with it. The leader's own copy counts like any other,
 //! only once it is persisted.
 
+use planted::planted;
 use proto::raftpb::{self, Message, MessageType};
 use types::{Entry, MemberId};
 
@@ -143,7 +144,12 @@ impl Consensus {
         for id in self.others() {
             let progress = self.progress.get_mut(&id).expect("it is among the others");
             // Never more than it has confirmed: a follower could not know what it lacks.
-            let commit = progress.matched.min(self.log.committed);
+            let most = if planted!("a heartbeat's commit index not bounded by what was confirmed") {
+                u64::MAX
+            } else {
+                progress.matched
+            };
+            let commit = most.min(self.log.committed);
             progress.sent_commit = commit;
             let mut heartbeat = message(MessageType::MsgHeartbeat, id);
             heartbeat.commit = number(commit);

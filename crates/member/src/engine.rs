@@ -15,6 +15,7 @@ use apply::{Applied, Applier, Asker, Change, Fact, Fault, HashJob, ReadView, Upk
 use auth::{Principal, TokenChange, Why};
 use lease::{Checkpoint, KeepAlive, Primary, TimeToLive};
 use mvcc::HashTriple;
+use planted::planted;
 use proto::etcdserverpb as pb;
 use proto::membershippb;
 use proto::raftpb::ConfChange;
@@ -324,7 +325,9 @@ impl Engine {
     pub fn stands(&mut self, standing: Standing) {
         self.standing = standing;
         let leads_in = |term| standing.role == Role::Leader && standing.term == term;
-        self.primary.take_if(|primary| !leads_in(primary.term()));
+        if !planted!("a deposed leader's book of leases kept") {
+            self.primary.take_if(|primary| !leads_in(primary.term()));
+        }
     }
 
     /// Goes on with the state of a snapshot. Watchers hear that changes in between were never seen here, and are
@@ -335,7 +338,9 @@ impl Engine {
         self.primary = None;
         let (revision, compacted) = (self.applier.revision(), self.applier.compact_revision());
         let mut effects = vec![Effect::Publish(Box::new(self.applier.view()))];
-        self.hub_step(watch::Input::Restored { revision, compacted }, &mut effects);
+        if !planted!("watchers not told of a snapshot") {
+            self.hub_step(watch::Input::Restored { revision, compacted }, &mut effects);
+        }
         effects.push(Effect::Tokens(TokenChange::DropAll));
         effects.push(Effect::Cluster);
         effects
@@ -353,7 +358,11 @@ impl Engine {
         let mut effects = self.watch(watch::Input::Ticked { now_ms });
         self.look_at_leases(now_ms);
         let Some(primary) = &mut self.primary else { return effects };
-        let scope = Scope::LeaderOf(primary.term());
+        let scope = if planted!("a revoke that outlives its leader's term") {
+            Scope::Anyone
+        } else {
+            Scope::LeaderOf(primary.term())
+        };
         let due = primary.tick(self.applier.leases(), now_ms);
         for due in due {
             let request = match due {
@@ -376,7 +385,10 @@ impl Engine {
     /// in between would leave the old checkpoint, and the next leader would let the lease end by it.
     pub fn keep_alive(&mut self, lease: LeaseId, led_in: u64, now_ms: u64) -> KeepAlive {
         match &mut self.primary {
-            Some(primary) if primary.term() == led_in => {
+            Some(primary)
+                if primary.term() == led_in
+                    || planted!("a deposed leader's book of leases kept") =>
+            {
                 primary.keep_alive(self.applier.leases(), lease, now_ms)
             }
             Some(_) | None => KeepAlive::NotPrimary,

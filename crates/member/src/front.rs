@@ -21,6 +21,7 @@ mod reads;
 use std::collections::{BTreeMap, VecDeque};
 
 use consensus::{Consensus, LogRead, Message, Persist, Progress, RefusedMessage, Role, Standing};
+use planted::planted;
 use proto::raftpb::{ConfChange, MessageType};
 use types::{ConfState, Entry, MemberId, Refusal};
 
@@ -328,7 +329,8 @@ impl Front {
         self.collect(effects);
         // The same one may come twice: its file is the one that was named first.
         let arriving = self.arriving.as_ref().map(|(_, stored)| stored.index);
-        if ![arriving, self.installing].contains(&Some(index)) {
+        let needed = [arriving, self.installing].contains(&Some(index));
+        if !needed || planted!("the file of a snapshot thrown away too early") {
             effects.push(Effect::SnapshotUnused { index });
         }
     }
@@ -337,7 +339,9 @@ impl Front {
         if let Some((_, stored)) = self.arriving.take_if(|(group, _)| *group <= number) {
             self.installing = Some(stored.index);
             // Ahead of whatever raft hands out behind it.
-            effects.push(Effect::Install(stored));
+            if !planted!("a snapshot installed before its marker") {
+                effects.push(Effect::Install(stored));
+            }
         }
         self.consensus.persisted(number);
     }
@@ -378,6 +382,9 @@ impl Front {
                         term: point.term,
                         conf_state: point.conf_state,
                     };
+                    if planted!("a snapshot installed before its marker") {
+                        effects.push(Effect::Install(stored.clone()));
+                    }
                     self.arriving = Some((persist.number, stored));
                 }
                 self.written_bytes +=

@@ -77,6 +77,10 @@ impl Knowledge {
     /// Something to ask for.
     pub(crate) fn ask(&mut self, plan: &Plan, chance: &mut Chance) -> What {
         let kind = if chance.one_in(2) { 'k' } else { 'l' };
+        if 1 < plan.members && chance.one_in(3) {
+            // Which member has what is asked more often than what it can store.
+            return What::Keys(Request::One(self.range(kind, plan, chance)));
+        }
         match chance.below(100) {
             0..38 => What::Keys(Request::One(self.put(kind, plan, chance))),
             38..48 => What::Keys(Request::One(delete(kind, plan, chance))),

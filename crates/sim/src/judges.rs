@@ -4,6 +4,8 @@
 //! |---|---|
 //! | election safety | one leader in a term; one vote of a member in a term, whatever crashes in between |
 //! | log matching | two logs that hold an entry of one index and term hold the same up to there |
+//! | committed is durable | what a leader commits is in the synced logs of a majority of voters |
+//! | revokes belong to a term | a lease that a leader ends is ended in the term in which that leads |
 //! | leader completeness | whoever becomes leader has everything that was ever committed |
 //! | nothing leaves before it is durable | an answer to an append or a vote, and a request for votes, stand on what the sender's log holds |
 //! | same log, same state | members that have applied the same entries hold the same, byte for byte |
@@ -15,11 +17,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use consensus::{Message, Role, Standing};
 use history::Violation;
-use member::{Engine, Front, HashRead};
+use member::{Engine, Front, HashRead, RequestIds};
 use mvcc::{CompactionHashes, HashAnswer};
+use prost::Message as _;
+use proto::etcdserverpb as pb;
 use proto::raftpb::MessageType;
 use store::Bucket;
-use types::{Entry, MemberId};
+use types::{Entry, EntryKind, MemberId};
 
 use crate::out::{Group, causes};
 
@@ -53,6 +57,11 @@ pub(crate) struct Judges {
     written: BTreeMap<(u64, u64), (Option<u64>, Entry)>,
     durable: BTreeMap<MemberId, Durable>,
     states: BTreeMap<u64, (MemberId, State)>,
+    /// The highest commit index of any leader.
+    committed: u64,
+    /// By whom each member counted a majority when it was last looked at.
+    /// With the turn since which it does.
+    voters: BTreeMap<MemberId, (Vec<MemberId>, u64)>,
 }
 
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Violation> {
@@ -88,11 +97,13 @@ impl Judges {
         standing: Standing,
         front: &Front,
         committed: Option<&Entry>,
+        step: u64,
     ) -> Result<(), Violation> {
         let Standing { term, role, .. } = standing;
         if role != Role::Leader {
             return Ok(());
         }
+        self.majority_has(member, standing.committed, front, step)?;
         let known = self.leaders.insert(term, member);
         ensure(known.is_none_or(|other| other == member), || {
             format!("{member:x} and {:x} lead in term {term}", known.unwrap_or_default())
@@ -110,6 +121,55 @@ impl Judges {
                 last.index, last.term
             )
         })
+    }
+
+    /// What a leader commits is durable on a majority. Where the configuration has changed meanwhile, it was counted by
+    /// the one before.
+    fn majority_has(
+        &mut self,
+        leader: MemberId,
+        committed: u64,
+        front: &Front,
+        step: u64,
+    ) -> Result<(), Violation> {
+        let voters = front.conf_state().voters;
+        let known = self.voters.entry(leader).or_insert_with(|| (voters.clone(), step));
+        if known.0 != voters {
+            *known = (voters.clone(), step);
+        }
+        // What was committed before may have been by a majority of others.
+        let before = self.committed;
+        self.committed = before.max(committed);
+        if known.1 == step || committed <= before {
+            return Ok(());
+        }
+        let has = |id: &&MemberId| self.durable.get(id).is_some_and(|d| committed <= d.last);
+        let count = voters.iter().filter(has).count();
+        ensure(voters.len() / 2 < count, || {
+            format!("{leader:x} commits {committed}, which {count} of {voters:x?} have durably")
+        })
+    }
+
+    /// A lease that a member's own engine ends is ended while that leads.
+    pub(crate) fn revokes(&self, entries: &[Entry]) -> Result<(), Violation> {
+        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Normal) {
+            let Ok(request) = pb::InternalRaftRequest::decode(entry.data.clone()) else { continue };
+            let (Some(revoke), Some(header)) = (request.lease_revoke, request.header) else {
+                continue;
+            };
+            let Some(leader) = self.leaders.get(&entry.term).copied() else { continue };
+            // Generator 0 is the engine's; the others are those of clients.
+            let by_engine = header.id.is_multiple_of(16);
+            let by_leader = RequestIds::lane(leader, header.id, 16).is_some();
+            ensure(!by_engine || by_leader, || {
+                let (id, term) = (header.id, entry.term);
+                format!(
+                    "request {id:x} ends lease {:x} in term {term}, which {leader:x} leads, and is another's",
+                    revoke.id
+                )
+            })?;
+        }
+        Ok(())
     }
 
     /// Log matching.

@@ -33,6 +33,9 @@ impl World {
             Out::Published => return self.published(place),
             Out::Committed(entries) => {
                 self.record.entries(&entries, self.now_ms, self.steps)?;
+                if self.is_cluster() {
+                    self.judges.revokes(&entries)?;
+                }
                 let changes = entries.iter().any(|entry| entry.kind != EntryKind::Normal);
                 if changes
                     && let Some(open) = self.operator.open
@@ -82,7 +85,7 @@ impl World {
                 self.note(&format!("m{place} stands {standing:?}"));
                 let Some(running) = &self.machines[place].running else { return Ok(()) };
                 let last = self.record.last_committed();
-                self.judges.stands(member, standing, &running.front, last)?;
+                self.judges.stands(member, standing, &running.front, last, self.steps)?;
             }
             Out::UpkeepFailed(why) => {
                 self.note(&format!("m{place} upkeep failed: {why}"));

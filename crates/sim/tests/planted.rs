@@ -1,14 +1,27 @@
 //! Bugs planted one at a time: each must be found within a stated number of seeds.
 //!
-//! A harness that has never found anything proves nothing. `cargo xtask sim --planted` runs this; it is a test
+//! A harness that has never found anything proves nothing. `cargo xtask planted` runs this; it is a test
 //! that fails when the simulation has gone blind.
 
-/// Plants a bug and plays seeds until it shows.
+use holdfast_sim::{Play, run};
+
+/// Plants a bug and plays seeds of a lone member until it shows.
 #[track_caller]
 fn check(bug: &'static str, seeds_max: u64) {
+    check_in(1, bug, seeds_max);
+}
+
+/// Plants a bug that takes several members to show, and plays seeds of three.
+#[track_caller]
+fn check_cluster(bug: &'static str, seeds_max: u64) {
+    check_in(3, bug, seeds_max);
+}
+
+#[track_caller]
+fn check_in(members: usize, bug: &'static str, seeds_max: u64) {
     planted::plant(Some(bug));
-    let found = (0..seeds_max)
-        .find_map(|seed| holdfast_sim::run(Play::alone(seed), false).failure.map(|f| (seed, f)));
+    let fails = |seed| run(Play::cluster(seed, members), false).failure.map(|f| (seed, f));
+    let found = (0..seeds_max).find_map(fails);
     let reached = planted::reached();
     planted::plant(None);
     match found {
@@ -103,4 +116,119 @@ fn a_store_synced_in_word_only_is_found() {
 #[test]
 fn a_rename_that_is_not_made_durable_is_found() {
     check("rename not made durable", 100);
+}
+
+#[test]
+fn an_append_answered_before_its_sync_is_found() {
+    check_cluster("append answered before its sync", 100);
+}
+
+#[test]
+fn a_vote_answered_before_its_sync_is_found() {
+    check_cluster("vote answered before its sync", 100);
+}
+
+#[test]
+fn two_votes_in_a_term_are_found() {
+    check_cluster("two votes in a term", 100);
+}
+
+#[test]
+fn a_vote_that_is_not_kept_is_found() {
+    check_cluster("a vote that is not kept", 100);
+}
+
+#[test]
+fn a_vote_forgotten_at_a_restart_is_found() {
+    check_cluster("a vote forgotten at a restart", 100);
+}
+
+#[test]
+fn a_vote_for_a_log_that_is_behind_is_found() {
+    check_cluster("a vote for a log that is behind", 100);
+}
+
+#[test]
+fn a_heartbeat_that_commits_too_much_is_found() {
+    check_cluster("a heartbeat's commit index not bounded by what was confirmed", 100);
+}
+
+#[test]
+fn a_leader_that_counts_what_it_has_not_written_is_found() {
+    check_cluster("a leader counts what it has not written", 100);
+}
+
+#[test]
+fn a_read_answered_without_a_quorum_is_found() {
+    check_cluster("a read answered without a quorum", 100);
+}
+
+#[test]
+fn a_read_before_the_terms_first_commit_is_found() {
+    check_cluster("a read before the term's first commit", 100);
+}
+
+#[test]
+fn a_follower_that_answers_reads_itself_is_found() {
+    check_cluster("a follower answers reads itself", 100);
+}
+
+#[test]
+fn questions_of_reads_named_alike_are_found() {
+    check_cluster("all questions of reads named alike", 100);
+}
+
+#[test]
+fn a_learner_counted_in_a_quorum_is_found() {
+    check_cluster("a learner counted in a quorum", 100);
+}
+
+#[test]
+fn half_counted_as_a_majority_is_found() {
+    check_cluster("half counted as a majority", 100);
+}
+
+#[test]
+fn an_append_taken_without_the_entry_before_it_is_found() {
+    check_cluster("an append taken without the entry before it", 100);
+}
+
+#[test]
+fn a_revoke_that_outlives_its_leaders_term_is_found() {
+    check_cluster("a revoke that outlives its leader's term", 100);
+}
+
+#[test]
+fn a_deposed_leaders_book_of_leases_is_found() {
+    check_cluster("a deposed leader's book of leases kept", 100);
+}
+
+#[test]
+fn watchers_not_told_of_a_snapshot_are_found() {
+    check_cluster("watchers not told of a snapshot", 100);
+}
+
+#[test]
+fn a_snapshot_installed_before_its_marker_is_found() {
+    check_cluster("a snapshot installed before its marker", 100);
+}
+
+#[test]
+fn the_file_of_a_snapshot_thrown_away_too_early_is_found() {
+    check_cluster("the file of a snapshot thrown away too early", 100);
+}
+
+#[test]
+fn all_snapshots_thrown_away_with_one_is_found() {
+    check_cluster("all snapshots thrown away with one", 100);
+}
+
+#[test]
+fn a_proposal_made_again_is_found() {
+    check_cluster("a proposal made again", 100);
+}
+
+#[test]
+fn a_lease_attached_on_some_members_only_is_found() {
+    check_cluster("a lease attached on some members only", 100);
 }

@@ -1,6 +1,7 @@
 //! Proposals on their way to whoever leads: tried at once, kept for a leader to come, refused when it is time.
 
 use consensus::{NotProposed, Scope};
+use planted::planted;
 use types::{Code, EntryKind, Refusal};
 
 use super::{Effect, Front};
@@ -97,6 +98,13 @@ impl Front {
         while !group.is_empty() {
             let entries = group.iter().map(|p| (p.kind, p.data.clone()));
             let refused = match self.consensus.propose(entries, Scope::Anyone) {
+                Ok(())
+                    if planted!("a proposal made again") && self.standing.leader != self.member =>
+                {
+                    let again = group.iter().map(|p| (p.kind, p.data.clone()));
+                    let _ = self.consensus.propose(again, Scope::Anyone);
+                    break;
+                }
                 Ok(()) => break,
                 Err(NotProposed::NoLeader | NotProposed::Transferring) => return group,
                 Err(refused) => refused,

@@ -75,7 +75,11 @@ impl Front {
         if idle || self.office.is_silent() || !self.consensus.may_read() {
             return;
         }
-        let context = reads.contexts.next_id();
+        let context = if planted!("all questions of reads named alike") {
+            7
+        } else {
+            reads.contexts.next_id()
+        };
         let gathered = reads.waiting.drain(..).collect();
         reads.round = Some(Round { context, reads: gathered, asked_at: self.ticks });
         self.consensus.read_index(context);
