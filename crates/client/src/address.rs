@@ -16,7 +16,7 @@ use tokio::time::sleep;
 const OTHER_FAMILY_AFTER: Duration = Duration::from_millis(300);
 
 /// Connects to `host:port`. The error is what follows `dial ` in Go's text.
-pub(crate) async fn connect(address: &str) -> Result<TcpStream, String> {
+pub async fn connect(address: &str) -> Result<TcpStream, String> {
     let (host, service) = split(address).map_err(|why| format!("tcp: address {why}"))?;
     let port = port(service).map_err(|why| format!("tcp: {why}"))?;
     let found = resolve(host, port).await.map_err(|why| format!("tcp: lookup {host}: {why}"))?;

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, StatusCode};
@@ -19,29 +19,80 @@ const PREFIX_BYTES: usize = 5;
 #[derive(Debug)]
 pub struct Sending(SendStream<Bytes>);
 
+/// A message and the five bytes before it, for [`Sending::send_paced`].
+pub fn framed(message: &[u8]) -> Result<Bytes, Status> {
+    let length = u32::try_from(message.len()).map_err(|_| too_long())?;
+    let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    framed.extend_from_slice(&[0]);
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.extend_from_slice(message);
+    Ok(framed.freeze())
+}
+
+fn too_long() -> Status {
+    Status::new(Code::ResourceExhausted, "a message is longer than gRPC allows")
+}
+
+/// That a message of so many bytes is too long to be sent, in grpc-go's words.
+pub(crate) fn check_length(length: usize, bytes_max: usize) -> Result<(), Status> {
+    if length <= bytes_max {
+        return Ok(());
+    }
+    let text = format!("trying to send message larger than max ({length} vs. {bytes_max})");
+    Err(Status::new(Code::ResourceExhausted, text))
+}
+
 impl Sending {
     pub(crate) fn new(stream: SendStream<Bytes>) -> Sending {
         Sending(stream)
     }
 
     /// Queues a message; `last` ends our side.
-    pub(crate) fn send(&mut self, framed: Bytes, last: bool) -> Result<(), Status> {
+    ///
+    /// # Errors
+    /// The call has ended.
+    pub fn send(&mut self, framed: Bytes, last: bool) -> Result<(), Status> {
         self.0.send_data(framed, last).map_err(|error| lost(&error))
     }
+
+    /// Sends a message as fast as the other side takes it: nothing gathers on this one. Given up half-way, the
+    /// call is of no more use.
+    ///
+    /// # Errors
+    /// The call has ended.
+    pub async fn send_paced(&mut self, mut framed: Bytes) -> Result<(), Status> {
+        while !framed.is_empty() {
+            self.0.reserve_capacity(framed.len());
+            let room = match self.0.capacity() {
+                0 => poll_fn(|context| self.0.poll_capacity(context)).await.ok_or_else(ended)?,
+                room => Ok(room),
+            };
+            let room = room.map_err(|error| lost(&error))?.min(framed.len());
+            self.0.send_data(framed.split_to(room), false).map_err(|error| lost(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more is sent.
+    ///
+    /// # Errors
+    /// The call has ended.
+    pub fn end(&mut self) -> Result<(), Status> {
+        self.0.send_data(Bytes::new(), true).map_err(|error| lost(&error))
+    }
+}
+
+fn ended() -> Status {
+    Status::unavailable("the server ended the stream")
 }
 
 /// The message with its prefix.
 pub(crate) fn frame(message: &impl Message, bytes_max: usize) -> Result<Bytes, Status> {
     let length = message.encoded_len();
-    if length > bytes_max {
-        let text = format!("trying to send message larger than max ({length} vs. {bytes_max})");
-        return Err(Status::new(Code::ResourceExhausted, text));
-    }
+    check_length(length, bytes_max)?;
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + length);
     framed.extend_from_slice(&[0]);
-    let prefix = u32::try_from(length).map_err(|_| {
-        Status::new(Code::ResourceExhausted, "a message is longer than gRPC allows")
-    })?;
+    let prefix = u32::try_from(length).map_err(|_| too_long())?;
     framed.extend_from_slice(&prefix.to_be_bytes());
     message.encode(&mut framed).expect("a BytesMut grows");
     Ok(framed.freeze())
@@ -54,6 +105,8 @@ pub struct Streaming {
     body: Option<RecvStream>,
     buffer: BytesMut,
     bytes_max: usize,
+    /// The message that is coming was admitted.
+    admitted: bool,
     ended: Option<Result<(), Status>>,
     _in_use: Arc<()>,
 }
@@ -62,19 +115,33 @@ impl Streaming {
     pub(crate) fn new(head: ResponseFuture, bytes_max: usize, in_use: Arc<()>) -> Streaming {
         let (body, ended) = (None, None);
         let buffer = BytesMut::new();
-        Streaming { head: Some(head), body, buffer, bytes_max, ended, _in_use: in_use }
+        let (head, admitted) = (Some(head), false);
+        Streaming { head, body, buffer, bytes_max, admitted, ended, _in_use: in_use }
     }
 
     /// The next message, or `None` at the end of a call that succeeded. A caller may stop waiting at any
     /// time and ask again.
     pub async fn message<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
+        let Some(framed) = self.framed(|_| Ok(())).await? else { return Ok(None) };
+        let malformed = |error| {
+            let text = format!("grpc: failed to unmarshal the received message: {error}");
+            Status::new(Code::Internal, text)
+        };
+        M::decode(framed.slice(PREFIX_BYTES..)).map(Some).map_err(malformed)
+    }
+
+    /// As [`Streaming::message`], but as it came, with the five bytes before it. `admit` is asked once for each
+    /// message, as soon as its length is known: what it refuses is not gathered.
+    ///
+    /// # Errors
+    /// How the call ended, or what `admit` said.
+    pub async fn framed(
+        &mut self,
+        mut admit: impl FnMut(usize) -> Result<(), Status>,
+    ) -> Result<Option<Bytes>, Status> {
         loop {
-            if let Some(message) = self.take_whole()? {
-                let malformed = |error| {
-                    let text = format!("grpc: failed to unmarshal the received message: {error}");
-                    Status::new(Code::Internal, text)
-                };
-                return M::decode(message).map(Some).map_err(malformed);
+            if let Some(framed) = self.take_whole(&mut admit)? {
+                return Ok(Some(framed));
             }
             if let Some(end) = &self.ended {
                 return end.clone().map(|()| None);
@@ -96,7 +163,10 @@ impl Streaming {
         }
     }
 
-    fn take_whole(&mut self) -> Result<Option<Bytes>, Status> {
+    fn take_whole(
+        &mut self,
+        admit: &mut impl FnMut(usize) -> Result<(), Status>,
+    ) -> Result<Option<Bytes>, Status> {
         let Some(prefix) = self.buffer.get(..PREFIX_BYTES) else { return Ok(None) };
         if prefix[0] != 0 {
             let text = "grpc: a compressed message was received, and none was asked for";
@@ -108,11 +178,15 @@ impl Streaming {
             let text = format!("grpc: received message larger than max ({length} vs. {max})");
             return Err(Status::new(Code::ResourceExhausted, text));
         }
+        if !self.admitted {
+            admit(length)?;
+            self.admitted = true;
+        }
         if self.buffer.len() < PREFIX_BYTES + length {
             return Ok(None);
         }
-        self.buffer.advance(PREFIX_BYTES);
-        Ok(Some(self.buffer.split_to(length).freeze()))
+        self.admitted = false;
+        Ok(Some(self.buffer.split_to(PREFIX_BYTES + length).freeze()))
     }
 
     /// Reads the head, the next piece of the body, or the trailers.

@@ -22,8 +22,11 @@ use crate::tls::TlsOptions;
 /// The protocol we speak; servers count their clients by it.
 const API_VERSION: &str = "3.7";
 /// As clientv3: so often, with so long between rounds over the endpoints.
-const ATTEMPTS_MAX: u32 = 100;
+pub(crate) const ATTEMPTS_MAX: u32 = 100;
 const BACKOFF: Duration = Duration::from_millis(25);
+/// What the server may send ahead on one stream, and on all of them.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const REQUEST_BYTES_DEFAULT: usize = 2 << 20;
 const RECEIVE_BYTES_DEFAULT: usize = i32::MAX as usize;
 
@@ -55,6 +58,10 @@ pub struct Config {
     pub keepalive_time: Duration,
     /// How long the answer to a ping may take.
     pub keepalive_timeout: Duration,
+    /// Whether pings are sent while no call is under way, too.
+    pub pings_without_calls: bool,
+    /// What the server may send ahead on one stream, and on all of a connection, in bytes.
+    pub window_bytes: (u32, u32),
     /// The longest request; zero means 2 MiB.
     pub request_bytes_max: usize,
     /// The longest answer; zero means 2 GiB.
@@ -74,6 +81,8 @@ impl Default for Config {
             dial_timeout: Duration::from_secs(2),
             keepalive_time: Duration::from_secs(2),
             keepalive_timeout: Duration::from_secs(6),
+            pings_without_calls: false,
+            window_bytes: (STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES),
             request_bytes_max: 0,
             receive_bytes_max: 0,
             tls: TlsOptions { insecure_transport: true, ..TlsOptions::default() },
@@ -86,17 +95,17 @@ impl Default for Config {
 /// A client; clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    shared: Arc<Shared>,
-    deadline: Option<Instant>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) deadline: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    channel: Channel,
+pub(crate) struct Shared {
+    pub(crate) channel: Channel,
     credentials: Credentials,
     token: Mutex<String>,
-    request_bytes_max: usize,
-    receive_bytes_max: usize,
+    pub(crate) request_bytes_max: usize,
+    pub(crate) receive_bytes_max: usize,
     remarks: Remarks,
 }
 
@@ -114,8 +123,12 @@ impl Client {
         if config.endpoints.is_empty() {
             return Err(Error::Misuse("etcdclient: no available endpoints".to_owned()));
         }
-        let upkeep =
-            Upkeep { ping_interval: config.keepalive_time, ping_timeout: config.keepalive_timeout };
+        let upkeep = Upkeep {
+            ping_interval: config.keepalive_time,
+            ping_timeout: config.keepalive_timeout,
+            without_calls: config.pings_without_calls,
+            window_bytes: config.window_bytes,
+        };
         let channel = Channel::new(&config.endpoints, &config.tls, upkeep)?;
         let token = match &config.credentials {
             Credentials::Token(token) => token.clone(),
@@ -238,15 +251,18 @@ impl Client {
             })?;
             headers.push(("token", value));
         }
-        if let Some(deadline) = self.deadline {
-            let left = grpc_timeout(deadline.saturating_duration_since(Instant::now()));
-            headers.push(("grpc-timeout", HeaderValue::try_from(left).expect("it is ASCII")));
-        }
+        headers.extend(self.time_left());
         connection.start(path, &headers, self.shared.receive_bytes_max).await
     }
 
+    /// The header that says how long the caller waits.
+    pub(crate) fn time_left(&self) -> Option<(&'static str, HeaderValue)> {
+        let left = grpc_timeout(self.deadline?.saturating_duration_since(Instant::now()));
+        Some(("grpc-timeout", HeaderValue::try_from(left).expect("it is ASCII")))
+    }
+
     /// Whether to try again, after doing what it takes.
-    async fn may_repeat(&self, retry: Retry, error: &Error) -> Result<bool, Error> {
+    pub(crate) async fn may_repeat(&self, retry: Retry, error: &Error) -> Result<bool, Error> {
         let Error::Status(status) = error else { return Ok(false) };
         if matches!(status.code, Code::DeadlineExceeded | Code::Canceled) {
             return Ok(true);
@@ -303,7 +319,7 @@ impl Client {
     }
 
     /// Each endpoint has its turn before anybody waits.
-    async fn wait_before(&self, attempt: u32) -> Result<(), Error> {
+    pub(crate) async fn wait_before(&self, attempt: u32) -> Result<(), Error> {
         let endpoints = u32::try_from(self.shared.channel.endpoint_count()).unwrap_or(u32::MAX);
         if attempt.is_multiple_of(endpoints.div_ceil(2).max(1)) {
             let waiting = async {

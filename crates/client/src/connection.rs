@@ -23,9 +23,6 @@ use crate::remark::Peer;
 
 /// grpc-go does not ping more often, whatever it is told; servers take it amiss.
 const PING_INTERVAL_MIN: Duration = Duration::from_secs(10);
-/// What the server may send ahead on one stream, and on all of them.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// How a connection is kept.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +31,10 @@ pub(crate) struct Upkeep {
     pub ping_interval: Duration,
     /// After so long without its answer the connection is given up.
     pub ping_timeout: Duration,
+    /// Whether pings are sent while no call is under way, too.
+    pub without_calls: bool,
+    /// What the server may send ahead on one stream, and on all of them, in bytes.
+    pub window_bytes: (u32, u32),
 }
 
 /// An open connection; clones share it.
@@ -58,8 +59,8 @@ impl Connection {
         let heard = wire.heard();
         let mut builder = h2::client::Builder::new();
         builder
-            .initial_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_window_size(upkeep.window_bytes.0)
+            .initial_connection_window_size(upkeep.window_bytes.1)
             .enable_push(false);
         let silent = || {
             let why = heard.failure.get().map_or("EOF", String::as_str);
@@ -136,7 +137,8 @@ async fn ping(mut pings: PingPong, upkeep: Upkeep, in_use: Arc<()>) {
     let interval = upkeep.ping_interval.max(PING_INTERVAL_MIN);
     loop {
         sleep(interval).await;
-        if Arc::strong_count(&in_use) <= HOLDERS_WITHOUT_CALLS {
+        let in_use = HOLDERS_WITHOUT_CALLS < Arc::strong_count(&in_use);
+        if !in_use && !upkeep.without_calls {
             continue;
         }
         match timeout(upkeep.ping_timeout, pings.ping(Ping::opaque())).await {

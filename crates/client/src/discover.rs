@@ -19,22 +19,29 @@ pub struct Discovered {
     pub endpoints: Vec<String>,
 }
 
+/// One SRV record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SrvRecord {
+    /// Those with the lowest number are asked first.
+    pub priority: u16,
+    /// How many of those with the same priority this one counts for.
+    pub weight: u16,
+    /// The host; the dot at its end says that the name is whole, and etcdctl keeps it.
+    pub target: String,
+    /// The port.
+    pub port: u16,
+}
+
 /// Asks the system's name servers. `service` is appended to the usual name, after a dash, if not empty.
+///
+/// # Errors
+/// Neither service has a record, in Go's words.
 pub fn discover(domain: &str, service: &str) -> Result<Discovered, String> {
-    let suffix = if service.is_empty() { String::new() } else { format!("-{service}") };
     let mut endpoints = Vec::new();
-    let mut failures = Vec::new();
-    for (name, scheme) in [("etcd-client-ssl", "https"), ("etcd-client", "http")] {
-        let query = format!("_{name}{suffix}._tcp.{domain}");
-        match lookup_srv(&query) {
-            Ok(targets) => {
-                endpoints.extend(targets.into_iter().map(|target| format!("{scheme}://{target}")));
-            }
-            Err(why) => failures.push(why),
-        }
-    }
-    if failures.len() == 2 {
-        return Err(format!("dns lookup errors: {}", failures.join(" and ")));
+    for (encrypted, records) in srv_records(domain, service)? {
+        let scheme = if encrypted { "https" } else { "http" };
+        let url = |record: SrvRecord| format!("{scheme}://{}:{}", record.target, record.port);
+        endpoints.extend(records.into_iter().map(url));
     }
     Ok(Discovered { endpoints })
 }
@@ -44,6 +51,31 @@ pub fn discover(domain: &str, service: &str) -> Result<Discovered, String> {
 /// # Errors
 /// Why there is none, in Go's words.
 pub fn lookup_srv(name: &str) -> Result<Vec<String>, String> {
+    let place = |record: SrvRecord| format!("{}:{}", record.target, record.port);
+    Ok(ask(name)?.into_iter().map(place).collect())
+}
+
+/// The records of the service with TLS and of the one without, each in the order of their priorities; true
+/// stands for TLS.
+///
+/// # Errors
+/// As [`discover`].
+pub fn srv_records(domain: &str, service: &str) -> Result<Vec<(bool, Vec<SrvRecord>)>, String> {
+    let suffix = if service.is_empty() { String::new() } else { format!("-{service}") };
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for (name, encrypted) in [("etcd-client-ssl", true), ("etcd-client", false)] {
+        match ask(&format!("_{name}{suffix}._tcp.{domain}")) {
+            Ok(records) => found.push((encrypted, records)),
+            Err(why) => failures.push(why),
+        }
+    }
+    if found.is_empty() {
+        return Err(format!("dns lookup errors: {}", failures.join(" and ")));
+    }
+    Ok(found)
+}
+
+fn ask(name: &str) -> Result<Vec<SrvRecord>, String> {
     let config = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let servers: Vec<IpAddr> = config
         .lines()
@@ -55,7 +87,7 @@ pub fn lookup_srv(name: &str) -> Result<Vec<String>, String> {
         match exchange(SocketAddr::new(server, 53), name) {
             Ok(answer) => {
                 let none = || format!("lookup {name} on {server}:53: no such host");
-                return targets(&answer).ok_or_else(none);
+                return records(&answer).ok_or_else(none);
             }
             Err(error) => why = format!("lookup {name} on {server}:53: {error}"),
         }
@@ -127,8 +159,8 @@ fn question(id: u16, name: &str) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// `host:port` of each SRV record, by priority; `None` when there are none or the answer is malformed.
-fn targets(answer: &[u8]) -> Option<Vec<String>> {
+/// Each SRV record, by priority; `None` when there are none or the answer is malformed.
+fn records(answer: &[u8]) -> Option<Vec<SrvRecord>> {
     let number = |at: usize| Some(u16::from_be_bytes(answer.get(at..at + 2)?.try_into().ok()?));
     let mut at = 12;
     for _ in 0..number(4)? {
@@ -140,13 +172,12 @@ fn targets(answer: &[u8]) -> Option<Vec<String>> {
         let length = usize::from(number(data - 2)?);
         if number(data - 10)? == SRV {
             let (host, _) = read_name(answer, data + 6)?;
-            // The dot at its end says that the name is whole, and etcdctl keeps it.
-            found.push((number(data)?, format!("{host}.:{}", number(data + 4)?)));
+            let (priority, weight, port) = (number(data)?, number(data + 2)?, number(data + 4)?);
+            found.push(SrvRecord { priority, weight, target: format!("{host}."), port });
         }
         at = data + length;
     }
-    found.sort();
-    let found: Vec<String> = found.into_iter().map(|(_, target)| target).collect();
+    found.sort_by(|a, b| (a.priority, &a.target, a.port).cmp(&(b.priority, &b.target, b.port)));
     (!found.is_empty()).then_some(found)
 }
 
@@ -210,7 +241,7 @@ mod tests {
             stream.write_all(&[&length, &answer[..]].concat()).expect("it is sent");
         });
         let answer = exchange(address, "_etcd-client._tcp.a.b").expect("an answer");
-        assert_eq!(targets(&answer).expect("well formed").len(), 100);
+        assert_eq!(records(&answer).expect("well formed").len(), 100);
         server.join().expect("the server had no trouble");
     }
 
@@ -220,10 +251,12 @@ mod tests {
         answer[7] = 2;
         for (priority, port) in [(9u8, 1u8), (1, 2)] {
             answer.extend_from_slice(&[0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 1, 0, 10]);
-            answer.extend_from_slice(&[0, priority, 0, 0, 0, port, 1, b'h', 0xc0, 30]);
+            answer.extend_from_slice(&[0, priority, 0, 7, 0, port, 1, b'h', 0xc0, 30]);
         }
-        let found = targets(&answer).expect("well formed");
-        assert_eq!(found, ["h.a.b.:2", "h.a.b.:1"]);
+        let found = records(&answer).expect("well formed");
+        let record =
+            |priority, port| SrvRecord { priority, weight: 7, target: "h.a.b.".to_owned(), port };
+        assert_eq!(found, [record(1, 2), record(9, 1)]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The server's program: reads what it was told, opens the log, runs a member, ends when asked to.
+//! The server's program: reads what it was told, opens the log, runs a member or a proxy, ends when asked to.
 //!
 //! Exit codes are etcd's: 0 after help, 1 for a fault, 2 for a command line nobody can read; asked by a
 //! signal to end, it ends in order and then by that very signal.
@@ -6,6 +6,7 @@
 //! A panic is an impossibility that came true. The process says so and ends at once, whichever thread it
 //! was: a stopped member is a nuisance, a wrong one is a disaster.
 
+mod beside;
 mod data_dir;
 mod discovery;
 mod host;
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
     // Where even this fails, the signals do what they always did.
     let _ = go::outlive_signals();
     let words: Vec<String> = std::env::args_os().map(lossy).collect();
+    if let Some(asked) = proxy::read(words.get(1..).unwrap_or_default()) {
+        return beside::run(asked, &words);
+    }
     let environment: Vec<(String, String)> =
         std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect();
     let parsed = parse(&Start {

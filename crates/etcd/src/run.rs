@@ -267,7 +267,7 @@ fn is_too_large(port: &str) -> bool {
 }
 
 /// Whichever thread meets an impossibility, the process logs it and is gone.
-fn end_at_a_panic(log: &Logger) {
+pub fn end_at_a_panic(log: &Logger) {
     let log = log.clone();
     panic::set_hook(Box::new(move |info| {
         let text = info.payload_as_str().unwrap_or("(not a text)");

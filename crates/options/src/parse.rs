@@ -82,10 +82,6 @@ const CODE_USAGE: u8 = 2;
 
 /// Decides what shall be done.
 pub fn parse(start: &Start<'_>) -> Parsed {
-    if let Some(word @ ("gateway" | "grpc-proxy")) = start.args.first().map(String::as_str) {
-        let text = format!("etcd {word} is not built yet; use the one of a Go release of etcd\n");
-        return Parsed { notes: Vec::new(), outcome: Outcome::Stop { text, code: 1 } };
-    }
     let mut notes = Vec::new();
     let outcome = decide(start, &mut notes).unwrap_or_else(|early| early);
     Parsed { notes, outcome }

@@ -6,6 +6,7 @@
 //! against real etcd too, which is how the tests themselves are checked.
 //!
 //! - [`foreign`]: finds the foreign parts (real etcd in three versions, its tools, the real clients).
+//! - [`beside`]: programs that run beside a server.
 //! - [`cluster`]: several processes that are one cluster, ours and Go's.
 //! - [`secure`]: the same with certificates on every port.
 //! - [`process`]: a server process: start, wait until ready, kill -9, restart, stop, logs on failure.
@@ -19,6 +20,7 @@
 //! - [`rounds`]: clusters in network namespaces, harmed by seed and judged by `history`.
 //! - [`load`]: clients that write while the server is killed, and the judge of what is left.
 
+pub mod beside;
 pub mod cluster;
 pub mod foreign;
 pub mod generate;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use holdfast_robust::foreign::{self, Part};
-use holdfast_robust::process::Home;
+use holdfast_robust::process::{Home, Server};
 use proto::etcdserverpb::request_op::Request;
 use proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest, TxnResponse};
 
@@ -14,11 +14,23 @@ use proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest, TxnResponse};
 #[track_caller]
 fn run(name: &str, program: &Path, first_arguments: &[&str]) {
     let Some(subject) = foreign::subject(name) else { return };
-    let mut server = Some(Home::new(&subject, &[]).start());
-    let address = server.as_ref().expect("it was just started").address();
+    let server = Home::new(&subject, &[]).start();
+    let address = server.address();
+    work(name, program, first_arguments, &address, server);
+}
+
+/// The same for a client that is led to `server` by whoever listens at `address`.
+#[track_caller]
+pub fn work_through(name: &str, program: &Path, address: &str, server: Server) {
+    work(name, program, &[], address, server);
+}
+
+#[track_caller]
+fn work(name: &str, program: &Path, first_arguments: &[&str], address: &str, server: Server) {
+    let mut server = Some(server);
     let mut child = Command::new(program)
         .args(first_arguments)
-        .arg(&address)
+        .arg(address)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

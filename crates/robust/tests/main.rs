@@ -13,6 +13,8 @@ mod edge;
 mod failover;
 mod flags;
 mod full_disk;
+mod gateway;
+mod grpc_proxy;
 mod kill;
 mod kubernetes;
 mod lists;

@@ -34,7 +34,7 @@ openssl ca -config ca.cnf -keyfile ca.key -cert ca.pem -gencrl -out crl.pem
 ";
 
 /// A folder of certificates.
-fn certificates() -> tempfile::TempDir {
+pub fn certificates() -> tempfile::TempDir {
     let folder = tempfile::Builder::new().prefix("tls-").tempdir().expect("a folder");
     let made = Command::new("bash").args(["-c", CERTIFICATES]).current_dir(&folder).output();
     let made = made.expect("bash is there");
@@ -43,11 +43,11 @@ fn certificates() -> tempfile::TempDir {
 }
 
 /// A server in the folder. Gone with this.
-struct Etcd {
+pub struct Etcd {
     child: Child,
     folder: PathBuf,
     /// The first client port, encrypted.
-    address: String,
+    pub address: String,
     log: PathBuf,
 }
 
@@ -64,13 +64,14 @@ fn free_address() -> String {
     free.expect("a free port").to_string()
 }
 
-const USUAL: &str =
+/// What a listener with certificates that asks for them is usually told.
+pub const USUAL: &str =
     "--cert-file=server.pem --key-file=server.key --client-cert-auth --trusted-ca-file=ca.pem";
 
 impl Etcd {
     /// Starts it with `flags`, in which `ADDRESS` stands for its encrypted port.
     #[track_caller]
-    fn start(binary: &Path, folder: &Path, name: &str, flags: &str) -> Etcd {
+    pub fn start(binary: &Path, folder: &Path, name: &str, flags: &str) -> Etcd {
         let address = free_address();
         let log = folder.join(format!("{name}.log"));
         let mut command = Command::new(binary);

@@ -10,7 +10,7 @@ use x509_parser::prelude::FromDer;
 
 /// Reads a chain of which the leaf comes first. `None` if a certificate cannot be read, which a verified
 /// one always can.
-pub(crate) fn identity_of(chain: &[CertificateDer<'_>]) -> Option<Identity> {
+pub fn identity_of(chain: &[CertificateDer<'_>]) -> Option<Identity> {
     let leaf = chain.first()?;
     let (_, leaf) = X509Certificate::from_der(leaf.as_ref()).ok()?;
     let mut identity = Identity { common_name: common_name(&leaf), ..Identity::default() };

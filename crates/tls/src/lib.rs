@@ -30,6 +30,7 @@ mod verify;
 pub use client::{Client, ClientFiles};
 pub use crl::{RevocationError, Revoked};
 pub use files::{FileError, Pair};
+pub use identity::identity_of;
 pub use listener::Acceptor;
 pub use public_key::{PublicKey, public_key};
 pub use reload::Watch;
