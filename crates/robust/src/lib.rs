@@ -10,6 +10,7 @@
 //! - [`cluster`]: several processes that are one cluster, ours and Go's.
 //! - [`secure`]: the same with certificates on every port.
 //! - [`process`]: a server process: start, wait until ready, kill -9, restart, stop, logs on failure.
+//! - [`name_server`]: SRV records for programs that look for them.
 //! - [`grpc`], [`http`]: clients that can send nonsense too, because they know no messages.
 //! - [`raw`]: HTTP/2 frames written by hand.
 //! - [`schema`]: any answer as a flat list of fields, with what may differ masked.
@@ -27,6 +28,7 @@ pub mod generate;
 pub mod grpc;
 pub mod http;
 pub mod load;
+pub mod name_server;
 pub mod oracle;
 pub mod process;
 pub mod random;

@@ -1,15 +1,10 @@
 //! Members that find each other: by a cluster that runs already, ours or Go's, and by DNS.
 
-use std::net::UdpSocket;
 use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use holdfast_robust::cluster::Cluster;
 use holdfast_robust::foreign::{self, Part, need, skip};
+use holdfast_robust::name_server::{NameServer, Srv, apart};
 use holdfast_robust::process::{Home, Server};
 use proto::etcdserverpb as pb;
 
@@ -113,82 +108,6 @@ fn refused_by(service: &Server, ours: &Path) {
 const NAME_SERVER: &str = "127.0.53.7";
 const DOMAIN: &str = "members.test";
 
-/// A name server that knows on which ports the members of a test are, and nothing else.
-struct NameServer {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl NameServer {
-    /// `None` where this user may not listen.
-    fn start(ports: Vec<u16>) -> Option<NameServer> {
-        let socket = UdpSocket::bind((NAME_SERVER, 53)).ok()?;
-        socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a socket takes it");
-        let stop = Arc::<AtomicBool>::default();
-        let stopped = stop.clone();
-        let serve = move || {
-            let mut question = [0; 512];
-            while !stopped.load(Ordering::SeqCst) {
-                if let Ok((length, client)) = socket.recv_from(&mut question) {
-                    let answer = answer(&question[..length], &ports);
-                    socket.send_to(&answer, client).expect("an answer can be sent");
-                }
-            }
-        };
-        Some(NameServer { stop, thread: Some(std::thread::spawn(serve)) })
-    }
-}
-
-impl Drop for NameServer {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("the name server had no trouble");
-        }
-    }
-}
-
-fn labels(text: &str) -> Vec<u8> {
-    let label = |part: &str| [&[part.len() as u8], part.as_bytes()].concat();
-    text.split('.').map(label).chain([vec![0]]).collect::<Vec<_>>().concat()
-}
-
-/// The members' records, where their host is, or that there is no such name.
-fn answer(question: &[u8], ports: &[u16]) -> Vec<u8> {
-    const A: [u8; 4] = [0, 1, 0, 1];
-    const SRV: [u8; 4] = [0, 33, 0, 1];
-    const NO_SUCH_NAME: u8 = 3;
-    let end = question.iter().skip(12).position(|byte| *byte == 0).map_or(12, |at| 13 + at);
-    let (name, kind) = (question[12..end].to_ascii_lowercase(), &question[end..end + 4]);
-    let host = labels(&format!("host.{DOMAIN}"));
-    let service = labels(&format!("_etcd-server-blue._tcp.{DOMAIN}"));
-    let data: Option<Vec<Vec<u8>>> = match () {
-        () if name == host && kind == A => Some(vec![vec![127, 0, 0, 1]]),
-        () if name == host => Some(Vec::new()),
-        () if name == service && kind == SRV => {
-            let record = |port: &u16| [&[0, 1, 0, 1], &port.to_be_bytes()[..], &host].concat();
-            Some(ports.iter().map(record).collect())
-        }
-        () => None,
-    };
-    // An answer, with recursion, and no records but what follows.
-    let mut out = question[..end + 4].to_vec();
-    out[2..4].copy_from_slice(&[0x81, 0x80]);
-    out[6..12].fill(0);
-    let Some(data) = data else {
-        out[3] |= NO_SUCH_NAME;
-        return out;
-    };
-    out[7] = data.len() as u8;
-    for record in data {
-        out.extend_from_slice(&[0xc0, 12]);
-        out.extend_from_slice(kind);
-        out.extend_from_slice(&[0, 0, 0, 60, 0, record.len() as u8]);
-        out.extend_from_slice(&record);
-    }
-    out
-}
-
 #[test]
 fn ours_and_gos_find_each_other_by_dns() {
     let name = "discovery-srv";
@@ -200,19 +119,16 @@ fn ours_and_gos_find_each_other_by_dns() {
     cluster.forget_initial();
     let port = |seat| cluster.peer_url(seat).rsplit(':').next().and_then(|port| port.parse().ok());
     let ports: Vec<u16> = (0..3).filter_map(port).collect();
-    let Some(_server) = NameServer::start(ports) else {
+    let record =
+        |port: &u16| Srv { service: "_etcd-server-blue._tcp", priority: 1, weight: 1, port: *port };
+    let records = ports.iter().map(record).collect();
+    let Some(_server) = NameServer::start(NAME_SERVER, DOMAIN, records) else {
         return skip(name, "no name server can listen on port 53 (remedy: be root)");
     };
-    let resolv = cluster.folder().join("resolv.conf");
-    std::fs::write(&resolv, format!("nameserver {NAME_SERVER}\n")).expect("a file");
-    // In a file system of its own, where the test's name server is the system's.
-    let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
-    let resolv = resolv.display().to_string();
-    let apart = ["unshare", "--mount", "bash", "-c", script, &resolv];
-    let allowed = Command::new(apart[0]).args(&apart[1..]).arg("true").status();
-    if !allowed.is_ok_and(|status| status.success()) {
+    let Some(apart) = apart(cluster.folder(), NAME_SERVER) else {
         return skip(name, "no file system can be mounted apart (remedy: be root)");
-    }
+    };
+    let apart: Vec<&str> = apart.iter().map(String::as_str).collect();
     cluster.launch_under(&apart);
     (0..3).for_each(|seat| cluster.launch(seat));
     (0..3).for_each(|seat| cluster.wait_until_ready(seat));

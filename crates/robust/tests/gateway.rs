@@ -7,8 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use holdfast_robust::beside::{Beside, PATIENCE, output, wait_until};
-use holdfast_robust::foreign::{Part, need, subject};
+use holdfast_robust::foreign::{Part, need, skip, subject};
+use holdfast_robust::grpc::Connection;
 use holdfast_robust::http;
+use holdfast_robust::name_server::{NameServer, Srv, apart};
 use holdfast_robust::process::{Home, free_ports};
 
 use crate::tls::{Etcd, USUAL, certificates};
@@ -126,6 +128,69 @@ fn real_clients_work_through_a_gateway_with_certificates() {
     };
     assert_eq!(control("put a b"), "OK\n");
     assert_eq!(control("get a"), "a\nb\n");
+}
+
+const NAME_SERVER: &str = "127.0.53.9";
+const DOMAIN: &str = "gateway.test";
+
+/// Both lead to the server of the better priority, and to the other one when that is gone.
+#[test]
+fn srv_records_are_followed_by_priority() {
+    use proto::etcdserverpb as pb;
+    let name = "srv_records_are_followed_by_priority";
+    let Some(programs) = both(name) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let servers = [0, 1].map(|_| Home::new(&programs[0], &[]).start());
+    for (server, value) in servers.iter().zip(["first", "second"]) {
+        let put = pb::PutRequest { key: "a".into(), value: value.into(), ..Default::default() };
+        server.connect().unary("/etcdserverpb.KV/Put", &put).ok::<pb::PutResponse>();
+    }
+    let record = |(server, priority): (&holdfast_robust::process::Server, u16)| {
+        let port = server.address().rsplit(':').next().and_then(|port| port.parse().ok());
+        let port = port.expect("an address has a port");
+        Srv { service: "_etcd-client-blue._tcp", priority, weight: 1, port }
+    };
+    let records = servers.iter().zip([1, 2]).map(record).collect();
+    let Some(_names) = NameServer::start(NAME_SERVER, DOMAIN, records) else {
+        return skip(name, "no name server can listen on port 53 (remedy: be root)");
+    };
+    let Some(apart) = apart(folder.path(), NAME_SERVER) else {
+        return skip(name, "no file system can be mounted apart (remedy: be root)");
+    };
+    let mut gateways = Vec::new();
+    for (place, program) in programs.iter().enumerate() {
+        let address = a_free_address();
+        let line = format!(
+            "gateway start --listen-addr={address} --discovery-srv={DOMAIN} \
+             --discovery-srv-name=blue --insecure-discovery"
+        );
+        let mut under = apart[1..].to_vec();
+        under.push(program.display().to_string());
+        under.extend(words(&line));
+        let unshare = Path::new(&apart[0]);
+        let gateway = Beside::start(unshare, folder.path(), &format!("srv-{place}"), &under);
+        gateway.wait_for("ready to proxy client requests", 1);
+        gateway.wait_for("discovered cluster from SRV", 1);
+        gateways.push((gateway, address));
+        // Without the domain nobody knows where to go.
+        under.retain(|word| word != "--discovery-srv-name=blue");
+        let lost = Beside::start(unshare, folder.path(), &format!("lost-{place}"), &under);
+        lost.wait_for("dns lookup errors: lookup _etcd-client-ssl._tcp.gateway.test", 1);
+    }
+    let read = |address: &str| {
+        let range = pb::RangeRequest { key: "a".into(), ..Default::default() };
+        let connection = Connection::open(address).expect("it listens");
+        let answer: pb::RangeResponse = connection.unary("/etcdserverpb.KV/Range", &range).ok();
+        String::from_utf8_lossy(&answer.kvs[0].value).into_owned()
+    };
+    for (_, address) in &gateways {
+        assert!((0..5).all(|_| read(address) == "first"));
+    }
+    let [first, _second] = servers;
+    let _gone = first.kill();
+    for (_, address) in &gateways {
+        assert!((0..5).all(|_| read(address) == "second"));
+    }
 }
 
 /// Advisories GHSA-wr2v-9rpq-c35q, GHSA-j86v-2vjr-fg8f and GHSA-h8g9-6gvh-5mrc: whoever is asked to look at
