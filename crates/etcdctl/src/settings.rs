@@ -66,6 +66,7 @@ impl Settings {
             tls,
             credentials: credentials(call)?,
             remarks: Remarks::to(|remark| journal::remark("etcd-client", remark)),
+            ..Config::default()
         };
         let printer = Printer::of(values.text("write-out"), values.truth("hex"))?;
         let command_timeout = values.duration("command-timeout");
