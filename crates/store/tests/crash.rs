@@ -28,12 +28,12 @@ impl From<OpenError> for Stopped {
     }
 }
 
-/// The workload: seals, cleans on the side, merges, writes state and images, restarts.
+/// The workload: seals, cleans on the side, merges, writes state and images, scrubs, restarts.
 fn work(disk: &MemoryDisk, model: &mut Model, seed: u64) -> Result<(), Stopped> {
     let mut chance = Chance(seed);
     let mut store = open(disk, small())?.0;
     let mut cleaning = None;
-    for step in 0..90 {
+    for step in 0..90_u64 {
         let batch = match step % 15 {
             7 => model.wide_batch(&mut chance, 30),
             _ => model.next_batch(&mut chance, 8, 150),
@@ -54,12 +54,30 @@ fn work(disk: &MemoryDisk, model: &mut Model, seed: u64) -> Result<(), Stopped> 
         if chance.one_in(15) {
             write_image(&mut store, model)?;
         }
+        if step % 4 == 3 {
+            scrub(&mut store, step)?;
+        }
         if step % 30 == 29 {
             store.flush()?;
             (store, cleaning) = (open(disk, small())?.0, None);
             model.synced = store.synced_index();
         }
     }
+    Ok(())
+}
+
+/// A piece of a pass. One that fails is tried again later.
+fn scrub(store: &mut Store, step: u64) -> Result<(), Stopped> {
+    let Some(mut scrub) = store.begin_scrub(step, 1) else { return Ok(()) };
+    loop {
+        match scrub.step(1000) {
+            Ok(false) => {}
+            Ok(true) => break,
+            Err(StoreError::Io { action: "sync" | "replace", .. }) => return Err(Stopped),
+            Err(_) => break,
+        }
+    }
+    let _ = store.finish_scrub(scrub, step);
     Ok(())
 }
 
