@@ -73,6 +73,7 @@ impl Hub {
         // First: what was compacted while the rows were read may be missing among them, and whoever
         // needs it must be cancelled rather than served with a gap.
         self.compacted_at(history.compacted, out);
+        self.lost_before(history.lost_before, out);
         let riders = self.still_waiting(&reading);
         let by_group = self.by_group(&riders, history);
         let mut lists = Lists::new();

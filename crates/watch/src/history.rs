@@ -49,8 +49,10 @@ pub struct History {
     /// Every wanted event from the request's `from` up to this revision is in `events`.
     pub through: i64,
     /// The compact revision, looked up **after** the rows were read: rows below it may have been
-    /// missing, so the hub must hear of it first. Or the revision behind a row that cannot be read.
+    /// missing, so the hub must hear of it first.
     pub compacted: i64,
+    /// The revision behind a row that cannot be read; 0 if none was met.
+    pub lost_before: i64,
 }
 
 /// Takes rows until it has enough. See [`HistoryRequest::reader`].
@@ -137,18 +139,18 @@ impl HistoryReader {
     /// The scan has no more rows up to the request's `to`.
     pub fn ended(self, compacted: i64) -> History {
         let through = self.request.to;
-        History { events: self.events, through, compacted }
+        History { events: self.events, through, compacted, lost_before: 0 }
     }
 
     /// `offer` said to stop.
     pub fn stopped(self, compacted: i64) -> History {
         let through = self.at;
-        History { events: self.events, through, compacted }
+        History { events: self.events, through, compacted, lost_before: 0 }
     }
 
-    /// The row at `revision` cannot be read: it and what is before it is as good as compacted.
+    /// The row at `revision` cannot be read: who needs it or what is before it is told that it is compacted.
     pub fn lost(self, revision: i64, compacted: i64) -> History {
-        History { events: Vec::new(), through: revision, compacted: compacted.max(revision + 1) }
+        History { events: Vec::new(), through: revision, compacted, lost_before: revision + 1 }
     }
 
     fn is_full(&self) -> bool {

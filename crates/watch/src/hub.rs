@@ -24,6 +24,8 @@ pub struct Hub {
     /// The current revision.
     pub(crate) revision: i64,
     pub(crate) compacted: i64,
+    /// The revision behind the last row that history could not read; 0 if none.
+    lost_before: i64,
     now_ms: u64,
     pub(crate) streams: Table<Stream>,
     stream_slots: BTreeMap<StreamId, u32>,
@@ -68,6 +70,7 @@ impl Hub {
             limits,
             revision,
             compacted,
+            lost_before: 0,
             now_ms: 0,
             streams: Table::default(),
             stream_slots: BTreeMap::new(),
@@ -224,7 +227,7 @@ impl Hub {
         let next = self.watchers[slot].next;
         if self.revision < next {
             self.settle(slot);
-        } else if next < self.compacted {
+        } else if next < self.oldest_start() {
             self.cancel_compacted(slot, out);
         } else {
             self.catch_up(slot, &mut BTreeMap::new(), out);
@@ -258,7 +261,7 @@ impl Hub {
         watcher.state = State::Compacted;
         self.groups.leave(watcher.group, watcher.wish.previous);
         let (stream, id) = (watcher.stream, watcher.id);
-        self.send(stream, id, 0, Body::Compacted { compact_revision: self.compacted }, out);
+        self.send(stream, id, 0, Body::Compacted { compact_revision: self.oldest_start() }, out);
     }
 }
 
@@ -329,8 +332,23 @@ impl Hub {
 impl Hub {
     pub(crate) fn compacted_at(&mut self, revision: i64, out: &mut Vec<Effect>) {
         self.compacted = self.compacted.max(revision);
-        // Starting at the compact revision itself is still served, as it is at creation.
-        let gone = ..(self.compacted, 0);
+        self.cancel_unservable(out);
+    }
+
+    /// What is before this revision cannot be read. Unlike a compaction this hides no previous rows: those that
+    /// can be read are shown.
+    pub(crate) fn lost_before(&mut self, revision: i64, out: &mut Vec<Effect>) {
+        self.lost_before = self.lost_before.max(revision);
+        self.cancel_unservable(out);
+    }
+
+    /// The earliest revision at which a watcher can start. Starting at the compact revision itself is served.
+    fn oldest_start(&self) -> i64 {
+        self.compacted.max(self.lost_before)
+    }
+
+    fn cancel_unservable(&mut self, out: &mut Vec<Effect>) {
+        let gone = ..(self.oldest_start(), 0);
         let waiting = self.waiting.range(gone).chain(self.parked.range(gone));
         let cut: Vec<u32> = waiting.map(|(_, slot)| *slot).collect();
         for slot in cut {

@@ -415,3 +415,20 @@ fn watches_are_bounded() {
     world.create(1, watch("a"));
     check(&mut world, &["0 @1 created", "-1 @1 refused: etcdserver: too many requests"]);
 }
+
+#[test]
+fn a_row_that_cannot_be_read_hides_no_previous_row_that_can() {
+    let mut world = world();
+    world.loads_previous = false;
+    // The put at 4 wants its previous row, and what came before it is sent with it.
+    world.create(1, Create { previous: true, ..from(2, "a") });
+    world.lose(2);
+    check(&mut world, &["0 @4 created", "0 @0 compacted 3"]);
+    world.create(1, Create { previous: true, ..from(4, "a") });
+    world.create(1, from(2, "a"));
+    let hidden = ["2 @4 created", "2 @0 compacted 3"];
+    check(&mut world, &[&["1 @4 created"], &hidden[..], &["1 @4 +a=2(was 1)"]].concat());
+    // What is just behind it is served: with the revision before it the previous row is known.
+    world.create(1, Create { previous: true, ..from(3, "a") });
+    check(&mut world, &["3 @4 created", "3 @4 +a=2(was 1)"]);
+}

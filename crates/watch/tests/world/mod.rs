@@ -23,6 +23,8 @@ pub struct World {
     pub history: Vec<Arc<Changes>>,
     state: BTreeMap<Bytes, Row>,
     pub compacted: i64,
+    /// The revision behind a row that could not be read.
+    lost_before: i64,
     pub streams: BTreeMap<StreamId, Client>,
     pub request: Option<HistoryRequest>,
     /// Whether the driver loads previous rows for live events when the hub wants them.
@@ -89,6 +91,7 @@ impl World {
             history: Vec::new(),
             state: BTreeMap::new(),
             compacted: -1,
+            lost_before: 0,
             streams: BTreeMap::new(),
             request: None,
             loads_previous: true,
@@ -232,6 +235,13 @@ impl World {
         self.step(Input::HistoryRead(history));
     }
 
+    /// The history read that is under way meets a row that cannot be read.
+    pub fn lose(&mut self, revision: i64) {
+        self.lost_before = revision + 1;
+        let reader = self.request.take().expect("a read is under way").reader();
+        self.step(Input::HistoryRead(reader.lost(revision, self.compacted)));
+    }
+
     /// The transport takes up to `count` responses of a stream; the client looks at them.
     pub fn drain(&mut self, stream: StreamId, count: usize) {
         let client = self.streams.get_mut(&stream).expect("the stream is open");
@@ -288,7 +298,7 @@ impl World {
             Body::Compacted { compact_revision } => {
                 let watched = client.watches.get_mut(&response.watch).expect("a known watch");
                 assert!(watched.compacted.is_none(), "compaction cancels once");
-                assert!(*compact_revision <= self.compacted);
+                assert!(*compact_revision <= self.compacted.max(self.lost_before));
                 watched.compacted = Some(*compact_revision);
             }
             Body::Events { events, fragment } => {
