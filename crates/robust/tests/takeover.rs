@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use holdfast_robust::cluster::{Cluster, Writer};
+use holdfast_robust::cluster::{Cluster, Writer, Written};
 use holdfast_robust::foreign::{self, Part, need};
 use holdfast_robust::grpc::Connection;
 use proto::etcdserverpb as pb;
@@ -376,19 +376,29 @@ fn passwords_and_authentication_go_along() {
     }
 }
 
+/// What was acknowledged is there. A writer may have had nothing acknowledged: a follower of 3.4 whose leader stops keeps
+/// its client waiting for seconds.
+#[track_caller]
+fn check(written: &Written, cluster: &Cluster, seat: usize) {
+    if !written.acknowledged.is_empty() {
+        written.check(cluster, seat);
+    }
+}
+
 /// Each of three Go members gives its seat to ours and takes it back, one after the other, while clients write.
 fn one_by_one(name: &str, part: Part, version: &str, flags: &[&str]) {
     let Some(ours) = foreign::subject(name) else { return };
     let (Some(go), Some(etcdutl)) = (need(name, part), etcdutl(&ours, name)) else { return };
     let mut cluster = Cluster::start(&[&go, &go, &go], flags);
     fill(&cluster, 0, "k");
+    let mut acknowledged = 0;
     for seat in 0..3 {
         let writer = Writer::start(&cluster, &format!("to-ours-{seat}-"));
         cluster.stop(seat);
         start_with(&mut cluster, seat, &ours);
         assert!(cluster.log(seat).contains("took over the data directory"), "seat {seat}");
         let written = writer.stop();
-        written.check(&cluster, seat);
+        check(&written, &cluster, seat);
         cluster.wait_until_equal();
 
         let writer = Writer::start(&cluster, &format!("to-go-{seat}-"));
@@ -397,9 +407,10 @@ fn one_by_one(name: &str, part: Part, version: &str, flags: &[&str]) {
         migrate(&etcdutl, &cluster.data_dir(seat), &["--target-format=go", &version]);
         start_with(&mut cluster, seat, &go);
         let back = writer.stop();
-        back.check(&cluster, seat);
-        written.check(&cluster, seat);
+        check(&back, &cluster, seat);
+        check(&written, &cluster, seat);
         cluster.wait_until_equal();
+        acknowledged += written.acknowledged.len() + back.acknowledged.len();
         println!(
             "{name}: seat {seat}: longest gap {:?} towards ours, {:?} back; {} and {} writes",
             written.longest_gap,
@@ -408,6 +419,7 @@ fn one_by_one(name: &str, part: Part, version: &str, flags: &[&str]) {
             back.acknowledged.len()
         );
     }
+    assert!(0 < acknowledged, "nobody wrote");
     // And all of it, to stay.
     for seat in 0..3 {
         cluster.stop(seat);
@@ -476,7 +488,9 @@ fn downgraded(name: &str, members: usize) {
         compare(&before, &picture(&cluster, seat), "ours again");
         cluster.wait_until_equal();
     }
-    // The version rises again, and then nothing of Go's is left at a stop.
+    // Where Go was quick to be gone it has not noticed that the downgrade was over: it is called off then. The version
+    // rises again, and nothing of Go's is left at a stop.
+    cluster.etcdctl_at(&etcdctl, 0, "downgrade cancel");
     until("3.7", || {
         (0..members).all(|it| version(&cluster, it).contains("\"etcdcluster\":\"3.7.0\""))
     });
