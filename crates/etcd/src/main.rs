@@ -9,6 +9,7 @@
 mod beside;
 mod data_dir;
 mod discovery;
+mod holder;
 mod host;
 mod memory;
 mod notify;

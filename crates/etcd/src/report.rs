@@ -10,6 +10,7 @@ use node::{Event, Line, Report, SlowCall};
 use options::Config;
 use types::{MemberId, Version};
 
+use crate::holder;
 use crate::signals::Ender;
 
 /// Turns events into lines.
@@ -156,7 +157,8 @@ impl Report for LogReport {
             Event::Locked { file } => info!(
                 log,
                 "db file is flocked by another process, or taking too long",
-                "path" => file
+                "path" => &file,
+                "held-by-pid" => holder::of(&file).unwrap_or_else(|| "unknown".to_owned())
             ),
             Event::Standing(standing) => self.standing(standing),
             Event::Published => self.published(),

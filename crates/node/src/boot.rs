@@ -84,14 +84,14 @@ fn io<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, 
     result.map_err(|source| BootError::Io { action, path: path.to_owned(), source })
 }
 
-/// As etcd does, a second process on the same directory waits, and says so after a while
-/// (`docs/etcd/server-flags.md` 6.3).
+/// As etcd does, a second process on the same directory waits, and says so (`docs/etcd/server-flags.md` 6.3): soon, but
+/// not while one process only takes over from another.
 pub(crate) fn lock(
     disk: &Arc<dyn Disk>,
     path: &Path,
     report: &dyn Report,
 ) -> Result<Box<dyn Lock>, BootError> {
-    const SAY_SO_AFTER: Duration = Duration::from_secs(10);
+    const SAY_SO_AFTER: Duration = Duration::from_secs(1);
     let began = Instant::now();
     let mut said = false;
     loop {

@@ -281,6 +281,11 @@ fn a_data_directory_in_use_is_not_opened_twice() {
         assert!(!healthy, "the second one serves");
         sleep(Duration::from_millis(50));
     }
+    let (_, log) = waiting.join().expect("it is waited for");
+    if holdfast("lock").is_some() {
+        let holder = format!("{} (", server.pid());
+        assert!(log.contains("held-by-pid") && log.contains(&holder), "{log}");
+    }
     assert!(server.is_alive());
     assert_eq!(put(&server.connect(), "a", "1"), 2, "and the first one is not disturbed");
 }
