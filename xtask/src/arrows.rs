@@ -102,6 +102,15 @@ const WORLDLY_WORDS: [&str; 8] = [
     "thread::spawn",
 ];
 
+/// Who may hand work to a thread of tokio's pool: `rpc::aside`, which owns turn, reservation and cancellation; a
+/// handshake that asks DNS, of which a few are under way at a time; and clients, which serve nobody.
+const BLOCKING: [&str; 4] = [
+    "crates/rpc/src/aside.rs",
+    "crates/tls/src/server.rs",
+    "crates/etcdctl/src/commands/lock.rs",
+    "crates/etcdctl/src/commands/watch.rs",
+];
+
 /// Everything that breaks the rules.
 pub fn check() -> Vec<String> {
     let output = Command::new(env!("CARGO"))
@@ -126,6 +135,7 @@ pub fn check() -> Vec<String> {
             Some((at, layer)) => {
                 dependencies(&name, at, layer, package, &mut complaints);
                 words(&name, layer, &mut complaints);
+                blocking(&name, &mut complaints);
             }
         }
     }
@@ -185,6 +195,21 @@ fn words(name: &str, layer: Layer, complaints: &mut Vec<String>) {
                 let shown = file.strip_prefix(root()).unwrap_or(&file).display();
                 complaints.push(format!("{shown}:{line}: {word} does not belong in a pure crate"));
             }
+        }
+    }
+}
+
+/// Work that leaves a connection's thread another way than by `rpc::aside`.
+fn blocking(name: &str, complaints: &mut Vec<String>) {
+    for file in rust_files(&root().join("crates").join(name).join("src")) {
+        let shown = file.strip_prefix(root()).unwrap_or(&file).display().to_string();
+        let Ok(source) = std::fs::read_to_string(&file) else { continue };
+        let blank = blanked(&source);
+        let blocks = ["spawn_blocking", "block_in_place"];
+        if blocks.iter().any(|word| without_tests(&blank).contains(word))
+            && !BLOCKING.contains(&shown.as_str())
+        {
+            complaints.push(format!("{shown}: work leaves a connection's thread by rpc::aside"));
         }
     }
 }

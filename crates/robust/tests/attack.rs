@@ -32,14 +32,14 @@ pub(crate) const MEMORY_MIB_MAX: u64 = 256;
 /// has 8 MiB.
 const MEMORY_UNREAD_MIB_MAX: u64 = 512 * 4 / 3 + 96;
 /// What a bystander may have to wait for its put, at the worst.
-const WAIT_MAX: Duration = Duration::from_secs(3);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(3);
 /// And every other one: the burst that begins an attack costs the others more than its going on, the more
 /// so on a machine that is busy with other tests.
-const WAIT_USUAL_MAX: Duration = Duration::from_millis(300);
+pub(crate) const WAIT_USUAL_MAX: Duration = Duration::from_millis(300);
 
 pub(crate) const PUT: &str = "/etcdserverpb.KV/Put";
 pub(crate) const RANGE: &str = "/etcdserverpb.KV/Range";
-const TXN: &str = "/etcdserverpb.KV/Txn";
+pub(crate) const TXN: &str = "/etcdserverpb.KV/Txn";
 pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
 pub(crate) fn put(key: &str, value: Vec<u8>) -> PutRequest {

@@ -1,24 +1,32 @@
 //! Small requests that cost much: words that are quoted back, calls that wait, settings, requests in one
-//! breath, connections that say nothing, snapshots nobody reads; and all of it at once.
+//! breath, connections that say nothing, snapshots nobody reads, messages that grow, lists of leases.
 //!
 //! The ceilings are those of `attack.rs`, and stand in THREAT_MODEL.md.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use holdfast_robust::foreign;
+use holdfast_robust::grpc::{Answer, Call, Item, Stream};
 use holdfast_robust::process::{Home, Server};
 use holdfast_robust::raw::{
     DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Raw, SETTINGS, frame, headers,
 };
 use prost::Message;
-use proto::etcdserverpb::{PutResponse, RangeRequest, RangeResponse};
+use proto::etcdserverpb::request_op::Request;
+use proto::etcdserverpb::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+    PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse,
+};
+use proto::health::health_check_response::ServingStatus;
+use proto::health::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::attack::{
-    Bystander, MEMORY_MIB_MAX, PUT, RANGE, WATCH, open_with_wide_windows, peak_mib, put,
-    server_with_much, survive, survive_on,
+    MEMORY_MIB_MAX, PUT, RANGE, TXN, WATCH, open_with_wide_windows, put, server_with_much, survive,
+    survive_on,
 };
+
+const TIME_TO_LIVE: &str = "/etcdserverpb.Lease/LeaseTimeToLive";
 
 const SNAPSHOT: &str = "/etcdserverpb.Maintenance/Snapshot";
 
@@ -28,7 +36,7 @@ fn answers_that_repeat_the_question_are_bounded() {
     survive("attack-quotes", MEMORY_MIB_MAX, quotes);
 }
 
-fn quotes(server: &Server) -> Vec<Raw> {
+pub(crate) fn quotes(server: &Server) -> Vec<Raw> {
     let usual = headers("/", &[]).len();
     let mut entry = headers("/", &[("content-type", &"\u{7f}".repeat(3900))]).split_off(usual);
     // Remembered in HPACK's table, then referred to by a byte.
@@ -57,7 +65,7 @@ fn a_call_that_waits_is_gone_when_it_is_taken_back() {
     survive_on(server, "attack-waiting", MEMORY_MIB_MAX, waiting(&everything.encode_to_vec()));
 }
 
-fn waiting(message: &[u8]) -> impl Fn(&Server) -> Vec<Raw> {
+pub(crate) fn waiting(message: &[u8]) -> impl Fn(&Server) -> Vec<Raw> {
     move |server| {
         let mut raw = Raw::open(&server.address(), &[]).expect("it listens");
         for stream in 0..4 {
@@ -81,7 +89,7 @@ fn settings_cost_the_same_however_many_streams_are_open() {
     survive("attack-settings", MEMORY_MIB_MAX, settings);
 }
 
-fn settings(server: &Server) -> Vec<Raw> {
+pub(crate) fn settings(server: &Server) -> Vec<Raw> {
     // Two connections: one of them meets the bystander on its thread.
     let mut open: Vec<Raw> =
         (0..2).filter_map(|_| Raw::open(&server.address(), &[]).ok()).collect();
@@ -113,31 +121,126 @@ fn many_requests_in_one_breath_leave_the_others_their_turn() {
     for n in 0..1000 {
         writer.unary(PUT, &put(&format!("row/{n:04}"), vec![b'v'; 64])).ok::<PutResponse>();
     }
-    survive_on(server, "attack-pipelined", MEMORY_MIB_MAX, |server| {
-        let sorted = RangeRequest {
-            key: "row/".into(),
-            range_end: "row0".into(),
-            limit: 1,
-            sort_order: 2,
-            sort_target: 4,
-            ..RangeRequest::default()
-        };
-        let message = holdfast_robust::grpc::frame(&sorted.encode_to_vec());
-        let mut open = Vec::new();
-        for _ in 0..4 {
-            let Some(mut raw) = open_with_wide_windows(server) else { continue };
-            let mut calls = Vec::new();
-            for stream in 0..1500 {
-                let stream = 2 * stream + 1;
-                calls.extend(frame(HEADERS, END_HEADERS, stream, &headers(RANGE, &[])));
-                calls.extend(frame(DATA, END_STREAM, stream, &message));
-            }
-            raw.send(&calls);
-            open.push(raw);
+    survive_on(server, "attack-pipelined", MEMORY_MIB_MAX, pipelined);
+}
+
+pub(crate) fn pipelined(server: &Server) -> Vec<Raw> {
+    let sorted = RangeRequest {
+        key: "row/".into(),
+        range_end: "row0".into(),
+        limit: 1,
+        sort_order: 2,
+        sort_target: 4,
+        ..RangeRequest::default()
+    };
+    let message = holdfast_robust::grpc::frame(&sorted.encode_to_vec());
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        let Some(mut raw) = open_with_wide_windows(server) else { continue };
+        let mut calls = Vec::new();
+        for stream in 0..1500 {
+            let stream = 2 * stream + 1;
+            calls.extend(frame(HEADERS, END_HEADERS, stream, &headers(RANGE, &[])));
+            calls.extend(frame(DATA, END_STREAM, stream, &message));
         }
-        sleep(Duration::from_secs(4));
-        open
+        raw.send(&calls);
+        open.push(raw);
+    }
+    sleep(Duration::from_secs(4));
+    open
+}
+
+/// Two bytes each on the wire, a hundred in memory: messages of three quarters of a million operations.
+#[test]
+fn what_grows_when_it_is_decoded_is_refused_before() {
+    survive("attack-decoded", MEMORY_MIB_MAX, |server| {
+        let began = Instant::now();
+        let answers = grown(server);
+        println!("{} such messages: {:?}", answers.len(), began.elapsed());
+        for answer in answers {
+            let said = (answer.status, answer.message.as_deref());
+            let text = "etcdserver: too many operations in txn request";
+            assert_eq!(said, (Some(3), Some(text)));
+        }
     });
+}
+
+pub(crate) fn grown(server: &Server) -> Vec<Answer> {
+    let message = [0x12, 0].repeat(700_000);
+    std::thread::scope(|scope| {
+        let call = || {
+            let connection = server.connect();
+            (0..4).map(|_| connection.call(&Call::unary(TXN, &message))).collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(call)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("it is answered")).collect()
+    })
+}
+
+/// A lease with many keys, listed again and again: the thread that applies does not make the lists.
+#[test]
+fn lists_of_a_leases_keys_keep_no_put_waiting() {
+    let Some(subject) = foreign::subject("attack-leases") else { return };
+    let server = Home::new(&subject, &[]).start();
+    attach(&server, 20_000);
+    survive_on(server, "attack-leases", MEMORY_MIB_MAX, |server| {
+        let request = LeaseTimeToLiveRequest { id: LEASE, keys: true };
+        let answer: LeaseTimeToLiveResponse = server.connect().unary(TIME_TO_LIVE, &request).ok();
+        let keys: Vec<_> = (0..20_000).map(|n| format!("leased/{n:06}").into_bytes()).collect();
+        assert!(answer.keys == keys, "{} keys", answer.keys.len());
+        listed(server)
+    });
+}
+
+/// The lease of [`attach`].
+const LEASE: i64 = 77;
+
+/// Hangs so many keys on a lease.
+pub(crate) fn attach(server: &Server, keys: usize) {
+    let connection = server.connect();
+    let grant = LeaseGrantRequest { ttl: 3600, id: LEASE };
+    connection.unary("/etcdserverpb.Lease/LeaseGrant", &grant).ok::<LeaseGrantResponse>();
+    let keys: Vec<String> = (0..keys).map(|n| format!("leased/{n:06}")).collect();
+    for some in keys.chunks(128) {
+        let puts = some.iter().map(|key| {
+            let put = PutRequest { lease: LEASE, ..put(key, Vec::new()) };
+            RequestOp { request: Some(Request::RequestPut(put)) }
+        });
+        let txn = TxnRequest { success: puts.collect(), ..Default::default() };
+        connection.unary(TXN, &txn).ok::<TxnResponse>();
+    }
+}
+
+/// Asks for that lease's keys and reads none of them.
+pub(crate) fn listed(server: &Server) -> Vec<Raw> {
+    let request = LeaseTimeToLiveRequest { id: LEASE, keys: true }.encode_to_vec();
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        let Ok(mut raw) = Raw::open(&server.address(), &[]) else { continue };
+        for stream in 0..50 {
+            raw.call(2 * stream + 1, TIME_TO_LIVE, &request);
+        }
+        open.push(raw);
+    }
+    sleep(Duration::from_secs(2));
+    open
+}
+
+/// As Go's health server: a watcher learns that the member goes before its stream ends.
+#[test]
+fn who_watches_the_health_of_a_member_is_told_that_it_goes() {
+    let Some(subject) = foreign::subject("health-watch") else { return };
+    let server = Home::new(&subject, &[]).start();
+    let connection = server.connect();
+    let mut stream = connection.stream("/grpc.health.v1.Health/Watch");
+    stream.send(&HealthCheckRequest::default());
+    stream.close_send();
+    let status = |stream: &mut Stream| stream.expect::<HealthCheckResponse>().status();
+    assert_eq!(status(&mut stream), ServingStatus::Serving);
+    server.stop();
+    assert_eq!(status(&mut stream), ServingStatus::NotServing);
+    let Item::End(end) = stream.next(Duration::from_secs(5)) else { panic!("it goes on") };
+    assert_eq!(end.status, Some(14), "{end:?}");
 }
 
 /// Connections that never say a word, more than the process may have files: files are not short of them.
@@ -153,7 +256,7 @@ fn silent_connections_take_no_descriptor_from_the_log() {
     });
 }
 
-fn silent(server: &Server) -> Vec<Raw> {
+pub(crate) fn silent(server: &Server) -> Vec<Raw> {
     let address = server.address();
     (0..900).filter_map(|_| Raw::connect(&address).ok()).collect()
 }
@@ -175,7 +278,7 @@ fn snapshots_that_nobody_reads_stop_no_list() {
     });
 }
 
-fn snapshots(server: &Server) -> Vec<Raw> {
+pub(crate) fn snapshots(server: &Server) -> Vec<Raw> {
     let snapshot = frame(DATA, END_STREAM, 0, &holdfast_robust::grpc::frame(&[]));
     let mut open = Vec::new();
     for _ in 0..4 {
@@ -191,57 +294,4 @@ fn snapshots(server: &Server) -> Vec<Raw> {
     }
     sleep(Duration::from_secs(2));
     open
-}
-
-/// What holds connections open as long as its answer lives.
-type Attack<'a> = dyn Fn(&Server) -> Vec<Raw> + Sync + 'a;
-
-/// How many files a process has open.
-fn files(server: &Server) -> usize {
-    let folder = format!("/proc/{}/fd", server.pid());
-    std::fs::read_dir(folder).expect("a running process has files").count()
-}
-
-/// Everything at once, again and again, beside a putter; afterwards all of it is given back. `HOLDFAST_SOAK`
-/// says for how many seconds.
-#[test]
-fn all_at_once_leaves_nothing_behind() {
-    let seconds = std::env::var("HOLDFAST_SOAK").ok().and_then(|text| text.parse().ok());
-    let Some((server, everything)) = server_with_much("attack-soak") else { return };
-    let before = files(&server);
-    let bystander = Bystander::start(&server);
-    let stop = AtomicBool::new(false);
-    let message = everything.encode_to_vec();
-    let attacks: [&Attack; 5] = [&quotes, &waiting(&message), &settings, &snapshots, &silent];
-    std::thread::scope(|scope| {
-        for attack in attacks {
-            let (server, stop) = (&server, &stop);
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    drop(attack(server));
-                }
-            });
-        }
-        sleep(Duration::from_secs(seconds.unwrap_or(10)));
-        stop.store(true, Ordering::Relaxed);
-    });
-    let mut waits = bystander.finish();
-    waits.sort();
-    let (usual, worst) = (waits[waits.len() / 2], waits[waits.len() - 1]);
-    let peak = peak_mib(&server);
-    println!(
-        "all at once: peak {peak} MiB; {} puts, median {usual:?}, worst {worst:?}",
-        waits.len()
-    );
-    assert!(worst <= Duration::from_secs(3), "a put took {worst:?}");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while files(&server) > before + 8 {
-        assert!(
-            Instant::now() < deadline,
-            "{} files are still open, {before} before",
-            files(&server)
-        );
-        sleep(Duration::from_millis(100));
-    }
-    server.connect().unary(PUT, &put("after", vec![])).ok::<PutResponse>();
 }

@@ -28,6 +28,7 @@ mod rounds;
 mod runbooks;
 mod secure_cluster;
 mod snapshots;
+mod soak;
 mod takeover;
 mod tls;
 mod users;
