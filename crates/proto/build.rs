@@ -39,7 +39,7 @@ fn shapes(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
         pool.all_messages().map(|message| (message.full_name().to_string(), message)).collect();
     let places: BTreeMap<&str, usize> =
         messages.keys().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
-    let mut source = String::from("static SHAPES: &[(&str, &[Field])] = &[\n");
+    let mut source = String::from("pub(crate) static SHAPES: &[(&str, &[Field])] = &[\n");
     for (name, message) in &messages {
         writeln!(source, "({name:?}, &[")?;
         // `fields` goes by number.

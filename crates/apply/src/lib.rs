@@ -42,5 +42,8 @@ pub use membership::{BadMemberRow, Membership};
 pub use open::RecoverError;
 pub use request::{Asked, Asker, AuthRequest, Request, Unknown};
 pub use source::{Flushed, Written};
-pub use txn::{read as read_txn, read_range, read_short_range};
+pub use txn::{
+    read as read_txn, read_range, read_range_with_room, read_short_range,
+    read_with_room as read_txn_with_room,
+};
 pub use upkeep::Upkeep;

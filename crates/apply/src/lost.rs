@@ -83,7 +83,7 @@ impl Decidable for pb::TxnRequest {
         if !hangs_on_values(self) {
             return Ok(());
         }
-        match Path::decide(view, rows, self) {
+        match Path::decide(view, rows, self, &mut |_| Ok(())) {
             Ok(mut path) => kept_values(view, rows, self, &mut path),
             Err(ReadError::Fault(fault)) => Err(fault),
             // It is refused once more when it is applied, with nothing changed.

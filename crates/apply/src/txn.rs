@@ -4,7 +4,7 @@
 //! the state before; all operations on that path are checked on the state before; then they run, each
 //! seeing what the earlier ones did. So a refusal leaves nothing behind.
 
-use mvcc::{IndexView, Mvcc, ReadError, RowSource};
+use mvcc::{IndexView, Mvcc, ReadError, Room, RowSource};
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::request_op::Request;
 use types::{LeaseId, Refusal};
@@ -24,9 +24,10 @@ impl Path {
         view: &IndexView,
         rows: &dyn RowSource,
         request: &pb::TxnRequest,
+        room: &mut Room<'_>,
     ) -> Result<Path, ReadError> {
         let mut path = Path { branches: Vec::new(), next: 0 };
-        path.follow(view, rows, request)?;
+        path.follow(view, rows, request, room)?;
         Ok(path)
     }
 
@@ -35,10 +36,11 @@ impl Path {
         view: &IndexView,
         rows: &dyn RowSource,
         request: &pb::TxnRequest,
+        room: &mut Room<'_>,
     ) -> Result<(), ReadError> {
         let mut holds = true;
         for compare in &request.compare {
-            if !view.holds(rows, &wire::compare(compare)?)? {
+            if !view.holds_with_room(rows, &wire::compare(compare)?, room)? {
                 holds = false;
                 break;
             }
@@ -46,7 +48,7 @@ impl Path {
         self.branches.push(holds);
         for op in branch(request, holds) {
             if let Some(Request::RequestTxn(nested)) = &op.request {
-                self.follow(view, rows, nested)?;
+                self.follow(view, rows, nested, room)?;
             }
         }
         Ok(())
@@ -77,7 +79,20 @@ pub fn read(
     rows: &dyn RowSource,
     request: &pb::TxnRequest,
 ) -> Result<TxnAnswer, ReadError> {
-    let path = Path::decide(view, rows, request)?;
+    read_with_room(view, rows, request, &mut endless)
+}
+
+/// The same, as long as `room` says so, which is asked again and again with the bytes that are read next.
+///
+/// # Errors
+/// As [`read`], and what `room` answers.
+pub fn read_with_room(
+    view: &IndexView,
+    rows: &dyn RowSource,
+    request: &pb::TxnRequest,
+    room: &mut Room<'_>,
+) -> Result<TxnAnswer, ReadError> {
+    let path = Path::decide(view, rows, request, room)?;
     let succeeded = path.branches[0];
     let ranges: Vec<&pb::RangeRequest> = branch(request, succeeded)
         .iter()
@@ -92,7 +107,8 @@ pub fn read(
     let revision = view.current_revision();
     let mut responses = Vec::with_capacity(ranges.len());
     for range in ranges {
-        let found = view.range(rows, &wire::range_query(range)?)?;
+        room(0)?;
+        let found = view.range_with_room(rows, &wire::range_query(range)?, room)?;
         responses.push(OpAnswer::Range(range_answer(revision, found)));
     }
     Ok(TxnAnswer { revision, succeeded, responses })
@@ -107,8 +123,26 @@ pub fn read_range(
     rows: &dyn RowSource,
     request: &pb::RangeRequest,
 ) -> Result<RangeAnswer, ReadError> {
-    let found = view.range(rows, &wire::range_query(request)?)?;
+    read_range_with_room(view, rows, request, &mut endless)
+}
+
+/// The same, as long as `room` says so, which is asked again and again with the bytes that are read next.
+///
+/// # Errors
+/// As [`read_range`], and what `room` answers.
+pub fn read_range_with_room(
+    view: &IndexView,
+    rows: &dyn RowSource,
+    request: &pb::RangeRequest,
+    room: &mut Room<'_>,
+) -> Result<RangeAnswer, ReadError> {
+    let found = view.range_with_room(rows, &wire::range_query(request)?, room)?;
     Ok(range_answer(view.current_revision(), found))
+}
+
+/// Room for whatever comes.
+fn endless(_: u64) -> Result<(), Refusal> {
+    Ok(())
 }
 
 /// The same, if its rows take no more than `bytes_max`; `None` when they take more, and then none of them
@@ -122,9 +156,10 @@ pub fn read_short_range(
     request: &pb::RangeRequest,
     bytes_max: u64,
 ) -> Result<Option<RangeAnswer>, ReadError> {
-    let mut long = false;
+    let (mut long, mut taken) = (false, 0);
     let mut room = |bytes: u64| {
-        long = bytes_max < bytes;
+        taken += bytes;
+        long = bytes_max < taken;
         if long { Err(Refusal::RequestTooLarge) } else { Ok(()) }
     };
     let found = view.range_with_room(rows, &wire::range_query(request)?, &mut room);
@@ -158,7 +193,7 @@ pub(crate) fn write(
     request: &pb::TxnRequest,
     compat: Compat,
 ) -> Result<Done, ReadError> {
-    let mut path = Path::decide(mvcc.now(), rows, request)?;
+    let mut path = Path::decide(mvcc.now(), rows, request, &mut endless)?;
     let ranges = if compat.txn_ranges_checked { Ranges::Checked } else { Ranges::ForTheAnswer };
     let needs = check(mvcc.now(), leases, request, &mut path, ranges)?;
     path.rewind();

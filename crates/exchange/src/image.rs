@@ -101,15 +101,30 @@ impl Image {
     /// # Errors
     /// What the store could not read.
     pub fn hash(&self) -> Result<u32, StoreError> {
+        let hash = self.hash_while(&mut || true)?;
+        Ok(hash.expect("it was not told to stop"))
+    }
+
+    /// The same, as long as it is `wanted`, which is asked again and again; `None` when it was not.
+    ///
+    /// # Errors
+    /// As [`Image::hash`].
+    pub fn hash_while(&self, wanted: &mut dyn FnMut() -> bool) -> Result<Option<u32>, StoreError> {
+        const ROWS_AT_ONCE: usize = 1024;
         let mut hash = 0;
         for name in bucket_names() {
             hash = crc32c::crc32c_append(hash, name.as_bytes());
             if name == KEY {
                 let mut rows = KeyRows::new(self.view.clone());
+                let mut read = 0_usize;
                 while let Some(row) = rows.next_row()? {
                     let (key, value) = stored(&row);
                     hash = crc32c::crc32c_append(hash, &key);
                     hash = crc32c::crc32c_append(hash, &value);
+                    read += 1;
+                    if read.is_multiple_of(ROWS_AT_ONCE) && !wanted() {
+                        return Ok(None);
+                    }
                 }
                 continue;
             }
@@ -122,7 +137,7 @@ impl Image {
                 hash = crc32c::crc32c_append(hash, &value);
             }
         }
-        Ok(hash)
+        Ok(Some(hash))
     }
 
     /// The rows of a bucket other than `key`.

@@ -1,5 +1,6 @@
 //! The requests of a call, wherever their JSON comes from, and its answers as lines.
 
+use std::error::Error;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -9,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use net::HttpBody;
-use rpc::{Answers, Source, Turn, Unfinished, aside};
+use rpc::{Answers, Source, Turn, Unfinished, Unread, aside};
 use tokio::sync::mpsc;
 use types::{Code, Refusal};
 
@@ -113,18 +114,25 @@ impl Requests {
     fn poll_value(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
         loop {
             let value = self.values.next_value().map_err(no_value);
-            self.unfinished.set(self.values.held_bytes())?;
+            if self.unfinished.bytes() != self.values.held_bytes() {
+                self.unfinished.set(self.values.held_bytes())?;
+            }
             if let Some(value) = value? {
                 return Poll::Ready(Ok(Some(value)));
             }
             if self.ended {
                 return Poll::Ready(Ok(None));
             }
-            match ready!(self.input.poll_piece(cx)) {
+            let Poll::Ready(piece) = self.input.poll_piece(cx) else {
+                let refusal = ready!(self.unfinished.poll_overstayed(cx));
+                self.ended = true;
+                return Poll::Ready(Err(refusal));
+            };
+            match piece {
                 Some(Ok(piece)) => self.values.push(&piece.data),
                 Some(Err(error)) => {
                     self.ended = true;
-                    return Poll::Ready(Err(Refusal::invalid(error.to_string())));
+                    return Poll::Ready(Err(Refusal::invalid(broken_off(&error))));
                 }
                 None => {
                     self.ended = true;
@@ -132,6 +140,32 @@ impl Requests {
                 }
             }
         }
+    }
+}
+
+/// Why a body broke off, in Go's words where it has some; what read it keeps its own words at the end of the chain.
+fn broken_off(error: &io::Error) -> String {
+    let mut cause: &(dyn Error + 'static) = error;
+    let mut is_cut = false;
+    loop {
+        let io = cause.downcast_ref::<io::Error>();
+        is_cut |= io.is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof);
+        let inner = io.and_then(|io| io.get_ref()).map(|inner| inner as &(dyn Error + 'static));
+        match inner.or_else(|| cause.source()) {
+            Some(next) => cause = next,
+            None => break,
+        }
+    }
+    let said = cause.to_string();
+    let words = [
+        ("overflow", "http chunk length too large"),
+        ("missing size digit", "empty hex number for chunk length"),
+        ("Invalid Size", "invalid byte in chunk length"),
+    ];
+    match words.into_iter().find(|(theirs, _)| said.contains(theirs)) {
+        Some((_, ours)) => ours.to_owned(),
+        None if is_cut => "unexpected EOF".to_owned(),
+        None => said,
     }
 }
 
@@ -168,16 +202,17 @@ impl Source for Requests {
     }
 }
 
-/// Prints one answer of a stream.
+/// Prints one answer of a stream; it counts until it was written.
 pub(crate) fn result_line(
     transcoder: &Transcoder,
     target: Target,
     message: &[u8],
+    unread: &Unread,
 ) -> Result<Bytes, Refusal> {
     let mut line = String::from("{\"result\":");
     transcoder.answer(target, message, &mut line)?;
     line.push_str("}\n");
-    Ok(line.into())
+    unread.count(line.into())
 }
 
 /// Prints how a stream ended badly.
@@ -192,6 +227,8 @@ pub(crate) fn error_line(refusal: &Refusal) -> Bytes {
 pub(crate) struct Lines {
     pub transcoder: Arc<Transcoder>,
     pub target: Target,
+    /// Where lines are counted.
+    pub unread: Unread,
     pub first: Option<Bytes>,
     /// `None` when the call has ended.
     pub answers: Option<Answers>,
@@ -210,7 +247,7 @@ impl Body for Lines {
         }
         let Some(answers) = &mut self.answers else { return Poll::Ready(None) };
         let line = match ready!(answers.poll_next(cx)) {
-            Ok(Some(message)) => result_line(&self.transcoder, self.target, &message),
+            Ok(Some(message)) => result_line(&self.transcoder, self.target, &message, &self.unread),
             Ok(None) => {
                 self.answers = None;
                 return Poll::Ready(None);

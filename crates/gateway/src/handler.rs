@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method as Verb, Request, Response, StatusCode};
 use net::{HttpBody, Remote, whole};
-use rpc::{Call, Caller, Kind, Turn, aside};
+use rpc::{Budget, Call, Caller, Kind, Turn, Unread, aside};
 use types::{Code, Refusal};
 
 use crate::body::{Input, Lines, Requests, error_line, result_line};
@@ -56,9 +56,9 @@ impl Gateway {
         self.message_bytes_max
     }
 
-    /// Where what a client has not finished saying is counted.
-    pub(crate) fn unfinished(&self) -> rpc::Unfinished {
-        self.caller.unfinished()
+    /// What may be held for whoever sent this: over HTTP/2 for all that its connection asks, else for this alone.
+    pub(crate) fn budget(&self, head: &Parts) -> Budget {
+        head.extensions.get().cloned().unwrap_or_else(|| self.caller.budget())
     }
 
     pub(crate) async fn answer(
@@ -81,19 +81,20 @@ impl Gateway {
             let text = format!("{} is not served here", target.method);
             return refused(&Refusal::Other(Code::Unimplemented, text.into()));
         };
+        let budget = self.budget(head);
         let call = Call::local(*method, metadata(&head.headers), remote, deadline);
+        let call = call.within(budget.clone());
         let transcoder = self.transcoder.clone();
-        let requests = Requests::new(
-            transcoder,
-            target,
-            input,
-            self.message_bytes_max,
-            self.caller.unfinished(),
-        );
+        let unfinished = budget.unfinished();
+        let requests = Requests::new(transcoder, target, input, self.message_bytes_max, unfinished);
         match method.kind {
             Kind::Unary => self.unary(target, call, requests).await,
             Kind::ServerStream => self.server_stream(target, call, requests).await,
-            Kind::Bidi => self.lines(target, self.caller.stream(call, Box::new(requests))).await,
+            Kind::Bidi => {
+                let unread = call.unread();
+                let answers = self.caller.stream(call, Box::new(requests));
+                self.lines(target, answers, unread).await
+            }
         }
     }
 
@@ -104,9 +105,9 @@ impl Gateway {
         mut requests: Requests,
     ) -> Response<HttpBody> {
         let answered = async {
-            let message = self.caller.unary(call, requests.only().await?).await?;
             // The JSON waits for the client, so it counts as the frame it comes from does.
-            let unread = self.caller.unread();
+            let unread = call.unread();
+            let message = self.caller.unary(call, requests.only().await?).await?;
             if message.len() <= BYTES_INLINE_MAX {
                 return unread.count(self.printed(target, &message)?);
             }
@@ -141,23 +142,29 @@ impl Gateway {
     ) -> Response<HttpBody> {
         match requests.only().await {
             Ok(message) => {
+                let unread = call.unread();
                 let answers = self.caller.stream(call, Box::new(One(Some(message))));
-                self.lines(target, answers).await
+                self.lines(target, answers, unread).await
             }
             Err(refusal) => refused(&refusal),
         }
     }
 
     /// A stream's status is that of its first answer, so it is waited for.
-    async fn lines(&self, target: Target, mut answers: rpc::Answers) -> Response<HttpBody> {
+    async fn lines(
+        &self,
+        target: Target,
+        mut answers: rpc::Answers,
+        unread: Unread,
+    ) -> Response<HttpBody> {
         let first = answers.next().await.and_then(|message| {
-            message.map(|m| result_line(&self.transcoder, target, &m)).transpose()
+            message.map(|m| result_line(&self.transcoder, target, &m, &unread)).transpose()
         });
         match first {
             Ok(first) => {
                 let answers = first.is_some().then_some(answers);
                 let transcoder = self.transcoder.clone();
-                served(Box::pin(Lines { transcoder, target, first, answers }))
+                served(Box::pin(Lines { transcoder, target, first, answers, unread }))
             }
             Err(refusal) => {
                 let status = http_status(refusal.code());

@@ -211,16 +211,30 @@ impl<'a> Reader<'a> {
     /// What a string means.
     fn text(&self, token: Token<'a>) -> Result<Cow<'a, str>, String> {
         let inner = &token.raw[1..token.raw.len() - 1];
-        let plain = std::str::from_utf8(inner).map_err(|error| {
-            self.syntax_error(token.at + 1 + error.valid_up_to(), "invalid UTF-8 in string")
-        })?;
-        if !plain.contains('\\') {
-            return Ok(Cow::Borrowed(plain));
+        let (plain, is_text) = match std::str::from_utf8(inner) {
+            Ok(plain) => (plain, true),
+            Err(error) => {
+                let plain = std::str::from_utf8(&inner[..error.valid_up_to()]);
+                (plain.expect("it is valid up to there"), false)
+            }
+        };
+        let whole = match plain.contains('\\') {
+            false => Cow::Borrowed(plain),
+            true => {
+                let behind = &self.json[token.at + 1 + plain.len()..];
+                Cow::Owned(unescaped(plain, behind).map_err(|half| match half {
+                    Half::AtTheEnd => "proto: unexpected EOF".to_owned(),
+                    Half::Before(bytes) => {
+                        let text = format!("invalid escape code {} in string", go::quote(bytes));
+                        self.syntax_error(token.at, &text)
+                    }
+                })?)
+            }
+        };
+        if !is_text {
+            return Err(self.syntax_error(token.at, "invalid UTF-8 in string"));
         }
-        unescaped(plain).map(Cow::Owned).map_err(|(at, escape)| {
-            let text = format!("invalid escape code {escape:?} in string");
-            self.syntax_error(token.at + 1 + at, &text)
-        })
+        Ok(whole)
     }
 
     fn unexpected(&self, token: Token<'_>) -> String {
@@ -274,8 +288,18 @@ fn text_len(rest: &[u8]) -> usize {
     }
 }
 
-/// Resolves escapes. The error is where a lone half of a surrogate pair stands.
-fn unescaped(text: &str) -> Result<String, (usize, &str)> {
+/// Half of a surrogate pair, and what stands where the other half should: Go looks at six bytes there, beyond the end of
+/// the string too.
+#[derive(Debug, PartialEq, Eq)]
+enum Half {
+    /// There are not as many.
+    AtTheEnd,
+    /// They are something else.
+    Before([u8; 6]),
+}
+
+/// Resolves escapes in a text, of which the JSON goes on with `behind`.
+fn unescaped(text: &str, behind: &[u8]) -> Result<String, Half> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
@@ -287,7 +311,16 @@ fn unescaped(text: &str) -> Result<String, (usize, &str)> {
             b'n' => ('\n', 2),
             b'r' => ('\r', 2),
             b't' => ('\t', 2),
-            b'u' => unicode(rest).ok_or((text.len() - rest.len(), &rest[..6]))?,
+            b'u' => unicode(rest).ok_or_else(|| {
+                let mut next = rest.as_bytes()[6..].iter().chain(behind).copied();
+                let [a, b, c, d, e, f] = [(); 6].map(|()| next.next());
+                match (a, b, c, d, e, f) {
+                    (Some(a), Some(b), Some(c), Some(d), Some(e), Some(f)) => {
+                        Half::Before([a, b, c, d, e, f])
+                    }
+                    _ => Half::AtTheEnd,
+                }
+            })?,
             other => (char::from(other), 2),
         };
         out.push(letter);

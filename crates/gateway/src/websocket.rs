@@ -21,7 +21,7 @@ use http_body_util::BodyExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use net::{HttpBody, Remote, whole};
-use rpc::Unfinished;
+use rpc::{Budget, Unfinished};
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
@@ -119,15 +119,18 @@ async fn serve(
     let config = WebSocketConfig::default()
         .max_message_size(Some(bytes_max))
         .max_frame_size(Some(bytes_max));
-    let counted = Rc::new(RefCell::new(gateway.unfinished()));
+    let (mut head, _) = request.into_parts();
+    let budget = gateway.budget(&head);
+    // What is heard and answered later is this conversation's.
+    head.extensions.insert(budget.clone());
+    let counted = Rc::new(RefCell::new(budget.unfinished()));
     let stream = Counting { stream: TokioIo::new(upgraded), counted: counted.clone() };
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let (mut frames_out, mut frames_in) = socket.split();
     let (pieces, received) = mpsc::channel(FRAMES_MAX);
-    let (mut head, _) = request.into_parts();
     head.method = Verb::POST;
     let ending = {
-        let incoming = hear(&gateway, &mut frames_in, pieces, &counted);
+        let incoming = hear(&budget, &mut frames_in, pieces, &counted);
         let outgoing = async {
             let mut body = gateway.answer(&head, Input::Frames(received), remote).await.into_body();
             while let Some(Ok(frame)) = body.frame().await {
@@ -162,7 +165,7 @@ async fn serve(
 
 /// Hands frames to the call, until the client ends the conversation.
 async fn hear(
-    gateway: &Gateway,
+    budget: &Budget,
     frames: &mut SplitStream<WebSocketStream<Counting>>,
     pieces: mpsc::Sender<Piece>,
     counted: &RefCell<Unfinished>,
@@ -182,7 +185,7 @@ async fn hear(
             // Pings are answered by the library.
             Some(Ok(_)) => continue,
         };
-        let mut piece = gateway.unfinished();
+        let mut piece = budget.unfinished();
         let fits = piece.set(frame.len()).is_ok() && counted.borrow_mut().set(0).is_ok();
         match room {
             Some(room) if fits => room.send(Piece { data: frame, _counted: Some(piece) }),

@@ -1,7 +1,7 @@
 //! The gateway over real HTTP: unary calls, streams line by line, websockets, errors.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -251,12 +251,24 @@ fn garbage_ends_a_stream_with_a_reason() {
 #[test]
 fn a_body_that_breaks_off_is_no_request() {
     let (address, _running) = serve();
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    let head = "POST /v3/kv/put HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
-    write!(stream, "{head}zz\r\n").expect("it holds");
-    let mut heard = String::new();
-    let _ = stream.read_to_string(&mut heard);
-    assert!(!heard.contains("200 OK") && !heard.contains("prev_kv"), "{heard}");
+    // The words are those of the newest Go etcd.
+    for (chunks, why) in [
+        ("zz\r\n", "invalid byte in chunk length"),
+        ("ffffffffffffffffff\r\n{}\r\n", "http chunk length too large"),
+        ("\r\n{}\r\n", "empty hex number for chunk length"),
+        ("3\r\n{\"a", "unexpected EOF"),
+    ] {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let head = "POST /v3/kv/put HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+        write!(stream, "{head}{chunks}").expect("it holds");
+        stream.shutdown(Shutdown::Write).expect("it is open");
+        let mut heard = String::new();
+        let _ = stream.read_to_string(&mut heard);
+        assert!(!heard.contains("200 OK") && !heard.contains("prev_kv"), "{heard}");
+        if !heard.is_empty() {
+            assert!(heard.contains(why), "{chunks:?}: {heard}");
+        }
+    }
 }
 
 #[test]

@@ -10,9 +10,13 @@ use proto::etcdserverpb::{
 use proto::mvccpb::KeyValue;
 
 fn read(path: &str, json: &str) -> Result<Vec<u8>, String> {
+    read_bytes(path, json.as_bytes())
+}
+
+fn read_bytes(path: &str, json: &[u8]) -> Result<Vec<u8>, String> {
     let transcoder = Transcoder::default();
     let target = transcoder.target(path).expect("a path of the gateway");
-    transcoder.request(target, json.as_bytes()).map_err(|refusal| refusal.message().to_owned())
+    transcoder.request(target, json).map_err(|refusal| refusal.message().to_owned())
 }
 
 #[track_caller]
@@ -156,8 +160,31 @@ fn strings_must_be_unicode() {
     let wire = read(add, r#"{"name":"\ud83d\ude00\u00e9\/"}"#).expect("well-formed");
     let user = proto::etcdserverpb::AuthUserAddRequest::decode(&wire[..]).expect("well-formed");
     assert_eq!(user.name, "\u{1f600}\u{e9}/");
-    let text = "proto: syntax error (line 1:9): invalid escape code \"\\\\ud83d\" in string";
-    refuses(add, r#"{"name":"\ud83d"}"#, text.replace(":9)", ":10)").as_str());
+}
+
+/// As the newest Go etcd answers.
+#[test]
+fn what_is_wrong_with_a_string_is_said_as_go_says_it() {
+    let add = "/v3/auth/user/add";
+    let broken = "proto: syntax error (line 1:9): invalid UTF-8 in string";
+    for name in [&b"\xff"[..], b"ab\xff", b"\xc3", b"\xc3\xa9\xff", b"\xe2\x82"] {
+        let json = [b"{\"name\":\"", name, b"\"}"].concat();
+        assert_eq!(read_bytes(add, &json), Err(broken.to_owned()), "{name:x?}");
+    }
+    for name in [r"\ud83d", r"a\ud83dx", r"\udc00", r"\ud83d\n"] {
+        refuses(add, &format!("{{\"name\":\"{name}\"}}"), "proto: unexpected EOF");
+    }
+    for (name, seen) in [
+        (r"\ud83d\u0041", r"\\u0041"),
+        (r"\ud83d\ud83d", r"\\ud83d"),
+        (r"\ud83dabcdefghijk", "abcdef"),
+    ] {
+        let text =
+            format!("proto: syntax error (line 1:9): invalid escape code \"{seen}\" in string");
+        refuses(add, &format!("{{\"name\":\"{name}\"}}"), &text);
+    }
+    let text = "proto: syntax error (line 1:9): invalid escape code \"\\\",\\\"pas\" in string";
+    refuses(add, r#"{"name":"\ud83d","password":"x"}"#, text);
 }
 
 #[test]

@@ -4,6 +4,8 @@ use bytes::Bytes;
 
 use crate::connection::Connection;
 use crate::frame;
+use crate::request::Block;
+use crate::settings::WINDOW_BYTES_DEFAULT;
 
 /// What came of a request's body.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +44,21 @@ impl<T: Default> Connection<T> {
             stream.receive_window += bytes;
             frame::window_update(&mut self.out, id, bytes);
         }
+    }
+
+    /// Bytes that the client sent and that are not [released](Connection::release), with those of a frame or a
+    /// header block that has not come whole.
+    pub fn held_bytes(&self) -> usize {
+        let all = self.config.connection_window_bytes.max(WINDOW_BYTES_DEFAULT);
+        let bodies = all.saturating_sub(self.receive_window).saturating_sub(self.released);
+        bodies as usize + self.partial.len() + self.block.as_ref().map_or(0, Block::len)
+    }
+
+    /// Streams of which something has come that nobody takes. Looks at all of them.
+    pub fn unread(&mut self) -> Vec<u32> {
+        let ids = self.streams.ids();
+        let has_body = |id: &u32| self.streams.get_mut(*id).is_some_and(|s| !s.inbox.is_empty());
+        ids.into_iter().filter(has_body).collect()
     }
 
     pub(crate) fn release_connection(&mut self, bytes: u32) {

@@ -9,20 +9,34 @@ const IDLE_FRAMES_MAX: u32 = 10_000;
 /// Counts what a client does to no purpose.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    early_resets_max: usize,
-    early_resets: usize,
+    resets_max: usize,
+    /// In parts of a whole early reset.
+    resets: usize,
     idle_frames: u32,
 }
 
+/// A reset of a call that began and was answered nothing counts a fourth of one that nobody could look at: clients
+/// give calls up for good reasons too, and what was done for them is bounded.
+const WHOLE: usize = 4;
+
 impl Guard {
     pub fn new(early_resets_max: usize) -> Guard {
-        Guard { early_resets_max, early_resets: 0, idle_frames: 0 }
+        Guard { resets_max: early_resets_max.saturating_mul(WHOLE), resets: 0, idle_frames: 0 }
     }
 
     /// A stream was opened and reset before anybody could look at it.
     pub fn reset_early(&mut self) -> Result<(), Fault> {
-        self.early_resets += 1;
-        if self.early_resets > self.early_resets_max {
+        self.reset(WHOLE)
+    }
+
+    /// A stream was reset whose call had begun, before anything was answered.
+    pub fn reset_unanswered(&mut self) -> Result<(), Fault> {
+        self.reset(1)
+    }
+
+    fn reset(&mut self, parts: usize) -> Result<(), Fault> {
+        self.resets += parts;
+        if self.resets > self.resets_max {
             return Err(Fault::calm("too_many_resets"));
         }
         Ok(())
@@ -35,7 +49,7 @@ impl Guard {
 
     /// A call was answered, which makes good for a reset.
     pub fn answered(&mut self) {
-        self.early_resets = self.early_resets.saturating_sub(1);
+        self.resets = self.resets.saturating_sub(WHOLE);
     }
 
     /// A frame brought nothing.

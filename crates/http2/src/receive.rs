@@ -138,10 +138,13 @@ impl<T: Default> Connection<T> {
             return Err(Fault::protocol("RST_STREAM on a stream that is not open"));
         }
         if let Some(stream) = self.forget(header.stream) {
-            if stream.opened_in == self.turns {
-                self.guard.reset_early()?;
-            }
+            let counted = match stream.opened_in == self.turns {
+                true => self.guard.reset_early(),
+                false if !stream.started => self.guard.reset_unanswered(),
+                false => Ok(()),
+            };
             self.events.push_back(Event::Reset(header.stream, stream.tag));
+            counted?;
         }
         Ok(())
     }

@@ -20,6 +20,12 @@ pub(crate) struct Block {
     continuations: usize,
 }
 
+impl Block {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 /// CONTINUATION frames of one block; more, or more bytes than four times the bound for what they
 /// unpack to, are an attack.
 const CONTINUATIONS_MAX: usize = 64;
@@ -155,6 +161,7 @@ impl<T: Default> Connection<T> {
             inbox: BytesMut::new(),
             missing,
             receive_ended: ends_stream,
+            started: false,
             send_credit: 0,
             pending: std::collections::VecDeque::new(),
             trailers: None,

@@ -56,7 +56,8 @@ impl<T: Default> Connection<T> {
 
     /// Begins an answer. Nothing happens to a stream that has ended.
     pub fn start(&mut self, id: u32, status: u16, fields: &[Field]) {
-        if self.streams.contains(id) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.started = true;
             self.header_block(id, Some(status), fields, flag::END_HEADERS);
         }
     }

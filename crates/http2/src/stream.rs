@@ -28,6 +28,8 @@ pub(crate) struct Stream<T> {
     pub missing: Option<u64>,
     pub receive_ended: bool,
 
+    /// Whether its answer has begun.
+    pub started: bool,
     /// What the client let us send beyond its window for all new streams, less what was sent. Kept apart
     /// from that window, so that SETTINGS which change it cost the same however many streams are open.
     pub send_credit: i64,

@@ -301,6 +301,54 @@ fn resets_that_the_client_makes_us_send_are_counted() {
     assert_eq!(farewell(&mut server).0, ENHANCE_YOUR_CALM);
 }
 
+/// A call that began and is taken back unanswered costs something too, but less.
+#[test]
+fn calls_that_are_begun_and_taken_back_count_a_fourth_and_answers_make_good() {
+    let mut server = greeted(config());
+    let reset = |stream| frame(RST_STREAM, 0, stream, &8u32.to_be_bytes());
+    let begun_and_reset = |server: &mut Server, stream| {
+        server.receive(&frame(HEADERS, END_HEADERS, stream, POST));
+        events(server);
+        server.receive(&reset(stream));
+    };
+    for round in 0..40 {
+        begun_and_reset(&mut server, 2 * round + 1);
+        assert!(!server.is_failed(), "after {round}");
+    }
+    // One that is answered makes good for four; one whose answer has begun costs nothing.
+    server.receive(&request(101, b""));
+    server.respond(101, 200, &[]);
+    server.receive(&frame(HEADERS, END_HEADERS, 103, POST));
+    server.start(103, 200, &[]);
+    server.receive(&reset(103));
+    for round in 0..4 {
+        begun_and_reset(&mut server, 2 * round + 105);
+        assert!(!server.is_failed(), "after the answer and {round}");
+    }
+    begun_and_reset(&mut server, 113);
+    assert_eq!(farewell(&mut server).0, ENHANCE_YOUR_CALM);
+}
+
+/// What has come and is not released is held, a frame that is not whole too.
+#[test]
+fn what_is_held_is_what_came_and_is_not_released() {
+    let mut server = greeted(config());
+    server.receive(&frame(HEADERS, END_HEADERS, 1, POST));
+    let data = frame(DATA, 0, 1, &[7; 1000]);
+    server.receive(&data);
+    server.receive(&data[..500]);
+    assert_eq!(server.held_bytes(), 1000 + 500);
+    assert_eq!(server.unread(), [1]);
+    server.receive(&data[500..]);
+    assert!(matches!(server.take_body(1), Body::Piece(bytes) if bytes.len() == 2000));
+    assert_eq!((server.held_bytes(), server.unread().len()), (2000, 0));
+    server.release(1, 2000);
+    assert_eq!(server.held_bytes(), 0);
+    server.receive(&data);
+    server.reset(1, holdfast_http2::Reason::CANCEL);
+    assert_eq!(server.held_bytes(), 0, "whom it was for has gone");
+}
+
 #[test]
 fn headers_above_the_bound_make_good_for_no_reset() {
     let mut server = greeted(Config { header_list_bytes_max: 200, ..config() });

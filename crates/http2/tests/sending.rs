@@ -217,7 +217,7 @@ fn a_client_that_is_drained_is_served_until_it_knows() {
 
 #[test]
 fn nothing_is_sent_on_a_stream_that_has_ended() {
-    let mut server = greeted(Config { early_resets_max: 0, ..config() });
+    let mut server = greeted(Config { early_resets_max: 1, ..config() });
     ask(&mut server, 1);
     server.receive(&frame(RST_STREAM, 0, 1, &8u32.to_be_bytes()));
     assert_eq!(events(&mut server), [Event::Reset(1, 0)]);

@@ -134,13 +134,20 @@ impl Leases {
         self.leases.get(&id).into_iter().flat_map(|held| &held.keys)
     }
 
+    /// The same from the first key behind one (from the first of all for `None`).
+    pub fn keys_after(&self, id: LeaseId, key: Option<&[u8]>) -> impl Iterator<Item = &Bytes> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let held = self.leases.get(&id).into_iter();
+        held.flat_map(move |held| held.keys.range::<[u8], _>((from, Bound::Unbounded)))
+    }
+
     /// Every lease as it is stored, by id.
     pub fn iter(&self) -> impl Iterator<Item = Lease> {
         self.leases.values().map(|held| held.lease)
     }
 
     /// The leases behind an id (all of them for `None`), by id.
-    pub(crate) fn after(&self, id: Option<LeaseId>) -> impl Iterator<Item = Lease> {
+    pub fn after(&self, id: Option<LeaseId>) -> impl Iterator<Item = Lease> {
         let from = id.map_or(Bound::Unbounded, Bound::Excluded);
         self.leases.range((from, Bound::Unbounded)).map(|(_, held)| held.lease)
     }

@@ -137,7 +137,8 @@ impl Primary {
         effects
     }
 
-    fn end_of(&self, lease: &Lease) -> u64 {
+    /// When a lease ends, in milliseconds.
+    pub fn end_of(&self, lease: &Lease) -> u64 {
         self.deadlines.of(lease.id).unwrap_or_else(|| Promotion::end_of(self.base_ms, lease))
     }
 

@@ -395,21 +395,32 @@ impl Engine {
         }
     }
 
-    /// What is left of a lease, and its keys if asked for; `None` if there is none. Only the leader knows: elsewhere
-    /// the whole time to live is told.
-    pub fn time_to_live(
+    /// What is left of a lease; `None` if there is none. Only the leader knows: elsewhere the whole time to live is
+    /// told.
+    pub fn time_to_live(&self, lease: LeaseId, now_ms: u64) -> Option<TimeToLive> {
+        let leases = self.applier.leases();
+        match &self.primary {
+            Some(primary) => primary.time_to_live(leases, lease, now_ms),
+            None => leases.lease(lease).map(|lease| TimeToLive::whole(&lease)),
+        }
+    }
+
+    /// Keys that hang on a lease, in byte order from the first one behind `after`: at most `keys_max`, so that whoever
+    /// wants all of a million asks often and keeps nobody waiting.
+    pub fn lease_keys(
         &self,
         lease: LeaseId,
-        keys: bool,
-        now_ms: u64,
-    ) -> Option<(TimeToLive, Vec<bytes::Bytes>)> {
-        let leases = self.applier.leases();
-        let left = match &self.primary {
-            Some(primary) => primary.time_to_live(leases, lease, now_ms)?,
-            None => TimeToLive::whole(&leases.lease(lease)?),
-        };
-        let keys = if keys { leases.keys(lease).cloned().collect() } else { Vec::new() };
-        Some((left, keys))
+        after: Option<&[u8]>,
+        keys_max: usize,
+    ) -> Vec<bytes::Bytes> {
+        self.applier.leases().keys_after(lease, after).take(keys_max).cloned().collect()
+    }
+
+    /// The leases behind an id, by id, at most so many, each with when it ends; 0 where no deadlines are known.
+    pub fn leases_after(&self, after: Option<LeaseId>, leases_max: usize) -> Vec<(u64, LeaseId)> {
+        let ends = |lease: &_| self.primary.as_ref().map_or(0, |primary| primary.end_of(lease));
+        let leases = self.applier.leases().after(after).take(leases_max);
+        leases.map(|lease| (ends(&lease), lease.id)).collect()
     }
 
     /// All leases, soonest end first; by id where no deadlines are known.

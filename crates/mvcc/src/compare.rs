@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use types::{KeyRange, LeaseId};
 
+use crate::error::endless;
 use crate::index::{Bounds, Item, Record};
-use crate::{IndexView, ReadError, RowSource};
+use crate::{IndexView, ReadError, Room, RowSource};
 
 /// One condition: it must hold for every living key of `range`.
 #[derive(Clone, Debug)]
@@ -49,6 +50,9 @@ pub enum Operator {
     Unknown,
 }
 
+/// Keys looked at until it is asked whether to go on.
+const KEYS_AT_ONCE: usize = 1024;
+
 /// A key that does not live: every number of it is 0.
 const ABSENT: Record = Record { main: 0, created: 0, version: 0, sub: 0 };
 
@@ -58,9 +62,27 @@ impl IndexView {
     /// # Errors
     /// Only faults of `source`, and only when values are compared.
     pub fn holds(&self, source: &dyn RowSource, compare: &Compare) -> Result<bool, ReadError> {
-        let mut seen = false;
+        self.holds_with_room(source, compare, &mut endless)
+    }
+
+    /// The same; of many keys `room` is asked again and again, for nothing, whether to go on.
+    ///
+    /// # Errors
+    /// As [`IndexView::holds`], and what `room` answers.
+    pub fn holds_with_room(
+        &self,
+        source: &dyn RowSource,
+        compare: &Compare,
+        room: &mut Room<'_>,
+    ) -> Result<bool, ReadError> {
+        let mut seen = 0_usize;
         let mut test = |item: &Item| {
-            seen = true;
+            seen += 1;
+            if seen.is_multiple_of(KEYS_AT_ONCE)
+                && let Err(refusal) = room(0)
+            {
+                return ControlFlow::Break(Err(refusal.into()));
+            }
             match compare.stored_against_given(source, item.newest, item.lease) {
                 Ok(order) if compare.operator.accepts(order) => ControlFlow::Continue(()),
                 Ok(_) => ControlFlow::Break(Ok(false)),
@@ -79,7 +101,7 @@ impl IndexView {
         };
         match outcome {
             ControlFlow::Break(decided) => decided,
-            ControlFlow::Continue(()) if seen => Ok(true),
+            ControlFlow::Continue(()) if seen > 0 => Ok(true),
             ControlFlow::Continue(()) if matches!(compare.target, Target::Value(_)) => Ok(false),
             ControlFlow::Continue(()) => {
                 Ok(compare.operator.accepts(compare.stored_against_given(source, ABSENT, 0)?))

@@ -39,7 +39,8 @@ pub trait RowSource {
     }
 }
 
-/// Asked before several rows are read, with the bytes they take at most: whether there is room for them.
+/// Asked before several rows are read, with the bytes they take at most: whether there is room for them. Of many rows
+/// it is asked again and again, each time for the next ones; so it can also say that nobody waits for them any more.
 pub type Room<'a> = dyn FnMut(u64) -> Result<(), Refusal> + 'a;
 
 /// Room for whatever comes.

@@ -42,7 +42,7 @@ pub(crate) struct Plan {
 
 impl RangeQuery {
     /// Whether the answer is the first keys of the range, in key order.
-    pub(crate) fn is_in_key_order(&self) -> bool {
+    pub fn is_in_key_order(&self) -> bool {
         let ascending = self.order != SortOrder::Descend;
         self.filters.are_off() && self.target == SortTarget::Key && ascending
     }
@@ -142,7 +142,7 @@ impl IndexView {
                 return Ok(Hits::Found(found));
             }
             SortTarget::Value => {
-                let mut rows = source.rows_with_room(&revisions(&found), room)?;
+                let mut rows = read(source, &found, room)?;
                 rows.sort_by(|a, b| directed(a.value().cmp(b.value())));
                 return Ok(Hits::Rows(rows));
             }
@@ -195,8 +195,27 @@ pub(crate) fn fetch(
     }
     let rows = match found {
         [one] => vec![source.row(one.record.revision())?],
-        _ => source.rows_with_room(&revisions(found), room)?,
+        _ => read(source, found, room)?,
     };
+    Ok(rows)
+}
+
+/// Rows read at once: between two times somebody may say that nobody waits for them any more.
+const ROWS_AT_ONCE: usize = 4096;
+
+/// Reads rows, some at a time, each time once `room` has allowed them.
+fn read(
+    source: &dyn RowSource,
+    found: &[Found],
+    room: &mut Room<'_>,
+) -> Result<Vec<Row>, ReadError> {
+    if found.len() <= ROWS_AT_ONCE {
+        return source.rows_with_room(&revisions(found), room);
+    }
+    let mut rows = Vec::with_capacity(found.len());
+    for some in found.chunks(ROWS_AT_ONCE) {
+        rows.append(&mut source.rows_with_room(&revisions(some), room)?);
+    }
     Ok(rows)
 }
 

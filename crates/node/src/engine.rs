@@ -8,9 +8,10 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use apply::{Asker, Fault, ReadView};
+use bytes::Bytes;
 use consensus::{Role, Scope, Standing};
 use exchange::Image;
-use lease::KeepAlive;
+use lease::{KeepAlive, TimeToLive};
 use member::{
     Applying, ApplyingEffect, ApplyingInput as Do, Chore, Engine, EngineEffect,
     FrontInput as Front, Proposal, RequestIds, Stored, Syncing,
@@ -20,6 +21,7 @@ use store::{Bucket, Scrub, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use types::{Entry, LeaseId};
 
+use crate::Event;
 use crate::door::Applied;
 use crate::front::FrontMessage;
 use crate::history::HistoryJob;
@@ -30,7 +32,6 @@ use crate::shared::{ClusterView, Shared};
 use crate::start::SyncJob;
 use crate::timed::{self, Timed};
 use crate::upkeep::UpkeepJob;
-use crate::{Event, LeaseLeft};
 
 /// What reaches the engine's thread.
 #[derive(Debug)]
@@ -49,11 +50,18 @@ pub(crate) enum EngineMessage {
     },
     TimeToLive {
         lease: LeaseId,
-        keys: bool,
-        answer: oneshot::Sender<Option<LeaseLeft>>,
+        answer: oneshot::Sender<Option<TimeToLive>>,
     },
+    /// The next keys of a lease. Lists are made a page at a time: nothing is applied meanwhile.
+    LeaseKeys {
+        lease: LeaseId,
+        after: Option<Bytes>,
+        answer: oneshot::Sender<Vec<Bytes>>,
+    },
+    /// The next leases.
     Leases {
-        answer: oneshot::Sender<Vec<LeaseId>>,
+        after: Option<LeaseId>,
+        answer: oneshot::Sender<Vec<(u64, LeaseId)>>,
     },
     /// A piece of a pass of scrubbing is through, or has failed.
     Scrubbed {
@@ -70,6 +78,9 @@ pub(crate) enum EngineMessage {
         done: std::sync::mpsc::Sender<Option<Left>>,
     },
 }
+
+/// Leases, or keys of one, that the engine lists at once.
+pub(crate) const LEASE_PAGE: usize = 1000;
 
 /// What an engine leaves that was told to stop.
 pub(crate) struct Left {
@@ -149,11 +160,20 @@ impl EngineThread {
             EngineMessage::KeepAlive { lease, led_in, answer } => {
                 let _ = answer.send(self.keep_alive(lease, led_in));
             }
-            EngineMessage::TimeToLive { lease, keys, answer } => {
-                let left = self.engine().time_to_live(lease, keys, self.shared.now_ms());
-                let _ = answer.send(left.map(|(time, keys)| LeaseLeft { time, keys }));
+            EngineMessage::TimeToLive { lease, answer } => {
+                let left = self.engine().time_to_live(lease, self.shared.now_ms());
+                let _ = answer.send(left);
             }
-            EngineMessage::Leases { answer } => drop(answer.send(self.engine().leases())),
+            // Whoever asked may have gone.
+            EngineMessage::LeaseKeys { answer, .. } if answer.is_closed() => {}
+            EngineMessage::LeaseKeys { lease, after, answer } => {
+                let page = self.engine().lease_keys(lease, after.as_deref(), LEASE_PAGE);
+                let _ = answer.send(page);
+            }
+            EngineMessage::Leases { answer, .. } if answer.is_closed() => {}
+            EngineMessage::Leases { after, answer } => {
+                let _ = answer.send(self.engine().leases_after(after, LEASE_PAGE));
+            }
             EngineMessage::Scrubbed { scrub, failed } => self.scrubbed(*scrub, failed),
             EngineMessage::Defragment { answer } => {
                 self.defragmenting.push(answer);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use apply::{Answer, Asker, Member, ReadView, Request};
 use auth::{Principal, Users, Why};
+use bytes::Bytes;
 use consensus::{Role, Scope, Standing};
 use lease::{KeepAlive, TimeToLive};
 use member::{ApplyingInput, Proposal, checkpoint_request, is_sure_to_lead};
@@ -20,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use types::{Code, LeaseId, Limits, MemberId, Refusal};
 
 use crate::Config;
-use crate::engine::EngineMessage;
+use crate::engine::{EngineMessage, LEASE_PAGE};
 use crate::lane::Lane;
 use crate::shared::{ClusterView, Figures, Shared};
 use crate::upkeep::hash_rows;
@@ -312,15 +313,41 @@ impl Node {
         lease: LeaseId,
         keys: bool,
     ) -> Result<Option<LeaseLeft>, Refusal> {
-        self.ask(|answer| EngineMessage::TimeToLive { lease, keys, answer }).await
+        let time = self.ask(|answer| EngineMessage::TimeToLive { lease, answer }).await?;
+        let Some(time) = time else { return Ok(None) };
+        let keys = if keys { self.lease_keys(lease).await? } else { Vec::new() };
+        Ok(Some(LeaseLeft { time, keys }))
     }
 
-    /// All leases, soonest end first.
+    async fn lease_keys(&self, lease: LeaseId) -> Result<Vec<Bytes>, Refusal> {
+        let mut keys: Vec<Bytes> = Vec::new();
+        loop {
+            let after = keys.last().cloned();
+            let page = self.ask(|answer| EngineMessage::LeaseKeys { lease, after, answer }).await?;
+            let is_last = page.len() < LEASE_PAGE;
+            keys.extend(page);
+            if is_last {
+                return Ok(keys);
+            }
+        }
+    }
+
+    /// All leases by id, each with a number by which the one that ends first comes first. They are listed while others
+    /// are granted and end: each was there at some moment of the call.
     ///
     /// # Errors
     /// `Stopped`.
-    pub async fn leases(&self) -> Result<Vec<LeaseId>, Refusal> {
-        self.ask(|answer| EngineMessage::Leases { answer }).await
+    pub async fn leases(&self) -> Result<Vec<(u64, LeaseId)>, Refusal> {
+        let mut leases: Vec<(u64, LeaseId)> = Vec::new();
+        loop {
+            let after = leases.last().map(|(_, id)| *id);
+            let page = self.ask(|answer| EngineMessage::Leases { after, answer }).await?;
+            let is_last = page.len() < LEASE_PAGE;
+            leases.extend(page);
+            if is_last {
+                return Ok(leases);
+            }
+        }
     }
 
     /// Cleans the store completely. Others are served meanwhile.
@@ -357,7 +384,20 @@ impl Node {
         view: &ReadView,
         hasher: mvcc::Hasher,
     ) -> Result<mvcc::HashTriple, store::StoreError> {
-        hash_rows(hasher, &view.log)
+        let triple = Node::hash_while(view, hasher, &mut || true)?;
+        Ok(triple.expect("it was not told to stop"))
+    }
+
+    /// The same, as long as it is `wanted`, which is asked now and then; `None` when it was not.
+    ///
+    /// # Errors
+    /// As [`Node::hash`].
+    pub fn hash_while(
+        view: &ReadView,
+        hasher: mvcc::Hasher,
+        wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<mvcc::HashTriple>, store::StoreError> {
+        hash_rows(hasher, &view.log, wanted)
     }
 
     /// Opens a watch stream. `jitter` in 0..=99 spreads the periodic progress of many streams.

@@ -256,15 +256,17 @@ fn rested<T>(step: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Feeds a hasher with all rows it wants.
+/// Feeds a hasher with all rows it wants, as long as the hash is `wanted`; `None` when it was not.
 pub(crate) fn hash_rows(
     hasher: mvcc::Hasher,
     log: &store::LogView,
-) -> Result<HashTriple, StoreError> {
+    wanted: &mut dyn FnMut() -> bool,
+) -> Result<Option<HashTriple>, StoreError> {
     let mut read = HashRead::new(hasher, log);
-    loop {
+    while wanted() {
         if let Some(triple) = read.step(STEP_BYTES)? {
-            return Ok(triple);
+            return Ok(Some(triple));
         }
     }
+    Ok(None)
 }

@@ -10,19 +10,19 @@
 //! wrote it. What is no message at all is `None`.
 
 /// One field of a message.
-struct Field {
-    number: u32,
+pub(crate) struct Field {
+    pub(crate) number: u32,
     wire: u8,
     /// A repeated number, which may also come as one field with all its values.
-    packable: bool,
+    pub(crate) packable: bool,
     /// Where the shape of a nested message lies in [`SHAPES`].
-    inner: Option<usize>,
+    pub(crate) inner: Option<usize>,
 }
 
 include!(concat!(env!("OUT_DIR"), "/shapes.rs"));
 
 /// Messages and groups inside each other; prost stops there too.
-const DEPTH_MAX: usize = 100;
+pub(crate) const DEPTH_MAX: usize = 100;
 
 /// A varint has at most so many bytes.
 const VARINT_BYTES_MAX: usize = 10;
@@ -81,14 +81,19 @@ fn mend_nested(fields: &[Field], mut value: &[u8], out: &mut Vec<u8>, depth: usi
 }
 
 /// A field's number and wire type.
-fn take_key(rest: &mut &[u8]) -> Option<(u32, u8)> {
+pub(crate) fn take_key(rest: &mut &[u8]) -> Option<(u32, u8)> {
     let key = u32::try_from(take_varint(rest)?).ok()?;
     let number = key >> 3;
     (number != 0).then_some((number, (key & 7) as u8))
 }
 
 /// The bytes of a field behind its key, with the length if it has one.
-fn take_value<'a>(rest: &mut &'a [u8], number: u32, wire: u8, depth: usize) -> Option<&'a [u8]> {
+pub(crate) fn take_value<'a>(
+    rest: &mut &'a [u8],
+    number: u32,
+    wire: u8,
+    depth: usize,
+) -> Option<&'a [u8]> {
     let whole = *rest;
     match wire {
         0 => take_varint(rest).map(drop)?,
@@ -117,7 +122,7 @@ fn skip_group(rest: &mut &[u8], number: u32, depth: usize) -> Option<()> {
     }
 }
 
-fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for (place, byte) in rest.iter().take(VARINT_BYTES_MAX).enumerate() {
         if place == VARINT_BYTES_MAX - 1 && *byte > 1 {

@@ -9,6 +9,7 @@
 
 pub mod lenient;
 mod rpc;
+pub mod weight;
 
 pub use rpc::{Kind, Rpc};
 

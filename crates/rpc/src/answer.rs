@@ -14,9 +14,9 @@ use net::{HttpHandler, LocalFuture, Phase, Phases, Remote};
 use types::{Code, Refusal};
 
 use crate::admission::{Admitted, Turned, admit, is_grpc};
+use crate::budget::{Bodies, Budget, Streams};
 use crate::call::Call;
 use crate::engine::{Answer, RequestBody};
-use crate::gate::{Gate, Streams};
 use crate::message::{Encoding, compressed};
 use crate::reply::PREFIX_BYTES;
 use crate::requests::Requests;
@@ -32,12 +32,12 @@ pub(crate) struct Hub {
     phases: Phases,
     /// Who answers what is no gRPC; `None` where such requests are refused.
     http: Option<Arc<dyn HttpHandler>>,
-    /// Answers that are made or wait for the client.
-    pub unsent: Arc<Gate>,
-    /// Requests that are not complete.
-    pub partial: Arc<Gate>,
-    /// Streams that are open.
+    /// What is held for this connection.
+    pub budget: Budget,
+    /// Of that, streams that are open,
     pub streams: Streams,
+    /// and bodies of requests, whoever is to read them.
+    pub bodies: Bodies,
 }
 
 impl Hub {
@@ -47,11 +47,10 @@ impl Hub {
         phases: Phases,
         http: Option<Arc<dyn HttpHandler>>,
     ) -> Rc<Hub> {
-        let limits = &shared.limits;
-        let unsent = Gate::new(limits.unsent_replies_bytes_max, shared.unsent.clone());
-        let partial = Gate::new(limits.partial_messages_bytes_max, shared.partial.clone());
-        let streams = Streams::new(shared.streams.clone());
-        Rc::new(Hub { shared, remote, phases, http, unsent, partial, streams })
+        let budget = Budget::new(&shared.limits, &shared.total);
+        let streams = Streams::new(&shared.total);
+        let bodies = Bodies::new(&budget.requests);
+        Rc::new(Hub { shared, remote, phases, http, budget, streams, bodies })
     }
 }
 
@@ -60,18 +59,18 @@ pub(crate) async fn answer(hub: Rc<Hub>, head: Rc<Head>, body: RequestBody, mut 
     if let Some(http) = &hub.http
         && !is_grpc(&head)
     {
-        let remote = hub.remote.clone();
-        return Box::pin(over_http2::answer(http, remote, &head, body, answer)).await;
+        let (remote, budget) = (hub.remote.clone(), hub.budget.clone());
+        return Box::pin(over_http2::answer(http, remote, budget, &head, body, answer)).await;
     }
     let admitted = match admit(&head) {
         Ok(admitted) => admitted,
         Err(turned) => return turn_away(&mut answer, turned),
     };
     let deadline = admitted.deadline();
-    if !hub.unsent.is_open() {
+    if !hub.budget.answers.is_open() {
         // Whoever waits here is a call like any other: its client may take it back, and its time runs.
         let passed = async {
-            hub.unsent.pass().await;
+            hub.budget.answers.pass().await;
             Ok(())
         };
         match attend(pin!(passed), |cx| answer.poll_gone(cx), deadline, None).await {
@@ -96,7 +95,8 @@ pub(crate) async fn answer(hub: Rc<Hub>, head: Rc<Head>, body: RequestBody, mut 
         metadata: head.fields.clone(),
         remote: hub.remote.clone(),
         deadline,
-        unsent: Some(hub.unsent.clone()),
+        budget: Some(hub.budget.clone()),
+        parts_max: hub.shared.limits.message_parts_max,
     };
     let mut record = Record::new(&hub, &route.method);
     // Nobody is left to be told when the answer cannot be sent.
@@ -227,7 +227,7 @@ async fn unary(
             opening.send(&mut answer)?;
             let frame = match encoding {
                 Encoding::Identity => frame,
-                encoding => match hub.unsent.count(encoding.of(frame)) {
+                encoding => match hub.budget.unread().count(encoding.of(frame)) {
                     Ok(frame) => frame,
                     Err(refusal) => return end(&mut answer, None, &Err(refusal)),
                 },

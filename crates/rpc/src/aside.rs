@@ -49,6 +49,11 @@ impl Turn {
 pub struct Wanted(Arc<AtomicBool>);
 
 impl Wanted {
+    /// For short work that is done where it was asked for: nobody can go meanwhile.
+    pub fn always() -> Wanted {
+        Wanted(Arc::new(AtomicBool::new(true)))
+    }
+
     /// Whether somebody waits. Look at it between two pieces that take a few milliseconds.
     pub fn is_wanted(&self) -> bool {
         self.0.load(Ordering::Relaxed)

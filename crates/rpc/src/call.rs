@@ -4,14 +4,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use net::Remote;
+use proto::weight::weigh;
 use types::Refusal;
 
 use crate::Method;
-use crate::gate::{Gate, Unread};
+use crate::budget::{Budget, Held, Unread};
+use crate::reply;
 
 /// The request's headers, gRPC's own included.
 pub use http2::Fields as Metadata;
+
+/// The shortest message that is weighed before it is decoded, in bytes: what a shorter one becomes is of the size of
+/// its stream.
+const WEIGHED_BYTES_MIN: usize = 512;
+
+/// What is decoded into less than this is not counted, in bytes.
+const DECODED_BYTES_FREE: usize = 64 * 1024;
 
 /// One call: its method, who makes it, until when, and with which metadata.
 ///
@@ -22,8 +32,10 @@ pub struct Call {
     pub(crate) metadata: Rc<Metadata>,
     pub(crate) remote: Arc<Remote>,
     pub(crate) deadline: Option<Instant>,
-    /// Answers this client has not read; `None` before the call is made.
-    pub(crate) unsent: Option<Arc<Gate>>,
+    /// What this client may have held; `None` before the call is made.
+    pub(crate) budget: Option<Budget>,
+    /// Messages that one message of it may hold.
+    pub(crate) parts_max: usize,
 }
 
 impl Call {
@@ -34,25 +46,50 @@ impl Call {
         remote: Arc<Remote>,
         deadline: Option<Instant>,
     ) -> Call {
-        Call { method, metadata: Rc::new(metadata), remote, deadline, unsent: None }
+        let metadata = Rc::new(metadata);
+        Call { method, metadata, remote, deadline, budget: None, parts_max: usize::MAX }
+    }
+
+    /// The same call, counted with whatever else is held for its client.
+    #[must_use]
+    pub fn within(self, budget: Budget) -> Call {
+        Call { budget: Some(budget), ..self }
     }
 
     /// Whether [`Call::room`] would not wait.
     pub fn has_room(&self) -> bool {
-        self.unsent.as_ref().is_none_or(|unsent| unsent.is_open())
+        self.budget.as_ref().is_none_or(|budget| budget.answers.is_open())
     }
 
     /// Where a handler reserves what making a large answer will take, on whichever thread.
     pub fn unread(&self) -> Unread {
-        Unread(self.unsent.clone())
+        Unread(self.budget.as_ref().map(|budget| budget.answers.clone()))
     }
 
     /// Waits while this client leaves too many answers unread. Calls that begin together all pass when
     /// they begin; a handler that is about to make an answer of rows asks again.
     pub async fn room(&self) {
-        if let Some(unsent) = &self.unsent {
-            unsent.pass().await;
+        if let Some(budget) = &self.budget {
+            budget.answers.pass().await;
         }
+    }
+
+    /// Its request, decoded, and what is counted for that until the second is dropped.
+    pub(crate) fn decode<M: prost::Message + prost::Name + Default>(
+        &self,
+        message: Bytes,
+    ) -> Result<(M, Option<Held>), Refusal> {
+        let mut counted = None;
+        if WEIGHED_BYTES_MIN <= message.len() {
+            let weight = weigh(&M::full_name(), &message, self.parts_max);
+            if self.parts_max < weight.parts {
+                // Only a transaction has so many, and none that would be taken.
+                return Err(Refusal::TooManyOps);
+            }
+            let budget = self.budget.as_ref().filter(|_| DECODED_BYTES_FREE < weight.bytes);
+            counted = budget.map(|budget| budget.decoded(weight.bytes)).transpose()?;
+        }
+        Ok((reply::decode(message)?, counted))
     }
 
     /// The method that was called.

@@ -154,6 +154,11 @@ fn turn(wire: &Wire, hub: &Rc<Hub>, cx: &mut Context<'_>) -> Poll<io::Result<()>
     if wire.with(|http| http.is_failed() || http.is_drained()) {
         return Poll::Ready(Ok(()));
     }
+    if !hub.bodies.count(wire.bodies_bytes()) {
+        // Nobody takes them, and others are refused theirs.
+        wire.end_all(|http| http.unread());
+        hub.bodies.count(wire.bodies_bytes());
+    }
     wire.turn_ends(cx);
     Poll::Pending
 }
@@ -192,13 +197,12 @@ async fn part(wire: &Wire) -> io::Result<()> {
 /// the room they hold. Never ends.
 async fn give_way(wire: Wire, hub: Rc<Hub>) {
     loop {
-        hub.unsent.stands_in_the_way().await;
+        let answers = &hub.budget.answers;
+        answers.stands_in_the_way().await;
         let before = wire.sent();
         sleep(PATIENCE).await;
-        if hub.unsent.holds_something() && wire.sent() - before < PROGRESS_BYTES_MIN {
-            for id in wire.with(|http| http.stalled()) {
-                wire.end_stalled(id);
-            }
+        if answers.holds_something() && wire.sent() - before < PROGRESS_BYTES_MIN {
+            wire.end_all(|http| http.stalled());
         }
     }
 }

@@ -35,9 +35,9 @@
 mod admission;
 mod answer;
 mod aside;
+mod budget;
 mod call;
 mod engine;
-mod gate;
 mod limits;
 mod local;
 mod message;
@@ -54,8 +54,8 @@ mod stream;
 mod wire;
 
 pub use aside::{Turn, Wanted, aside, let_go};
+pub use budget::{Budget, Reserved, Unfinished, Unread};
 pub use call::{Call, Metadata};
-pub use gate::{Reserved, Unfinished, Unread};
 pub use limits::Limits;
 pub use local::{Answers, Caller};
 pub use observer::{Ended, NoObserver, Observer};

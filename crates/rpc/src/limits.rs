@@ -11,8 +11,10 @@ pub struct Limits {
     pub concurrent_streams_max: u32,
     /// Streams a connection may really have open: above it, new ones are refused.
     pub streams_per_connection_max: usize,
-    /// Memory for the streams of all connections together, in bytes, of which a connection has a fourth at
-    /// most; above it new streams are refused.
+    /// All that is held for clients together, in bytes, for whatever purpose: answers, requests and streams have
+    /// bounds of their own below it, of each of which a connection has a fourth at most.
+    pub held_bytes_max: usize,
+    /// Memory for the streams of all connections together, in bytes; above it new streams are refused.
     pub streams_total_bytes_max: usize,
     /// All headers of one request, in bytes.
     pub header_list_bytes_max: u32,
@@ -20,6 +22,9 @@ pub struct Limits {
     pub stream_window_bytes: u32,
     /// Bytes a client may send on one connection before we take them.
     pub connection_window_bytes: u32,
+    /// Messages inside one request message, those inside them too. A transaction has one for each operation and
+    /// comparison, and no other request has many.
+    pub message_parts_max: usize,
     /// Parts of unfinished request messages held per connection, in bytes.
     pub partial_messages_bytes_max: usize,
     /// The same of all connections together, in bytes; above it such calls are refused.
@@ -47,9 +52,15 @@ impl Limits {
         Limits {
             message_bytes_max: limits.request_bytes_max + limits.request_bytes_overhead,
             concurrent_streams_max: limits.concurrent_streams_max,
+            message_parts_max: parts_max(limits.txn_ops_max),
             ..Limits::default()
         }
     }
+}
+
+/// Parts of the largest transaction that is taken, and some: it may be nested, and each operation holds a request.
+fn parts_max(txn_ops_max: usize) -> usize {
+    txn_ops_max.saturating_mul(16).saturating_add(1024)
 }
 
 impl Default for Limits {
@@ -58,10 +69,12 @@ impl Default for Limits {
             message_bytes_max: 1_572_864 + 512 * 1024,
             concurrent_streams_max: u32::MAX,
             streams_per_connection_max: 16_384,
-            streams_total_bytes_max: 512 * 1024 * 1024,
+            held_bytes_max: 1024 * 1024 * 1024,
+            streams_total_bytes_max: 384 * 1024 * 1024,
             header_list_bytes_max: 64 * 1024,
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 1024 * 1024,
+            message_parts_max: parts_max(128),
             partial_messages_bytes_max: 32 * 1024 * 1024,
             partial_messages_total_bytes_max: 256 * 1024 * 1024,
             unsent_replies_bytes_max: 16 * 1024 * 1024,

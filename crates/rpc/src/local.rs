@@ -15,12 +15,12 @@ use net::{LocalFuture, Phase, Phases};
 use types::{Code, Refusal};
 
 use crate::answer::attend;
-use crate::gate::{Gate, Total, Unfinished, Unread};
+use crate::budget::{Budget, Total};
 use crate::reply::PREFIX_BYTES;
 use crate::router::Handler;
 use crate::server::Shared;
 use crate::stream::{Gone, Inbound, Outlet, Sink, Source};
-use crate::{Call, Ended, Method, Observer, Router};
+use crate::{Call, Ended, Limits, Method, Observer, Router};
 
 /// Calls the methods of a server from inside its process, on one of its own threads.
 #[derive(Clone)]
@@ -28,10 +28,8 @@ pub struct Caller {
     router: Arc<Router>,
     observer: Arc<dyn Observer>,
     phases: Phases,
-    unsent: Arc<Total>,
-    unsent_bytes_max: usize,
-    partial: Arc<Total>,
-    partial_bytes_max: usize,
+    limits: Arc<Limits>,
+    total: Arc<Total>,
 }
 
 impl Caller {
@@ -40,21 +38,20 @@ impl Caller {
             router: shared.router.clone(),
             observer: shared.observer.clone(),
             phases,
-            unsent: shared.unsent.clone(),
-            unsent_bytes_max: shared.limits.unsent_replies_bytes_max,
-            partial: shared.partial.clone(),
-            partial_bytes_max: shared.limits.partial_messages_bytes_max,
+            limits: shared.limits.clone(),
+            total: shared.total.clone(),
         }
     }
 
-    /// Where a call's answers are counted, with those of all connections, until they were written.
-    pub fn unread(&self) -> Unread {
-        Unread(Some(Gate::new(self.unsent_bytes_max, self.unsent.clone())))
+    /// What is held for a client that has no budget yet, together with what is held for all connections.
+    pub fn budget(&self) -> Budget {
+        Budget::new(&self.limits, &self.total)
     }
 
-    /// Where what a request says is counted, with that of all connections, until it is whole.
-    pub fn unfinished(&self) -> Unfinished {
-        Unfinished(Gate::new(self.partial_bytes_max, self.partial.clone()).hold(0))
+    /// The call as it is made: counted, and bounded as those from outside are.
+    fn bounded(&self, call: Call) -> Call {
+        let budget = call.budget.clone().unwrap_or_else(|| self.budget());
+        Call { budget: Some(budget), parts_max: self.limits.message_parts_max, ..call }
     }
 
     /// The method at a path, for [`Call::local`].
@@ -70,7 +67,7 @@ impl Caller {
     /// # Panics
     /// When the method is not unary.
     pub async fn unary(&self, call: Call, message: Bytes) -> Result<Bytes, Refusal> {
-        let call = Call { unsent: self.unread().0, ..call };
+        let call = self.bounded(call);
         let method = call.method;
         let route = self.router.route(method.path).expect("a Method comes from a router");
         let Handler::Unary(handler) = &route.handler else { panic!("{} streams", method.path) };
@@ -96,7 +93,7 @@ impl Caller {
     /// # Panics
     /// When the method is unary.
     pub fn stream(&self, call: Call, mut requests: Box<dyn Source>) -> Answers {
-        let call = Call { unsent: self.unread().0, ..call };
+        let call = self.bounded(call);
         let (method, deadline) = (call.method, call.deadline);
         let outlet = Rc::new(RefCell::new(Queue::default()));
         let observer = self.observer.clone();

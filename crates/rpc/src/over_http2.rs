@@ -13,6 +13,7 @@ use http2::{Field, Head};
 use hyper::body::{Body, Frame};
 use net::{HttpBody, HttpHandler, Remote};
 
+use crate::Budget;
 use crate::engine::{Answer, RequestBody};
 use crate::stream::Gone;
 
@@ -20,14 +21,16 @@ use crate::stream::Gone;
 pub(crate) async fn answer(
     http: &Arc<dyn HttpHandler>,
     remote: Arc<Remote>,
+    budget: Budget,
     head: &Head,
     body: RequestBody,
     mut answer: Answer,
 ) {
-    let Some(request) = request(head, body) else {
+    let Some(mut request) = request(head, body) else {
         let _ = answer.end_at_once(400, &[]);
         return;
     };
+    request.extensions_mut().insert(budget);
     let has_body = request.method() != Method::HEAD;
     let mut work = http.handle(request, remote);
     let response = poll_fn(|cx| match work.as_mut().poll(cx) {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use types::{Code, Refusal};
 
 use crate::answer::Hub;
+use crate::budget::Unfinished;
 use crate::engine::RequestBody;
-use crate::gate::Held;
 use crate::message::{Assembler, Encoding};
 use crate::reply::PREFIX_BYTES;
 use crate::stream::Source;
@@ -17,8 +17,7 @@ use crate::stream::Source;
 pub(crate) struct Requests {
     body: RequestBody,
     assembler: Assembler,
-    partial: Held,
-    bytes_max: usize,
+    partial: Unfinished,
     ended: bool,
 }
 
@@ -28,8 +27,7 @@ impl Requests {
         Requests {
             body,
             assembler: Assembler::new(limits.message_bytes_max, encoding),
-            partial: hub.partial.hold(0),
-            bytes_max: limits.partial_messages_bytes_max,
+            partial: hub.budget.unfinished(),
             ended: false,
         }
     }
@@ -53,13 +51,19 @@ impl Requests {
                     return Poll::Ready(message);
                 }
             }
-            self.partial.set(self.assembler.partial_bytes());
-            if self.partial.is_too_much() {
+            let partial_bytes = self.assembler.partial_bytes();
+            if partial_bytes != self.partial.bytes()
+                && let Err(refusal) = self.partial.set(partial_bytes)
+            {
                 self.ended = true;
-                let text = format!("grpc: unfinished messages larger than max {}", self.bytes_max);
-                return Poll::Ready(Err(Refusal::Other(Code::ResourceExhausted, text.into())));
+                return Poll::Ready(Err(refusal));
             }
-            match ready!(self.body.poll_chunk(cx)) {
+            let Poll::Ready(chunk) = self.body.poll_chunk(cx) else {
+                let refusal = ready!(self.partial.poll_overstayed(cx));
+                self.ended = true;
+                return Poll::Ready(Err(refusal));
+            };
+            match chunk {
                 Some(Ok(chunk)) => self.assembler.push(chunk),
                 Some(Err(gone)) => {
                     self.ended = true;

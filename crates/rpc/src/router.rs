@@ -9,7 +9,7 @@ use net::LocalFuture;
 use proto::{Kind, Rpc};
 use types::{Code, Refusal};
 
-use crate::gate::Unread;
+use crate::budget::Unread;
 use crate::reply::{self, Reply};
 use crate::status::{cut, quoted};
 use crate::{Call, Inbound, Sink};
@@ -94,13 +94,17 @@ impl Router {
         R: Reply,
     {
         let erased = move |call: Call, message: Bytes| -> LocalFuture<Result<Bytes, Refusal>> {
-            let request = match reply::decode(message) {
-                Ok(request) => request,
+            let decoded = call.decode(message);
+            let (request, decoded) = match decoded {
+                Ok(decoded) => decoded,
                 Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),
             };
             let unread = call.unread();
             let answer = handler(call, request);
-            Box::pin(answer.map(move |answer| answer.and_then(|reply| framed(reply, &unread))))
+            Box::pin(answer.map(move |answer| {
+                drop(decoded);
+                answer.and_then(|reply| framed(reply, &unread))
+            }))
         };
         self.add(path, Kind::Unary, Handler::Unary(Box::new(erased)));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use net::{Connection, Http2, HttpHandler, Listener, LocalFuture, Running};
 
-use crate::gate::Total;
+use crate::budget::Total;
 use crate::{Caller, Limits, Observer, Router, engine};
 
 /// A server that is being put together.
@@ -21,12 +21,8 @@ pub(crate) struct Shared {
     pub router: Arc<Router>,
     pub limits: Arc<Limits>,
     pub observer: Arc<dyn Observer>,
-    /// Answers that are made or wait for their clients.
-    pub unsent: Arc<Total>,
-    /// Requests that are not complete.
-    pub partial: Arc<Total>,
-    /// Streams that are open.
-    pub streams: Arc<Total>,
+    /// What is held for all of them.
+    pub total: Arc<Total>,
 }
 
 impl Http2 for Shared {
@@ -41,14 +37,8 @@ impl Server {
     pub fn new(router: Arc<Router>, limits: Limits, observer: Arc<dyn Observer>) -> Server {
         let net = net::Server::new(limits.connections.clone()).named("rpc");
         let net = net.observer(observer.clone());
-        let shared = Shared {
-            router,
-            unsent: Total::new(limits.unsent_replies_total_bytes_max),
-            partial: Total::new(limits.partial_messages_total_bytes_max),
-            streams: Total::new(limits.streams_total_bytes_max),
-            limits: Arc::new(limits),
-            observer,
-        };
+        let shared =
+            Shared { router, total: Total::new(&limits), limits: Arc::new(limits), observer };
         Server { net, shared }
     }
 

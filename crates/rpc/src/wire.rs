@@ -235,14 +235,21 @@ impl Wire {
         self.with(|http| http.reset(id, reason));
     }
 
-    /// Takes a stream away from a client that does not read it; whoever waits for it is told.
-    pub fn end_stalled(&self, id: u32) {
-        let waiting = self.with(|http| {
-            let waiting = http.tag(id).map(std::mem::take);
-            http.reset(id, Reason::ENHANCE_YOUR_CALM);
-            waiting
-        });
-        waiting.into_iter().for_each(Waiting::wake_all);
+    /// Takes these streams away from a client that makes no progress on them; whoever waits for one is told.
+    pub fn end_all(&self, which: impl FnOnce(&mut Connection<Waiting>) -> Vec<u32>) {
+        for id in self.with(which) {
+            let waiting = self.with(|http| {
+                let waiting = http.tag(id).map(std::mem::take);
+                http.reset(id, Reason::ENHANCE_YOUR_CALM);
+                waiting
+            });
+            waiting.into_iter().for_each(Waiting::wake_all);
+        }
+    }
+
+    /// Bytes of requests that have come and are not dealt with.
+    pub fn bodies_bytes(&self) -> usize {
+        self.0.borrow().http.held_bytes()
     }
 
     /// Ready when something could be sent.

@@ -134,6 +134,36 @@ fn unfinished_requests_are_bounded_per_connection() {
     });
 }
 
+/// Guarantee (bodies are counted): what comes for a call that takes nothing of it counts against the bound of all.
+#[test]
+fn bodies_that_nobody_reads_are_bounded_over_all_connections() {
+    run(async {
+        let limits = Limits { partial_messages_total_bytes_max: MIB, ..Limits::default() };
+        let served = serve(limits);
+        let mut open = Vec::new();
+        // A fourth of the bound is 256 KiB; the handlers answer, and nobody reads that.
+        for _ in 0..6 {
+            let client = connect(served.address).await;
+            let mut ready = client.ready().await.expect("ready");
+            let (response, mut body) =
+                ready.send_request(request("/test.Echo/Deaf"), false).expect("sent");
+            body.reserve_capacity(MIB);
+            body.send_data(framed(&vec![7; 250 * 1024]).into(), false).expect("sent");
+            open.push((response, body, ready));
+        }
+        let mut ended = 0;
+        for (response, _body, _client) in &mut open {
+            let response = tokio::time::timeout(Duration::from_millis(500), response);
+            if let Ok(Err(reset)) = response.await {
+                assert_eq!(reset.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM));
+                ended += 1;
+            }
+        }
+        assert!((1..=3).contains(&ended), "{ended} of 6 were ended");
+        assert_eq!(call(served.address, "/test.Echo/Once", b"x").await.outcome(), ("0", ""));
+    });
+}
+
 #[test]
 fn a_client_that_resets_drops_its_handlers() {
     run(async {

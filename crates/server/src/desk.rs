@@ -19,6 +19,7 @@ use node::{ClusterView, Config, Figures, LeaseLeft, Node, WatchStream};
 use proto::etcdserverpb as pb;
 use proto::raftpb;
 use rpc::{Call, Rpc, Turn, Wanted, aside};
+use tokio::sync::watch as watch_channel;
 use types::{LeaseId, Limits, MemberId, Refusal};
 
 use crate::cluster::Network;
@@ -34,6 +35,8 @@ pub(crate) struct Desk {
     node: Node,
     gatekeeper: Arc<Gatekeeper>,
     network: Arc<Network>,
+    /// Whether clients are served; who watches the member's health is told.
+    serves: Arc<watch_channel::Sender<bool>>,
 }
 
 /// Messages whose sender may see the keyspace at one moment.
@@ -55,7 +58,18 @@ impl ReadsAll for pb::HashRequest {}
 
 impl Desk {
     pub(crate) fn new(node: Node, gatekeeper: Arc<Gatekeeper>, network: Arc<Network>) -> Desk {
-        Desk { node, gatekeeper, network }
+        let serves = Arc::new(watch_channel::Sender::new(true));
+        Desk { node, gatekeeper, network, serves }
+    }
+
+    /// Says that clients will not be served any more.
+    pub(crate) fn stop_serving(&self) {
+        self.serves.send_replace(false);
+    }
+
+    /// Whether clients are served, and when that changes.
+    pub(crate) fn serves(&self) -> watch_channel::Receiver<bool> {
+        self.serves.subscribe()
     }
 
     /// The way to the other members.
@@ -330,14 +344,14 @@ impl Desk {
         self.node.time_to_live(request.id, request.keys).await
     }
 
-    /// All leases.
+    /// All leases, in no order, each behind a number by which the one that ends first comes first.
     ///
     /// # Errors
     /// `Stopped`.
     pub(crate) async fn leases(
         &self,
         _permitted: &Permitted<pb::LeaseLeasesRequest>,
-    ) -> Result<Vec<LeaseId>, Refusal> {
+    ) -> Result<Vec<(u64, LeaseId)>, Refusal> {
         self.node.leases().await
     }
 

@@ -44,6 +44,8 @@ pub(crate) async fn send(
     mut sink: Sink,
 ) -> Result<(), Refusal> {
     let _place = PLACES.try_acquire().map_err(|_| no_place())?;
+    // What is made ahead of the client counts as any answer does.
+    let _reserved = call.unread().reserve(BLOBS_AT_ONCE * BLOB_BYTES)?;
     let turn = Turn::take(Some(call)).await?;
     let holding = Holding::begin(desk);
     let image = take(desk, permitted).await?;

@@ -207,7 +207,7 @@ async fn keys_of(node: &Node, which: Which) -> Result<Vec<bytes::Bytes>, Refusal
     let leases = match which {
         Which::None => Vec::new(),
         Which::One(lease) => vec![lease],
-        Which::All => node.leases().await?,
+        Which::All => node.leases().await?.into_iter().map(|(_, id)| id).collect(),
     };
     let mut keys = Vec::new();
     for lease in leases {

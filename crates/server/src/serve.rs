@@ -73,6 +73,7 @@ pub enum ServeError {
 /// A member that serves. Stop it with [`Serving::stop`]; dropped, it is cut off.
 pub struct Serving {
     member: node::Running,
+    desk: Desk,
     network: Arc<Network>,
     ports: Vec<net::Running>,
     /// What clients will be served by, once the member is ready.
@@ -157,7 +158,7 @@ pub fn start(
         desk: desk.clone(),
         report: report.clone(),
         retention: retention(config),
-        comparing: comparing(config, desk, report),
+        comparing: comparing(config, desk.clone(), report),
         downgrade_check: config.timers.downgrade_check,
         hastens: config.raft.initial_election_tick_advance,
         published: published_sender,
@@ -165,7 +166,18 @@ pub fn start(
     let duties = duties::start(duties, stop).map_err(ServeError::Thread)?;
     let grace = config.limits.request_timeout;
     let room = Room { descriptors, connections };
-    Ok(Serving { member, network, ports, clients, duties, stop_duties, published, grace, room })
+    Ok(Serving {
+        member,
+        desk,
+        network,
+        ports,
+        clients,
+        duties,
+        stop_duties,
+        published,
+        grace,
+        room,
+    })
 }
 
 fn peer_limits(config: &Config) -> peer::Limits {
@@ -407,21 +419,18 @@ impl Listeners {
         let gateway = config.http.gateway.then(|| Gateway::new(server.caller(), bytes_max));
         let server = server.http(site(Serves::Clients, gateway));
         let clients = Some((server, clients));
-        let mut running = Vec::new();
-        {
-            let (places, serves) = (self.metrics, Serves::Metrics);
-            let server = net::Server::new(limits.connections.clone())
-                .named(serves.name())
-                .connections(connections.clone())
-                .workers(1)
-                .observer(Arc::new(Refusals(report.clone())))
-                .http(site(serves, None));
-            let listeners: Vec<_> = http(places).collect();
-            if !listeners.is_empty() {
-                running.push(server.serve(listeners).map_err(ServeError::Thread)?);
-            }
+        let listeners: Vec<_> = http(self.metrics).collect();
+        if listeners.is_empty() {
+            return Ok((Vec::new(), clients));
         }
-        Ok((running, clients))
+        let server = net::Server::new(limits.connections.clone())
+            .named(Serves::Metrics.name())
+            .connections(connections.clone())
+            .workers(1)
+            .observer(Arc::new(Refusals(report.clone())))
+            .http(site(Serves::Metrics, None));
+        let running = server.serve(listeners).map_err(ServeError::Thread)?;
+        Ok((vec![running], clients))
     }
 }
 
@@ -496,6 +505,7 @@ impl Serving {
     /// Ends in order: no new connections, calls may finish, then the member leaves its directory clean.
     /// Blocks.
     pub fn stop(self) {
+        self.desk.stop_serving();
         for port in &self.ports {
             port.drain();
         }

@@ -100,6 +100,11 @@ pub fn router(counts: &Arc<Counts>) -> Router {
             Ok(())
         }
     });
+    // Takes nothing of what it is sent.
+    router.bidi("/test.Echo/Deaf", |_call: Call, inbound: Inbound, _sink: Sink| async move {
+        let _inbound = inbound;
+        std::future::pending::<Result<(), Refusal>>().await
+    });
     router.bidi(
         "/test.Echo/Stream",
         |_call: Call, mut inbound: Inbound, mut sink: Sink| async move {

@@ -12,8 +12,8 @@ use types::Refusal;
 use crate::desk::Desk;
 use crate::login::Password;
 use crate::proposals::IntoRaft;
-use crate::services::Methods;
 use crate::services::kv::unexpected;
+use crate::services::{Anybody, Methods};
 
 /// Methods that are proposed as they are, and what their answers hold besides the header.
 macro_rules! proposed {
@@ -63,7 +63,7 @@ pub(crate) fn register(methods: &mut Methods<'_>) {
         AuthRoleGrantPermission: pb::AuthRoleGrantPermissionRequest => AuthRoleGrantPermissionResponse;
         AuthRoleRevokePermission: pb::AuthRoleRevokePermissionRequest => AuthRoleRevokePermissionResponse;
     }
-    methods.open(Rpc::Authenticate, authenticate);
+    methods.one::<Anybody, _, _, _>(Rpc::Authenticate, |refusal| refusal, authenticate);
     methods.unary(Rpc::AuthUserAdd, add_user);
     methods.unary(Rpc::AuthUserChangePassword, change_password);
 }

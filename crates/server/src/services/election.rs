@@ -11,18 +11,19 @@ use types::{Refusal, Row};
 use watch::Body;
 
 use crate::desk::Desk;
-use crate::services::Methods;
+use crate::door::AtLearners;
 use crate::services::concurrency::{
     Abandon, first_in_line, guarded, line_up, own_key, plain, session, wait_in_line, watch_of_line,
 };
 use crate::services::inner::Inner;
+use crate::services::{Methods, Outer};
 
 pub(crate) fn register(methods: &mut Methods<'_>) {
-    methods.outer(Rpc::ElectionCampaign, plain, campaign);
-    methods.outer(Rpc::ElectionProclaim, plain, proclaim);
-    methods.outer(Rpc::ElectionLeader, plain, leader);
-    methods.server_stream(Rpc::ElectionObserve, quietly, observe);
-    methods.outer(Rpc::ElectionResign, plain, resign);
+    methods.one::<Outer, _, _, _>(Rpc::ElectionCampaign, plain, campaign);
+    methods.one::<Outer, _, _, _>(Rpc::ElectionProclaim, plain, proclaim);
+    methods.one::<Outer, _, _, _>(Rpc::ElectionLeader, plain, leader);
+    methods.many::<Outer, _, _>(Rpc::ElectionObserve, AtLearners::Refused, quietly, observe);
+    methods.one::<Outer, _, _, _>(Rpc::ElectionResign, plain, resign);
 }
 
 /// Whoever may not look is told nothing, as in etcd: the stream just ends (`docs/etcd/observed.md` E).

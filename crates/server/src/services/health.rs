@@ -40,14 +40,21 @@ pub(crate) fn register(methods: &mut Methods<'_>) {
 }
 
 fn status(desk: &Desk) -> ServingStatus {
-    if desk.is_stopping() { ServingStatus::NotServing } else { ServingStatus::Serving }
+    let serves = *desk.serves().borrow() && !desk.is_stopping();
+    if serves { ServingStatus::Serving } else { ServingStatus::NotServing }
 }
 
-/// Tells the status now, and stays silent as long as it does not change.
+/// Tells the status now and whenever it changes; of a service nobody knows it stays the same.
 async fn watch(desk: Desk, message: bytes::Bytes, mut sink: Sink) -> Result<(), Refusal> {
     let request: hp::HealthCheckRequest = rpc::decode_streamed(message)?;
-    let status =
-        if request.service.is_empty() { status(&desk) } else { ServingStatus::ServiceUnknown };
-    sink.send(&hp::HealthCheckResponse { status: status as i32 }).await?;
-    std::future::pending().await
+    let mut serves = desk.serves();
+    loop {
+        serves.borrow_and_update();
+        let is_known = request.service.is_empty();
+        let status = if is_known { status(&desk) } else { ServingStatus::ServiceUnknown };
+        sink.send(&hp::HealthCheckResponse { status: status as i32 }).await?;
+        if !is_known || serves.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
 }

@@ -10,15 +10,17 @@ use rpc::{Call, Reply, Reserved, Rpc, Turn, Wanted, aside};
 use types::{Code, Refusal};
 
 use crate::desk::Desk;
+use crate::door::AtLearners;
 use crate::reply::{DeleteReply, Out, PutReply, TxnReply};
 use crate::services::range::{range, refused, while_made};
 use crate::services::range_stream::range_stream;
-use crate::services::{Methods, size};
+use crate::services::{Known, Methods, size};
 use crate::wide;
 
 pub(crate) fn register(methods: &mut Methods<'_>) {
     methods.unary(Rpc::KvRange, range);
-    methods.server_stream(Rpc::KvRangeStream, Err, range_stream);
+    let at_learners = AtLearners::Refused;
+    methods.many::<Known, _, _>(Rpc::KvRangeStream, at_learners, Err, range_stream);
     methods.unary(Rpc::KvPut, put);
     methods.unary(Rpc::KvDeleteRange, delete_range);
     methods.unary(Rpc::KvTxn, txn);
@@ -70,16 +72,17 @@ async fn txn(
         return written(TxnReply { header: desk.header(answer.revision), answer }, reserved).await;
     }
     let view = settled_txn(&desk, &permitted, Some(&call)).await?;
-    let Some(bytes) = size::txn_bytes(&view, permitted.message()).await? else {
-        let answer = read_txn(&desk, &view, permitted.message())?;
+    let bytes = size::txn_bytes(&view, permitted.message()).await?;
+    if bytes.is_none() && !size::looks_at_many(&view, permitted.message()) {
+        let answer = read_txn(&desk, &view, permitted.message(), &Wanted::always())?;
         desk.still_as_it_was(&permitted)?;
         return Ok(Out::Short(TxnReply { header: desk.header(answer.revision), answer }));
-    };
+    }
     let turn = Turn::take(Some(&call)).await?;
-    let reserved = call.unread().reserve(while_made(bytes))?;
+    let reserved = call.unread().reserve(while_made(bytes.unwrap_or(0)))?;
     let at = desk.clone();
-    let read = move |_: &Wanted| {
-        let answer = read_txn(&at, &view, permitted.message()).and_then(|answer| {
+    let read = move |wanted: &Wanted| {
+        let answer = read_txn(&at, &view, permitted.message(), wanted).and_then(|answer| {
             framed(&TxnReply { header: at.header(answer.revision), answer }, reserved)
         });
         (answer, permitted)
@@ -119,7 +122,7 @@ pub(crate) async fn run_txn(
         return write_txn(desk, permitted).await;
     }
     let view = settled_txn(desk, &permitted, None).await?;
-    read_txn(desk, &view, permitted.message())
+    read_txn(desk, &view, permitted.message(), &Wanted::always())
 }
 
 /// What readers see now, or from the moment on at which a linearizable transaction may be read.
@@ -135,9 +138,12 @@ fn read_txn(
     desk: &Desk,
     view: &ReadView,
     request: &pb::TxnRequest,
+    wanted: &Wanted,
 ) -> Result<apply::TxnAnswer, Refusal> {
     desk.metrics().mvcc.txns.inc();
-    apply::read_txn(&view.index, &view.rows(), request).map_err(|error| refused(desk, error))
+    let answer =
+        apply::read_txn_with_room(&view.index, &view.rows(), request, &mut |_| wanted.check());
+    answer.map_err(|error| refused(desk, error))
 }
 
 async fn write_txn(

@@ -6,21 +6,22 @@ use futures_util::FutureExt as _;
 use lease::KeepAlive;
 use peer::LeaseRefusal;
 use proto::etcdserverpb as pb;
-use rpc::{Call, Inbound, Rpc, Sink};
+use rpc::{Call, Inbound, Rpc, Sink, Turn, aside};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use types::{LeaseId, Refusal};
 
 use crate::desk::Desk;
 use crate::leader;
-use crate::services::Methods;
 use crate::services::kv::{revision_of, unexpected};
+use crate::services::{Methods, WithKeys};
 
 pub(crate) fn register(methods: &mut Methods<'_>) {
     methods.unary(Rpc::LeaseGrant, grant);
     methods.unary(Rpc::LeaseRevoke, revoke);
     methods.bidi(Rpc::LeaseKeepAlive, keep_alive);
-    methods.unary_about_leases(Rpc::LeaseTimeToLive, time_to_live);
-    methods.unary_about_leases(Rpc::LeaseLeases, leases);
+    let as_it_is = |refusal| refusal;
+    methods.one::<WithKeys, _, _, _>(Rpc::LeaseTimeToLive, as_it_is, time_to_live);
+    methods.one::<WithKeys, _, _, _>(Rpc::LeaseLeases, as_it_is, leases);
 }
 
 async fn grant(
@@ -148,8 +149,7 @@ async fn renew_there(desk: &Desk, lease: LeaseId) -> Result<i64, Refusal> {
     .await
 }
 
-/// Lists that the engine makes, which applies nothing meanwhile: one waits there at most, so that every list
-/// is followed by whatever else waits for the engine, and one whose caller has gone is never made.
+/// Lists that are made, page by page, between what the engine applies: one at a time, because each is in memory.
 static LISTINGS: Semaphore = Semaphore::const_new(1);
 
 async fn listing() -> Result<SemaphorePermit<'static>, Refusal> {
@@ -210,15 +210,27 @@ async fn left_there(
     .await
 }
 
+/// The lease that ends first before the others.
+fn in_order(mut leases: Vec<(u64, LeaseId)>) -> Vec<pb::LeaseStatus> {
+    leases.sort_unstable();
+    leases.into_iter().map(|(_, id)| pb::LeaseStatus { id }).collect()
+}
+
+/// Leases that are put in order on their connection's thread, at most.
+const SORTED_HERE_MAX: usize = 1000;
+
 async fn leases(
     desk: Desk,
-    _call: Call,
+    call: Call,
     permitted: Permitted<pb::LeaseLeasesRequest>,
 ) -> Result<pb::LeaseLeasesResponse, Refusal> {
     leader::caught_up(desk.node()).await?;
     let list = listing().await?;
     let leases = desk.leases(&permitted).await?;
+    let leases = match leases.len() <= SORTED_HERE_MAX {
+        true => in_order(leases),
+        false => aside(Turn::take(Some(&call)).await?, move |_| in_order(leases)).await?,
+    };
     drop(list);
-    let leases = leases.into_iter().map(|id| pb::LeaseStatus { id }).collect();
     Ok(pb::LeaseLeasesResponse { header: Some(desk.header(desk.revision())), leases })
 }

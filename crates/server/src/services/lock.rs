@@ -6,13 +6,13 @@ use rpc::{Call, Rpc};
 use types::Refusal;
 
 use crate::desk::Desk;
-use crate::services::Methods;
 use crate::services::concurrency::{Abandon, get, line_up, own_key, plain, session, wait_in_line};
 use crate::services::inner::Inner;
+use crate::services::{Methods, Outer};
 
 pub(crate) fn register(methods: &mut Methods<'_>) {
-    methods.outer(Rpc::Lock, plain, lock);
-    methods.outer(Rpc::LockUnlock, plain, unlock);
+    methods.one::<Outer, _, _, _>(Rpc::Lock, plain, lock);
+    methods.one::<Outer, _, _, _>(Rpc::LockUnlock, plain, unlock);
 }
 
 async fn lock(

@@ -9,13 +9,14 @@ use auth::Permitted;
 use mvcc::{HashAnswer, HashTriple};
 use proto::etcdserverpb as pb;
 use proto::etcdserverpb::downgrade_request::DowngradeAction;
-use rpc::{Call, Rpc, Sink, Turn, aside};
+use rpc::{Call, Rpc, Sink, Turn, Wanted, aside};
 use types::{Refusal, Version};
 
 use crate::desk::Desk;
+use crate::door::AtLearners;
 use crate::export;
-use crate::services::Methods;
 use crate::services::kv::unexpected;
+use crate::services::{Known, Methods};
 
 pub(crate) fn register(methods: &mut Methods<'_>) {
     methods.unary(Rpc::MaintenanceAlarm, alarm);
@@ -23,7 +24,8 @@ pub(crate) fn register(methods: &mut Methods<'_>) {
     methods.unary(Rpc::MaintenanceDefragment, defragment);
     methods.unary(Rpc::MaintenanceHash, hash);
     methods.unary(Rpc::MaintenanceHashKv, hash_kv);
-    methods.server_stream(Rpc::MaintenanceSnapshot, Err, snapshot);
+    let at_learners = AtLearners::Served;
+    methods.many::<Known, _, _>(Rpc::MaintenanceSnapshot, at_learners, Err, snapshot);
     methods.unary(Rpc::MaintenanceMoveLeader, move_leader);
     methods.unary(Rpc::MaintenanceDowngrade, downgrade);
 }
@@ -112,8 +114,8 @@ async fn hash(
     let turn = Turn::take(Some(&call)).await?;
     let image = export::take(&desk, &permitted).await?;
     let revision = image.revision();
-    let hashed = aside(turn, move |_| image.hash()).await?;
-    let hash = hashed.map_err(|error| fault(&desk, &error))?;
+    let hashed = aside(turn, move |wanted| image.hash_while(&mut || wanted.is_wanted())).await?;
+    let hash = hashed.map_err(|error| fault(&desk, &error))?.ok_or(rpc::Gone)?;
     desk.metrics().mvcc.hash.observe_duration(began.elapsed());
     Ok(pb::HashResponse { header: Some(desk.header(revision)), hash })
 }
@@ -156,8 +158,11 @@ async fn hash_of(
         HashAnswer::Stored(triple) => triple,
         HashAnswer::Compute(hasher) => {
             let turn = Turn::take(call).await?;
-            let hashed = aside(turn, move |_| node::Node::hash(&view, hasher)).await?;
-            hashed.map_err(|error| fault(desk, &error))?
+            let hash = move |wanted: &Wanted| {
+                node::Node::hash_while(&view, hasher, &mut || wanted.is_wanted())
+            };
+            let hashed = aside(turn, hash).await?;
+            hashed.map_err(|error| fault(desk, &error))?.ok_or(rpc::Gone)?
         }
     };
     desk.metrics().mvcc.hash_revision.observe_duration(began.elapsed());

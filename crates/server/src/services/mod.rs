@@ -17,7 +17,7 @@ mod reconfigure;
 mod size;
 mod watch;
 
-use ::auth::{Permitted, Rule, rule};
+use ::auth::Permitted;
 pub(crate) use cluster::promote_for;
 pub(crate) use maintenance::hash_at;
 pub(crate) use range::room;
@@ -26,6 +26,7 @@ use types::Refusal;
 
 use crate::desk::Desk;
 use crate::door::{self, AtLearners};
+use crate::gatekeeper::AboutLeases;
 use crate::leader::while_led;
 use crate::proposals::Asked;
 
@@ -54,6 +55,72 @@ pub(crate) struct Methods<'a> {
     desk: &'a Desk,
 }
 
+/// How a message of a method becomes permitted.
+pub(crate) trait Admission<M> {
+    /// Lets it in.
+    ///
+    /// # Errors
+    /// Why not.
+    async fn admit(desk: &Desk, rpc: Rpc, call: &Call, message: M)
+    -> Result<Permitted<M>, Refusal>;
+}
+
+/// Its sender is asked for.
+pub(crate) struct Known;
+
+impl<M: Asked> Admission<M> for Known {
+    async fn admit(
+        desk: &Desk,
+        rpc: Rpc,
+        call: &Call,
+        message: M,
+    ) -> Result<Permitted<M>, Refusal> {
+        desk.admit(rpc, call, message).await
+    }
+}
+
+/// Anybody may send it, and it must not fail for a token: a login, a probe.
+pub(crate) struct Anybody;
+
+impl<M: Asked> Admission<M> for Anybody {
+    async fn admit(
+        desk: &Desk,
+        rpc: Rpc,
+        _call: &Call,
+        message: M,
+    ) -> Result<Permitted<M>, Refusal> {
+        desk.admit_anybody(rpc, message)
+    }
+}
+
+/// It is made of other requests, each of which is asked about.
+pub(crate) struct Outer;
+
+impl<M: Asked> Admission<M> for Outer {
+    async fn admit(
+        desk: &Desk,
+        rpc: Rpc,
+        _call: &Call,
+        message: M,
+    ) -> Result<Permitted<M>, Refusal> {
+        desk.admit_outer(rpc, message)
+    }
+}
+
+/// It asks about leases, whose keys are looked at.
+pub(crate) struct WithKeys;
+
+impl<M: AboutLeases> Admission<M> for WithKeys {
+    async fn admit(
+        desk: &Desk,
+        rpc: Rpc,
+        call: &Call,
+        message: M,
+    ) -> Result<Permitted<M>, Refusal> {
+        desk.admit_with_keys(rpc, call, message).await
+    }
+}
+
 impl Methods<'_> {
     /// One message in, one out; the sender is asked for.
     pub(crate) fn unary<M, R, Fut>(
@@ -65,42 +132,17 @@ impl Methods<'_> {
         R: Reply + 'static,
         Fut: Future<Output = Result<R, Refusal>> + 'static,
     {
-        let desk = self.desk.clone();
-        self.router.unary_of(rpc.path(), move |call: Call, message: M| {
-            let desk = desk.clone();
-            async move {
-                door::enter(desk.node(), &call, message.at_learners())?;
-                let permitted = desk.admit(rpc, &call, message).await?;
-                handler(desk, call, permitted).await
-            }
-        });
+        self.one::<Known, M, R, Fut>(rpc, |refusal| refusal, handler);
     }
 
-    /// The same for a method that must not fail for a token: a login, a probe.
-    pub(crate) fn open<M, R, Fut>(&mut self, rpc: Rpc, handler: fn(Desk, Call, Permitted<M>) -> Fut)
-    where
-        M: Asked + prost::Message + prost::Name + Default + 'static,
-        R: Reply + 'static,
-        Fut: Future<Output = Result<R, Refusal>> + 'static,
-    {
-        let desk = self.desk.clone();
-        self.router.unary_of(rpc.path(), move |call: Call, message: M| {
-            let desk = desk.clone();
-            async move {
-                door::enter(desk.node(), &call, message.at_learners())?;
-                let permitted = desk.admit_anybody(rpc, message)?;
-                handler(desk, call, permitted).await
-            }
-        });
-    }
-
-    /// The same for a method made of other requests, whose refusals are shown in another way.
-    pub(crate) fn outer<M, R, Fut>(
+    /// One message in, one out, let in by `A`; refusals are shown as `shown` says.
+    pub(crate) fn one<A, M, R, Fut>(
         &mut self,
         rpc: Rpc,
         shown: fn(Refusal) -> Refusal,
         handler: fn(Desk, Call, Permitted<M>) -> Fut,
     ) where
+        A: Admission<M>,
         M: Asked + prost::Message + prost::Name + Default + 'static,
         R: Reply + 'static,
         Fut: Future<Output = Result<R, Refusal>> + 'static,
@@ -108,66 +150,40 @@ impl Methods<'_> {
         let desk = self.desk.clone();
         self.router.unary_of(rpc.path(), move |call: Call, message: M| {
             let desk = desk.clone();
-            async move {
-                let at_learners = message.at_learners();
-                door::enter(desk.node(), &call, at_learners).map_err(shown)?;
-                let permitted = desk.admit_outer(rpc, message).map_err(shown)?;
-                handler(desk, call, permitted).await.map_err(shown)
-            }
-        });
-    }
-
-    /// The same for a question about leases, for which their keys are looked at.
-    pub(crate) fn unary_about_leases<M, R, Fut>(
-        &mut self,
-        rpc: Rpc,
-        handler: fn(Desk, Call, Permitted<M>) -> Fut,
-    ) where
-        M: crate::gatekeeper::AboutLeases + prost::Message + prost::Name + Default + 'static,
-        R: Reply + 'static,
-        Fut: Future<Output = Result<R, Refusal>> + 'static,
-    {
-        let desk = self.desk.clone();
-        self.router.unary_of(rpc.path(), move |call: Call, message: M| {
-            let desk = desk.clone();
-            async move {
-                door::enter(desk.node(), &call, AtLearners::Refused)?;
-                let permitted = desk.admit_with_keys(rpc, &call, message).await?;
+            let answered = async move {
+                door::enter(desk.node(), &call, message.at_learners())?;
+                let permitted = A::admit(&desk, rpc, &call, message).await?;
                 handler(desk, call, permitted).await
-            }
+            };
+            async move { answered.await.map_err(shown) }
         });
     }
 
-    /// One message in, many out.
-    pub(crate) fn server_stream<M, Fut>(
+    /// One message in, many out, let in by `A`; how it ends badly is shown as `shown` says.
+    pub(crate) fn many<A, M, Fut>(
         &mut self,
         rpc: Rpc,
+        at_learners: AtLearners,
         shown: fn(Refusal) -> Result<(), Refusal>,
         handler: fn(Desk, Call, Permitted<M>, Sink) -> Fut,
     ) where
+        A: Admission<M>,
         M: Asked + prost::Message + prost::Name + Default + 'static,
         Fut: Future<Output = Result<(), Refusal>> + 'static,
     {
         let desk = self.desk.clone();
-        let at_learners = match rpc {
-            Rpc::MaintenanceSnapshot => AtLearners::Served,
-            _ => AtLearners::Refused,
-        };
         self.router.server_stream(rpc.path(), move |call, message, sink| {
             let desk = desk.clone();
             async move {
                 let (node, wants_leader) = (desk.node().clone(), call.requires_leader());
-                let stream = async move {
+                let answered = async move {
                     door::enter(desk.node(), &call, at_learners)?;
                     let message: M = rpc::decode_streamed(message)?;
-                    let permitted = match rule(rpc) {
-                        Rule::Inner => desk.admit_outer(rpc, message)?,
-                        _ => desk.admit(rpc, &call, message).await?,
-                    };
+                    let permitted = A::admit(&desk, rpc, &call, message).await?;
                     handler(desk, call, permitted, sink).await
                 };
-                let stream = async move { stream.await.or_else(shown) };
-                while_led(node, wants_leader, stream).await
+                let answered = async move { answered.await.or_else(shown) };
+                while_led(node, wants_leader, answered).await
             }
         });
     }

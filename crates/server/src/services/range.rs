@@ -52,6 +52,7 @@ async fn long_range(
     let write = move |request: &pb::RangeRequest, wanted: &Wanted| {
         let (mut reserved, mut taken) = (unread.reserve(0)?, 0);
         let mut room = |bytes: u64| {
+            wanted.check()?;
             taken += bytes;
             reserved.extend_to(while_made(taken))
         };
@@ -142,9 +143,10 @@ pub(crate) async fn read_range(
     }
     let turn = Turn::take(call).await?;
     let at = desk.clone();
-    let read = move |_: &Wanted| {
+    let read = move |wanted: &Wanted| {
         let began = Instant::now();
-        let answer = apply::read_range(&view.index, &view.rows(), &request);
+        let mut room = |_| wanted.check();
+        let answer = apply::read_range_with_room(&view.index, &view.rows(), &request, &mut room);
         count_range(&at, &request, began, answer.is_ok());
         answer
     };

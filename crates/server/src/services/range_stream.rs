@@ -102,9 +102,17 @@ struct List {
 
 impl List {
     /// The next page, and what was reserved for it before it was read.
-    fn next(&mut self, rows_max: usize, unread: &Unread) -> Result<(Page, Reserved), ReadError> {
+    fn next(
+        &mut self,
+        rows_max: usize,
+        unread: &Unread,
+        wanted: &Wanted,
+    ) -> Result<(Page, Reserved), ReadError> {
         let mut reserved = unread.reserve(0)?;
-        let mut room = |bytes: u64| reserved.extend_to(while_made(bytes));
+        let mut room = |bytes: u64| {
+            wanted.check()?;
+            reserved.extend_by(while_made(bytes))
+        };
         let page = self.pages.next_page(&self.view.rows(), rows_max, &mut room)?;
         Ok((page.expect("the last page says that it is"), reserved))
     }
@@ -129,12 +137,13 @@ impl Elsewhere {
         const HERE: &str = "it is here between two pages";
         let unread = call.unread();
         if rows_max as u64 <= ROWS_INLINE_MAX {
-            return Ok(self.list.as_mut().expect(HERE).next(rows_max, &unread));
+            let list = self.list.as_mut().expect(HERE);
+            return Ok(list.next(rows_max, &unread, &Wanted::always()));
         }
         let turn = Turn::take(Some(call)).await?;
         let mut list = self.list.take().expect(HERE);
-        let read = move |_: &Wanted| {
-            let page = list.next(rows_max, &unread);
+        let read = move |wanted: &Wanted| {
+            let page = list.next(rows_max, &unread, wanted);
             (list, page)
         };
         let (list, page) = aside(turn, read).await?;
