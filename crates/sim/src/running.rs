@@ -181,10 +181,12 @@ impl Running {
         self.ready(u64::MAX).is_empty()
     }
 
-    /// Whether everything that was begun beside the front is done.
+    /// Whether everything that was begun beside the front is done, and the front knows what was applied.
     pub(crate) fn is_quiet(&self) -> bool {
         let log = self.log_writes_until.is_some() || !self.to_log.is_empty();
-        !log && self.to_engine.is_empty() && self.syncs.is_empty() && self.jobs.is_empty()
+        let applied = |input: &FrontInput| matches!(input, FrontInput::Applied { .. });
+        let told = !self.to_front.iter().any(applied);
+        !log && told && self.to_engine.is_empty() && self.syncs.is_empty() && self.jobs.is_empty()
     }
 
     pub(crate) fn start(&mut self) {

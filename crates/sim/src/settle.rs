@@ -37,6 +37,9 @@ impl World {
                 }
             }
         }
+        if self.is_cluster() {
+            self.retire_strangers();
+        }
         Ok(())
     }
 
