@@ -119,8 +119,9 @@ pub fn import(
     let rows = |source| ImportError::Rows { file: path(), source };
     let index = backend.consistent_index().map_err(rows)?;
     let term = backend.term().map_err(rows)?;
-    // Before etcd 3.5 a file does not know the term.
-    if index != at.0 || (term != at.1 && term != 0) {
+    // A committed entry has one term, so its index names it. The file's own term may be older: etcd 3.4 knows no such
+    // row, and leaves the one that it was sent by a newer member as it was.
+    if index != at.0 || at.1 < term {
         let (wanted, wanted_term) = at;
         return Err(ImportError::Elsewhere { file: path(), index, term, wanted, wanted_term });
     }

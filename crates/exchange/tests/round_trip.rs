@@ -123,10 +123,21 @@ fn a_file_of_another_entry_is_refused() {
     let (one, file) = (Path::new("/d/one"), Path::new("/d/db"));
     write_store(&disk, one, &state(), (77, 5), None).expect("it fits");
     written(&disk, image(&disk, one), file);
-    for at in [(76, 5), (77, 6)] {
+    for at in [(76, 5), (78, 5), (77, 4)] {
         let refused = import(&disk, file, Path::new("/d/two"), at, None).expect_err("not that");
         assert!(matches!(refused, ImportError::Elsewhere { .. }), "{refused}");
     }
+}
+
+/// A member of 3.4 keeps the term that a newer one sent it with a snapshot, and sends it on with later ones.
+#[test]
+fn a_file_whose_term_was_left_behind_is_taken() {
+    let (_, disk) = disk();
+    let (one, two, file) = (Path::new("/d/one"), Path::new("/d/two"), Path::new("/d/db"));
+    write_store(&disk, one, &state(), (77, 5), None).expect("it fits");
+    written(&disk, image(&disk, one), file);
+    import(&disk, file, two, (77, 9), None).expect("entry 77 is of term 9, whatever the file says");
+    assert_eq!(image(&disk, two).applied(), (77, 9));
 }
 
 #[test]
