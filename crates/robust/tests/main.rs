@@ -4,6 +4,7 @@ mod attack;
 mod clients;
 mod cluster;
 mod cluster_metrics;
+mod cluster_oracle;
 mod conformance;
 mod corners;
 mod corruption;

@@ -12,8 +12,9 @@ fn episodes(default: u64) -> u64 {
     std::env::var("HOLDFAST_EPISODES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// Writes what was found to a file, and fails when there is a difference.
 #[track_caller]
-fn judge(name: &str, findings: &Findings) {
+pub fn judge(name: &str, findings: &Findings) {
     let report = findings.report(usize::MAX);
     let folder = foreign::repository().join("target/oracle");
     std::fs::create_dir_all(&folder).expect("the target folder can be written to");

@@ -6,6 +6,7 @@
 //! differ too.
 
 mod answer;
+pub mod clusters;
 pub mod known;
 mod watches;
 
