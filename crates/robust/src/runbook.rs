@@ -13,7 +13,8 @@
 //! An indented line must be part of the output of the command above it (`  not: text` must not be).
 //! A runbook is played against a server with a given etcdctl; two plays against two servers must have
 //! the same output, but for commands marked `~$`, whose output holds times or sizes. Variables that a
-//! command sets are there for the next one; `curl $SERVER/health` asks the server over HTTP. `crash` is kill -9 and a start, `restart` is SIGTERM and
+//! command sets are there for the next one; `curl $SERVER/health` asks the server over HTTP, and `$CERTS` is where certificates
+//! are. `crash` is kill -9 and a start, `restart` is SIGTERM and
 //! a start.
 
 use std::fs;
@@ -226,6 +227,7 @@ fn shell(server: &Server, command: &str) -> String {
         .env("ETCDCTL_API", "3")
         .env("ETCDCTL_ENDPOINTS", endpoint(server))
         .env("SERVER", curl_arguments(server))
+        .env("CERTS", folder)
         .stdin(Stdio::null())
         .stdout(file.try_clone().expect("a file can be shared"))
         .stderr(file)

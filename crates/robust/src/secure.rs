@@ -24,7 +24,7 @@ for name in server peer root alice nameless; do
 done
 ";
 
-const FLAGS: &str = "--cert-file=server.pem --key-file=server.key --client-cert-auth --trusted-ca-file=ca.pem \
+const FLAGS: &str = "--bcrypt-cost=4 --cert-file=server.pem --key-file=server.key --client-cert-auth --trusted-ca-file=ca.pem \
     --peer-cert-file=peer.pem --peer-key-file=peer.key --peer-client-cert-auth --peer-trusted-ca-file=ca.pem";
 
 /// Runs a script of bash in a folder, which must succeed.
@@ -131,7 +131,7 @@ impl Secure {
     pub fn at(&self, seat: usize, who: &str, line: &str) -> String {
         let ran = Command::new(&self.etcdctl)
             .current_dir(&self.folder)
-            .args(["--command-timeout=5s", "--cacert=ca.pem"])
+            .args(["--command-timeout=10s", "--dial-timeout=10s", "--cacert=ca.pem"])
             .args([format!("--cert={who}.pem"), format!("--key={who}.key")])
             .args([format!("--endpoints=https://{}", self.address(seat))])
             .args(line.split_whitespace())
@@ -162,6 +162,28 @@ impl Secure {
             let said = self.at(seat, who, line);
             assert!(said.contains(expected), "{line}: {said}");
         }
+    }
+
+    /// Gives a user another password, as `root`.
+    #[track_caller]
+    pub fn change_password(&self, seat: usize, user: &str, password: &str) {
+        let endpoint = self.address(seat);
+        let script = format!(
+            "echo {password} | {} --dial-timeout=10s --cacert=ca.pem --cert=root.pem --key=root.key --endpoints=https://{endpoint} \
+             user passwd {user} --interactive=false",
+            self.etcdctl.display()
+        );
+        bash(self.folder(), &script);
+    }
+
+    /// All members that can tell must be at the same revision of users and roles. Those of 3.4 cannot.
+    #[track_caller]
+    pub fn expect_same_auth_revision(&self) {
+        let told = (0..self.seats()).map(|seat| self.at(seat, "root", "auth status"));
+        let mut revisions: Vec<_> = told.filter(|said| said.contains("AuthRevision")).collect();
+        assert!(1 < revisions.len(), "{revisions:?}");
+        revisions.dedup();
+        assert_eq!(revisions.len(), 1, "{revisions:?}");
     }
 
     /// The member that leads, as those of these members that answer `root` say.
@@ -207,7 +229,8 @@ impl Secure {
         loop {
             let hash = |seat| {
                 let said = self.at(seat, "root", "endpoint hashkv");
-                said.split_once(", ").map_or(said.clone(), |(_, hash)| hash.to_owned())
+                // Address, hash, and from members that know it its revision.
+                said.trim_end().split(", ").nth(1).map_or(said.clone(), str::to_owned)
             };
             let hashes: Vec<String> = (0..self.ports.len()).map(hash).collect();
             if hashes.iter().all(|hash| *hash == hashes[0]) {

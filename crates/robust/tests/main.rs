@@ -1,5 +1,6 @@
 //! The tests with real processes, in one binary because linking is dear.
 
+mod advisories;
 mod attack;
 mod clients;
 mod cluster;

@@ -107,3 +107,9 @@ runbooks! {
     a_small_snapshot_count_loses_nothing: "snapshot-count",
     users_may_what_their_roles_allow: "users",
 }
+
+#[test]
+fn each_way_in_makes_somebody_of_it_as_at_etcd_and_is_told_apart_in_the_log() {
+    let text = include_str!("runbooks/certificates.txt");
+    play("certificates", text, Door::Tls, &[Etcdctl::Newest, Etcdctl::Ours]);
+}

@@ -20,7 +20,7 @@ use proto::etcdserverpb as pb;
 use proto::raftpb;
 use rpc::{Call, Rpc, Turn, Wanted, aside};
 use tokio::sync::watch as watch_channel;
-use types::{LeaseId, Limits, MemberId, Refusal};
+use types::{LeaseId, Limits, MemberId, Refusal, Version};
 
 use crate::cluster::Network;
 use crate::gatekeeper::{AboutLeases, Gatekeeper};
@@ -175,6 +175,23 @@ impl Desk {
         let mut request = permitted.into_message();
         let password = Password::take(&mut request.password);
         self.gatekeeper.login(&self.node, &request.name, password).await
+    }
+
+    /// Whether members of 3.4 are there, which know neither what [`Desk::hash`] makes nor an entry that asks for the
+    /// state of users.
+    pub(crate) fn is_among_3_4(&self) -> bool {
+        let agreed = self.node.cluster().members.version();
+        agreed.is_some_and(|version| version < Version::new(3, 5))
+    }
+
+    /// The store's revision, whether users are asked for, and their revision: read here, as of now.
+    ///
+    /// # Errors
+    /// Those of [`Node::barrier`].
+    pub(crate) async fn auth_status(&self) -> Result<(i64, bool, u64), Refusal> {
+        self.node.barrier().await?;
+        let view = self.node.view();
+        Ok((view.index.current_revision(), view.users.is_enabled(), view.users.revision()))
     }
 
     /// What to propose for a password.

@@ -4,4 +4,5 @@
 mod asks;
 mod logins;
 mod matrix;
+mod ways;
 mod world;

@@ -60,9 +60,9 @@ fn refresh(node: &Node, metrics: &Metrics) {
     server.proposals_pending.set(node.proposals_pending());
     server.proposal_bytes_pending.set(node.proposal_bytes_pending());
     server.quota_bytes.set(node.limits().quota_shown());
-    server.auth_revision.set(1);
     let mvcc = &metrics.mvcc;
     let view = node.view();
+    server.auth_revision.set(number(view.users.revision()));
     mvcc.db_total_size.set(number(figures.file_bytes.load(Ordering::Acquire)));
     mvcc.db_in_use_size.set(number(figures.live_bytes.load(Ordering::Acquire)));
     mvcc.db_held.set(number(figures.held_bytes.load(Ordering::Acquire)));

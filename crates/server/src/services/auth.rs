@@ -40,9 +40,6 @@ pub(crate) fn register(methods: &mut Methods<'_>) {
     proposed! { methods,
         AuthEnable: pb::AuthEnableRequest => AuthEnableResponse;
         AuthDisable: pb::AuthDisableRequest => AuthDisableResponse;
-        AuthStatus: pb::AuthStatusRequest => AuthStatusResponse {
-            AuthAnswer::Status { enabled, revision } => enabled: enabled, auth_revision: revision
-        };
         AuthUserGet: pb::AuthUserGetRequest => AuthUserGetResponse {
             AuthAnswer::Names(roles) => roles: roles
         };
@@ -64,6 +61,7 @@ pub(crate) fn register(methods: &mut Methods<'_>) {
         AuthRoleRevokePermission: pb::AuthRoleRevokePermissionRequest => AuthRoleRevokePermissionResponse;
     }
     methods.one::<Anybody, _, _, _>(Rpc::Authenticate, |refusal| refusal, authenticate);
+    methods.unary(Rpc::AuthStatus, status);
     methods.unary(Rpc::AuthUserAdd, add_user);
     methods.unary(Rpc::AuthUserChangePassword, change_password);
 }
@@ -91,6 +89,32 @@ async fn authenticate(
     Ok(pb::AuthenticateResponse { header: Some(desk.header(revision)), token })
 }
 
+/// Asked through the log, as by etcd. Members of 3.4 do not know that entry and end at it, so there it is read.
+async fn status(
+    desk: Desk,
+    _call: Call,
+    permitted: Permitted<pb::AuthStatusRequest>,
+) -> Result<pb::AuthStatusResponse, Refusal> {
+    if desk.is_among_3_4() {
+        let (revision, enabled, auth_revision) = desk.auth_status().await?;
+        let header = Some(desk.header(revision));
+        return Ok(pb::AuthStatusResponse { header, enabled, auth_revision });
+    }
+    match propose(&desk, permitted).await? {
+        (header, AuthAnswer::Status { enabled, revision }) => {
+            Ok(pb::AuthStatusResponse { header, enabled, auth_revision: revision })
+        }
+        (_, other) => Err(strange(&other)),
+    }
+}
+
+/// The password of a message, and what of it is proposed: nothing, but in a cluster with members of 3.4. Those know no
+/// hash that somebody else made: for them a user would have an empty password, with which anybody could log in.
+fn taken(desk: &Desk, text: &mut String) -> (Password, String) {
+    let proposed = if desk.is_among_3_4() { text.clone() } else { String::new() };
+    (Password::take(text), proposed)
+}
+
 /// A hash that the client sent counts for nothing (`docs/etcd/observed.md` D).
 async fn add_user(
     desk: Desk,
@@ -99,9 +123,10 @@ async fn add_user(
 ) -> Result<pb::AuthUserAddResponse, Refusal> {
     let (mut request, by) = permitted.split();
     let none = request.options.as_ref().is_some_and(|options| options.no_password);
-    let password = Password::take(&mut request.password);
+    let (password, proposed) = taken(&desk, &mut request.password);
     if !none {
         request.hashed_password = desk.hash(password).await?;
+        request.password = proposed;
     }
     let (header, _) = propose(&desk, desk.readmit(by, request)?).await?;
     Ok(pb::AuthUserAddResponse { header })
@@ -115,7 +140,9 @@ async fn change_password(
 ) -> Result<pb::AuthUserChangePasswordResponse, Refusal> {
     let (mut request, by) = permitted.split();
     if !request.password.is_empty() {
-        request.hashed_password = desk.hash(Password::take(&mut request.password)).await?;
+        let (password, proposed) = taken(&desk, &mut request.password);
+        request.hashed_password = desk.hash(password).await?;
+        request.password = proposed;
     }
     let (header, _) = propose(&desk, desk.readmit(by, request)?).await?;
     Ok(pb::AuthUserChangePasswordResponse { header })
