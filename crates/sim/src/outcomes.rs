@@ -1,7 +1,7 @@
 //! What follows from a member's turn, for everybody outside it.
 
 use history::Violation;
-use types::EntryKind;
+use types::{Entry, EntryKind};
 
 use crate::out::Out;
 use crate::running::COMPARED_EVERY;
@@ -20,30 +20,9 @@ impl World {
                 }
                 self.decided(place, id, result);
             }
-            Out::ReadReady { tickets, index } => {
-                for client in &mut self.clients {
-                    if let Some(waits) = &mut client.waits
-                        && waits.at == place
-                        && tickets.contains(&waits.id)
-                    {
-                        waits.read_index = Some(index);
-                    }
-                }
-            }
+            Out::ReadReady { tickets, index } => self.reads_may_run(place, &tickets, index),
             Out::Published => return self.published(place),
-            Out::Committed(entries) => {
-                self.record.entries(&entries, self.now_ms, self.steps)?;
-                if self.is_cluster() {
-                    self.judges.revokes(&entries)?;
-                }
-                let changes = entries.iter().any(|entry| entry.kind != EntryKind::Normal);
-                if changes
-                    && let Some(open) = self.operator.open
-                    && self.record.decided_at(open).is_some()
-                {
-                    self.operator_hears(open, "committed");
-                }
-            }
+            Out::Committed(entries) => return self.committed(&entries),
             Out::Applied(index) => {
                 self.note(&format!("m{place} applied up to {index}"));
                 self.compare(place, index)?;
@@ -95,6 +74,33 @@ impl World {
             }
             Out::Defragmented => self.note(&format!("m{place} is clean")),
             Out::Removed => return self.removed(place),
+        }
+        Ok(())
+    }
+
+    /// Reads that waited for this index may be answered once it is applied.
+    fn reads_may_run(&mut self, place: usize, tickets: &[u64], index: u64) {
+        for client in &mut self.clients {
+            if let Some(waits) = &mut client.waits
+                && waits.at == place
+                && tickets.contains(&waits.id)
+            {
+                waits.read_index = Some(index);
+            }
+        }
+    }
+
+    fn committed(&mut self, entries: &[Entry]) -> Result<(), Violation> {
+        self.record.entries(entries, self.now_ms, self.steps)?;
+        if self.is_cluster() {
+            self.judges.revokes(entries)?;
+        }
+        let changes = entries.iter().any(|entry| entry.kind != EntryKind::Normal);
+        if changes
+            && let Some(open) = self.operator.open
+            && self.record.decided_at(open).is_some()
+        {
+            self.operator_hears(open, "committed");
         }
         Ok(())
     }

@@ -227,17 +227,10 @@ fn one_round(
         gathered.leases.extend(leased.events);
         let mut watching = watching.into_iter();
         let scribe = watching.next().expect("there is a scribe");
-        let end = |watching: thread::ScopedJoinHandle<'_, Vec<Watch>>| {
-            let mut all = watching.join().expect("it ends");
-            if let Some(last) = all.last_mut() {
-                last.settled_at = marker;
-            }
-            all
-        };
-        let mut watches: Vec<Watch> = watching.flat_map(end).collect();
+        let mut watches: Vec<Watch> = watching.flat_map(|one| watched(one, marker)).collect();
         scribe_hears_all(shared, &heard, gathered, report);
         shared.stop_scribe();
-        watches.extend(end(scribe));
+        watches.extend(watched(scribe, marker));
         watches
     });
     gathered.book = book;
@@ -249,6 +242,15 @@ fn one_round(
     if !report.complaints.is_empty() {
         report.complaints.insert(0, format!("seed {seed}, round {round}:"));
     }
+}
+
+/// What a watcher saw; the last of its watches was still open when all was quiet.
+fn watched(watching: thread::ScopedJoinHandle<'_, Vec<Watch>>, marker: Option<i64>) -> Vec<Watch> {
+    let mut all = watching.join().expect("it ends");
+    if let Some(last) = all.last_mut() {
+        last.settled_at = marker;
+    }
+    all
 }
 
 /// The scribe, and three that watch in other ways.

@@ -51,21 +51,24 @@ fn ask(path: &'static str, message: impl Message) -> Asked {
     (path, message.encode_to_vec())
 }
 
-/// Requests of every service, good and bad.
-fn requests() -> Vec<Asked> {
-    let put = |key: &'static str, lease| pb::PutRequest {
+fn put(key: &'static str, lease: i64) -> pb::PutRequest {
+    pb::PutRequest {
         key: key.into(),
         value: "v".into(),
         lease,
         prev_kv: true,
         ..Default::default()
-    };
+    }
+}
+
+/// A transaction with one inside.
+fn txn() -> pb::TxnRequest {
     let op = |request| pb::RequestOp { request: Some(request) };
     let nested = pb::TxnRequest {
         success: vec![op(Request::RequestPut(put("t/b", 0)))],
         ..Default::default()
     };
-    let txn = pb::TxnRequest {
+    pb::TxnRequest {
         compare: vec![pb::Compare { key: "t/none".into(), ..Default::default() }],
         success: vec![
             op(Request::RequestPut(put("t/a", 0))),
@@ -73,7 +76,11 @@ fn requests() -> Vec<Asked> {
             op(Request::RequestRange(range("t/a", false))),
         ],
         ..Default::default()
-    };
+    }
+}
+
+/// Requests of every service, good and bad.
+fn requests() -> Vec<Asked> {
     let all = |serializable| pb::RangeRequest {
         key: "\0".into(),
         range_end: "\0".into(),
@@ -91,7 +98,7 @@ fn requests() -> Vec<Asked> {
         ask(path("Range"), range("a", false)),
         ask(path("Range"), range("", false)),
         ask(path("Range"), pb::RangeRequest { revision: 99, ..range("a", true) }),
-        ask(path("Txn"), txn),
+        ask(path("Txn"), txn()),
         ask(path("Range"), all(true)),
         ask("/etcdserverpb.Lease/LeaseGrant", pb::LeaseGrantRequest { ttl: 600, id: 7 }),
         ask("/etcdserverpb.Lease/LeaseGrant", pb::LeaseGrantRequest { ttl: 600, id: 7 }),
