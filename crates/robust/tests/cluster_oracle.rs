@@ -92,7 +92,15 @@ fn step(twins: &mut Twins, world: &mut World, leader: &mut usize, place: &str) {
             });
         }
         14 | 15 => move_leader(twins, world, leader, place),
-        16 => {
+        _ => maintenance(twins, world, through, place),
+    }
+}
+
+/// Versions, states, hashes, alarms and leases.
+fn maintenance(twins: &mut Twins, world: &mut World, through: usize, place: &str) {
+    let mut ask = |make: &dyn Fn(&Side) -> Call| twins.ask(place, through, make);
+    match world.random.below(6) {
+        0 => {
             let versions = ["3.6", "3.6.0", "3.5", "3.7", "4.0", "", "x"];
             let (action, version) = match world.random.below(3) {
                 0 => (0, world.random.pick(&versions)),
@@ -105,12 +113,12 @@ fn step(twins: &mut Twins, world: &mut World, leader: &mut usize, place: &str) {
                 call("Maintenance/Downgrade", &pb::DowngradeRequest { action, version })
             });
         }
-        17 => ask(&|_| call("Maintenance/Status", &pb::StatusRequest {})),
-        18 => {
+        1 => ask(&|_| call("Maintenance/Status", &pb::StatusRequest {})),
+        2 => {
             let revision = world.random.between(-1, world.revision + 1);
             ask(&|_| call("Maintenance/HashKV", &pb::HashKvRequest { revision }));
         }
-        19 => {
+        3 => {
             let (whom, action) = (Whom::draw(world), world.random.pick(&[0, 0, 1, 2, 2]));
             ask(&|side| {
                 let member_id = whom.id(side);
