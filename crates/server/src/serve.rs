@@ -154,15 +154,7 @@ pub fn start(
         listeners.serve(config, &node, &router, &metrics, &report, &connections)?;
     let (stop_duties, stop) = watch::channel(false);
     let (published_sender, published) = watch::channel(false);
-    let duties = Duties {
-        desk: desk.clone(),
-        report: report.clone(),
-        retention: retention(config),
-        comparing: comparing(config, desk.clone(), report),
-        downgrade_check: config.timers.downgrade_check,
-        hastens: config.raft.initial_election_tick_advance,
-        published: published_sender,
-    };
+    let duties = duties_of(config, desk.clone(), report, published_sender);
     let duties = duties::start(duties, stop).map_err(ServeError::Thread)?;
     let grace = config.limits.request_timeout;
     let room = Room { descriptors, connections };
@@ -178,6 +170,23 @@ pub fn start(
         grace,
         room,
     })
+}
+
+fn duties_of(
+    config: &Config,
+    desk: Desk,
+    report: Arc<dyn Report>,
+    published: watch::Sender<bool>,
+) -> Duties {
+    Duties {
+        desk: desk.clone(),
+        report: report.clone(),
+        retention: retention(config),
+        comparing: comparing(config, desk, report),
+        downgrade_check: config.timers.downgrade_check,
+        hastens: config.raft.initial_election_tick_advance,
+        published,
+    }
 }
 
 fn peer_limits(config: &Config) -> peer::Limits {
