@@ -76,7 +76,7 @@ impl Home {
     }
 
     /// Everything is encrypted from now on, and clients must show a certificate; with `--client-cert-auth` among the
-    /// flags its name is a user. Those of [`secure::CERTIFICATES`](crate::secure::CERTIFICATES)
+    /// flags its name is a user. Those of [`secure::CERTIFICATES`]
     /// are made in the home's folder.
     #[track_caller]
     #[must_use]
