@@ -42,7 +42,7 @@ pub(crate) struct Plan {
 
 impl RangeQuery {
     /// Whether the answer is the first keys of the range, in key order.
-    pub fn is_in_key_order(&self) -> bool {
+    pub(crate) fn is_in_key_order(&self) -> bool {
         let ascending = self.order != SortOrder::Descend;
         self.filters.are_off() && self.target == SortTarget::Key && ascending
     }

@@ -19,6 +19,7 @@ mod watch;
 
 use ::auth::Permitted;
 pub(crate) use cluster::promote_for;
+use futures_util::FutureExt as _;
 pub(crate) use maintenance::hash_at;
 pub(crate) use range::room;
 use rpc::{Call, Inbound, Reply, Router, Rpc, Sink};
@@ -155,7 +156,8 @@ impl Methods<'_> {
                 let permitted = A::admit(&desk, rpc, &call, message).await?;
                 handler(desk, call, permitted).await
             };
-            async move { answered.await.map_err(shown) }
+            // A block around it would hold it twice: before it is polled and while it is.
+            answered.map(move |answer| answer.map_err(shown))
         });
     }
 
@@ -182,7 +184,7 @@ impl Methods<'_> {
                     let permitted = A::admit(&desk, rpc, &call, message).await?;
                     handler(desk, call, permitted, sink).await
                 };
-                let answered = async move { answered.await.or_else(shown) };
+                let answered = answered.map(move |answer| answer.or_else(shown));
                 while_led(node, wants_leader, answered).await
             }
         });

@@ -12,9 +12,6 @@ use types::Refusal;
 
 /// Rows from which on a range is read on a thread that serves nobody else.
 pub(crate) const ROWS_INLINE_MAX: u64 = 1000;
-/// The same where rows are put in another order, or only some of them pass: each costs more than one that is returned,
-/// and none of it shows in the answer.
-const ROWS_SORTED_INLINE_MAX: u64 = 128;
 /// And bytes.
 pub(crate) const BYTES_INLINE_MAX: u64 = 1 << 20;
 /// Operations of a transaction that are not looked at when each speaks of one key.
@@ -32,7 +29,7 @@ pub(crate) fn has_many_rows(view: &ReadView, request: &pb::RangeRequest) -> bool
     // What cannot be answered is refused at once.
     let Ok(query) = wire::range_query(request) else { return false };
     let rows = view.index.answer_rows(&query, NODES_INLINE_MAX);
-    rows.is_none_or(|rows| !query.count_only && rows_inline_max(&query) < rows)
+    rows.is_none_or(|rows| !query.count_only && ROWS_INLINE_MAX < rows)
 }
 
 /// Whether it takes a long walk through the index to know how many keys a range has.
@@ -42,10 +39,6 @@ pub(crate) fn is_long_walk(view: &ReadView, query: &RangeQuery) -> bool {
 
 fn rows_of(view: &ReadView, query: &RangeQuery) -> u64 {
     view.index.answer_rows(query, NODES_INLINE_MAX).unwrap_or(u64::MAX)
-}
-
-fn rows_inline_max(query: &RangeQuery) -> u64 {
-    if query.is_in_key_order() { ROWS_INLINE_MAX } else { ROWS_SORTED_INLINE_MAX }
 }
 
 /// What the rows of a range take; 0 when it will be refused.
@@ -116,10 +109,9 @@ fn rows_compared(view: &ReadView, request: &pb::TxnRequest) -> u64 {
 /// How many rows are looked at to know how long a transaction's answer will be.
 fn rows_of_branches(view: &ReadView, request: &pb::TxnRequest) -> u64 {
     let rows = |op: &pb::RequestOp| match &op.request {
-        Some(Request::RequestRange(range)) => wire::range_query(range).map_or(0, |query| {
-            let times = ROWS_INLINE_MAX / rows_inline_max(&query);
-            rows_of(view, &query).saturating_mul(times)
-        }),
+        Some(Request::RequestRange(range)) => {
+            wire::range_query(range).map_or(0, |query| rows_of(view, &query))
+        }
         Some(Request::RequestDeleteRange(delete)) if delete.prev_kv => rows_deleted(view, delete),
         Some(Request::RequestTxn(txn)) => rows_of_branches(view, txn),
         _ => 1,
