@@ -102,9 +102,13 @@ impl World {
         }
     }
 
-    /// Links and threads are well again.
+    /// Links, threads and disks are well again: a disk whose syncs take as long as an election has no leader for
+    /// long, whoever leads.
     fn heal(&mut self) {
         self.network.heal();
+        if self.is_cluster() {
+            self.plan.sync_ms_max = self.plan.sync_ms_max.min(self.plan.election_ms() / 6);
+        }
         for machine in &mut self.machines {
             (machine.paused_until, machine.stalled) = (0, None);
         }
