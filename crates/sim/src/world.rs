@@ -204,7 +204,12 @@ impl World {
     }
 
     fn advance(&mut self) -> Result<(), Violation> {
-        let most = if self.settling { 100 } else { 40 };
+        let most = match (self.settling, self.is_cluster()) {
+            (false, _) => 40,
+            (true, false) => 100,
+            // A heartbeat, its sync and its answer are several steps: an election must not be due before.
+            (true, true) => self.plan.election_ms() / 12,
+        };
         self.now_ms += self.chance.between(1, most);
         let now_ms = self.now_ms;
         for machine in &mut self.machines {
