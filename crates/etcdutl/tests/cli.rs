@@ -154,7 +154,7 @@ Global Flags:
 fn completion_offers_commands_flags_and_values_from_the_same_table() {
     let sandbox = Sandbox::new();
     let offered = |words: &[&str]| sandbox.succeed(&[&["__completeNoDesc"], words].concat());
-    assert_eq!(offered(&["s"]), "snapshot\n:4\n");
+    assert_eq!(offered(&["s"]), "salvage\nsnapshot\n:4\n");
     assert_eq!(offered(&["snapshot", ""]), "restore\nstatus\n:4\n");
     assert_eq!(offered(&["snapshot", "status", ""]), ":0\n");
     assert_eq!(offered(&["-w", "t"]), "fields\njson\nprotobuf\nsimple\ntable\n:0\n");

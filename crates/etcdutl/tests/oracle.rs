@@ -216,6 +216,7 @@ fn without_own(help: &str) -> String {
     let own = [
         "  check       Checks what",
         "  inspect     Shows what",
+        "  salvage     Makes a snapshot",
         "      --target-format string",
         "      --wal-dir string",
     ];

@@ -10,11 +10,20 @@ use serde_json::{Value, json};
 use super::{Outcome, PROGRAMS, said};
 use crate::root;
 
+/// How a crate says what it may be used for.
+enum Licence {
+    /// `MIT OR Apache-2.0`.
+    Expression(String),
+    /// The name of a file it brings.
+    File(String),
+}
+
 /// A crate of somebody else's that is linked into a program.
 struct Part {
     name: String,
     version: String,
-    licence: String,
+    /// An expression of SPDX, or the name of the file that holds the licence.
+    licence: Licence,
     manifest: String,
 }
 
@@ -64,7 +73,10 @@ impl Bill {
             .map(|package| Part {
                 name: text(&package["name"]).to_owned(),
                 version: text(&package["version"]).to_owned(),
-                licence: text(&package["license"]).to_owned(),
+                licence: match text(&package["license"]) {
+                    "" => Licence::File(text(&package["license_file"]).to_owned()),
+                    expression => Licence::Expression(expression.replace('/', " OR ")),
+                },
                 manifest: text(&package["manifest_path"]).to_owned(),
             })
             .collect();
@@ -83,7 +95,10 @@ impl Bill {
                     "name": part.name,
                     "version": part.version,
                     "purl": format!("pkg:cargo/{}@{}", part.name, part.version),
-                    "licenses": [{ "expression": part.licence.replace('/', " OR ") }],
+                    "licenses": [match &part.licence {
+                        Licence::Expression(expression) => json!({ "expression": expression }),
+                        Licence::File(name) => json!({ "license": { "name": name } }),
+                    }],
                 })
             })
             .collect();
@@ -105,7 +120,8 @@ impl Bill {
         let mut list = String::from("What holdfast's programs contain of others:\n\n");
         for part in &self.parts {
             let name = format!("{} {}", part.name, part.version);
-            list.push_str(&format!("{name}: {}\n", part.licence));
+            let (Licence::Expression(said) | Licence::File(said)) = &part.licence;
+            list.push_str(&format!("{name}: {said}\n"));
             for text in licence_files(Path::new(&part.manifest))? {
                 texts.entry(text).or_default().push(name.clone());
             }
@@ -155,6 +171,9 @@ mod tests {
         assert!(names.contains(&"rustls"), "it is linked: {names:?}");
         assert!(!names.iter().any(|name| name.starts_with("holdfast")), "{names:?}");
         assert!(!names.contains(&"protox"), "only build scripts use it: {names:?}");
-        assert!(bill.parts.iter().all(|part| !part.licence.is_empty()));
+        for part in &bill.parts {
+            let (Licence::Expression(said) | Licence::File(said)) = &part.licence;
+            assert!(!said.is_empty(), "{} has no licence", part.name);
+        }
     }
 }
