@@ -5,7 +5,7 @@
 //! order that threads can show can be shown by a seed. What the applying half does with an input is decided by
 //! [`member::Applying`], which production runs too.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use apply::{Asker, ReadView};
@@ -96,6 +96,9 @@ pub(crate) struct Running {
     pub(crate) to_front: VecDeque<FrontInput>,
     pub(crate) to_engine: VecDeque<ToEngine>,
     pub(crate) to_log: VecDeque<ToLog>,
+    /// The terms of the entries handed to the log since the start: the front's own log may have gone on, to
+    /// other entries in their places, before a group of its effects is looked at.
+    handed: BTreeMap<u64, u64>,
     /// A round is written and waits for its sync until then.
     log_writes_until: Option<u64>,
     /// Whether whoever has the front writes the round, and takes the front's next step itself.
@@ -131,6 +134,7 @@ impl Running {
             to_front: VecDeque::new(),
             to_engine: VecDeque::new(),
             to_log: VecDeque::new(),
+            handed: BTreeMap::new(),
             log_writes_until: None,
             claimed: false,
             groups: Vec::new(),
@@ -257,13 +261,23 @@ impl Running {
         Ok(())
     }
 
+    /// The term of the entry these follow; `None` when it can no longer be told.
+    fn term_before(&mut self, entries: &[Entry]) -> Option<u64> {
+        let first = entries.first()?;
+        let known = self.handed.get(&first.index.checked_sub(1)?).copied();
+        let of_the_front = || self.front.entry_term(first.index - 1).filter(|t| *t <= first.term);
+        let before = known.or_else(of_the_front);
+        drop(self.handed.split_off(&first.index));
+        self.handed.extend(entries.iter().map(|entry| (entry.index, entry.term)));
+        before
+    }
+
     fn front_effects(&mut self, effects: Vec<FrontEffect>) {
         for effect in effects {
             match effect {
                 FrontEffect::Persist(persist) => {
-                    let first = persist.entries.first().map_or(0, |entry| entry.index);
-                    let before = first.checked_sub(1).and_then(|i| self.front.entry_term(i));
                     let entries = persist.entries.clone();
+                    let before = self.term_before(&entries);
                     self.out.push(Out::Written { before, entries });
                     self.to_log.push_back(ToLog::Work(LogWork::Persist(persist)));
                 }

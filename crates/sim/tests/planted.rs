@@ -160,7 +160,7 @@ fn a_leader_that_counts_what_it_has_not_written_is_found() {
 
 #[test]
 fn a_read_answered_without_a_quorum_is_found() {
-    check_cluster("a read answered without a quorum", 100);
+    check_cluster("a read answered without a quorum", 1000);
 }
 
 #[test]
