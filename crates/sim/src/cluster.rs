@@ -104,7 +104,10 @@ impl World {
                 let (id, context) = (member.id, ChangeContext { member, is_promote: false });
                 self.propose_change(ConfChangeType::ConfChangeUpdateNode, id, Some(context));
             }
-            5 | 6 if self.operator.lost.is_empty() && 3 <= voters.len() => {
+            // A removal that is committed and that nobody has applied yet leaves fewer voters than it seems.
+            5 | 6
+                if self.operator.lost.is_empty() && 3 <= voters.len() && self.all_is_applied() =>
+            {
                 let member = self.chance.pick(&voters);
                 return self.lose_disk(member);
             }
@@ -118,6 +121,13 @@ impl World {
         let appliers = self.machines.iter().filter_map(|machine| machine.running.as_ref());
         let newest = appliers.map(|r| r.engine().applier()).max_by_key(|a| a.applied().0);
         newest.map(|applier| applier.conf_state())
+    }
+
+    /// Whether somebody who runs has applied all that is known to be committed.
+    fn all_is_applied(&self) -> bool {
+        let committed = self.record.last_committed().map_or(0, |entry| entry.index);
+        let appliers = self.machines.iter().filter_map(|machine| machine.running.as_ref());
+        appliers.map(|r| r.engine().applier().applied().0).max().is_some_and(|at| committed <= at)
     }
 
     fn transfer_leadership(&mut self, leader: usize) {
