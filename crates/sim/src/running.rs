@@ -261,12 +261,10 @@ impl Running {
         Ok(())
     }
 
-    /// The term of the entry these follow; `None` when it can no longer be told.
+    /// The term of the entry these follow; `None` when that was not handed to the log since the start.
     fn term_before(&mut self, entries: &[Entry]) -> Option<u64> {
         let first = entries.first()?;
-        let known = self.handed.get(&first.index.checked_sub(1)?).copied();
-        let of_the_front = || self.front.entry_term(first.index - 1).filter(|t| *t <= first.term);
-        let before = known.or_else(of_the_front);
+        let before = self.handed.get(&first.index.checked_sub(1)?).copied();
         drop(self.handed.split_off(&first.index));
         self.handed.extend(entries.iter().map(|entry| (entry.index, entry.term)));
         before
