@@ -275,6 +275,9 @@ impl Running {
             match effect {
                 FrontEffect::Persist(persist) => {
                     let entries = persist.entries.clone();
+                    if let Some(point) = &persist.snapshot {
+                        self.handed = BTreeMap::from([(point.index, point.term)]);
+                    }
                     let before = self.term_before(&entries);
                     self.out.push(Out::Written { before, entries });
                     self.to_log.push_back(ToLog::Work(LogWork::Persist(persist)));
