@@ -90,6 +90,9 @@ pub(crate) struct Left {
     pub(crate) image: Option<Image>,
 }
 
+/// Behind a group of entries of so many bytes the room on the disk is looked at.
+const GROUP_BYTES_LARGE: usize = 128 << 10;
+
 /// The engine's thread and what it remembers between messages.
 pub(crate) struct EngineThread {
     pub(crate) applying: Applying,
@@ -132,6 +135,9 @@ impl EngineThread {
             self.shared.metrics.server.slow_applies.inc();
         }
         let applied = self.effects(effects);
+        if GROUP_BYTES_LARGE <= entries.iter().map(|entry| entry.data.len()).sum::<usize>() {
+            self.look_for_room();
+        }
         if let Some(piece) = self.applying.engine_mut().upkeep().write_out() {
             let _ = self.sync.send(SyncJob::WriteOut(piece));
         }
@@ -206,6 +212,7 @@ impl EngineThread {
         if ticked {
             self.scrub();
             self.figures();
+            self.look_for_room();
             self.tell_damage();
         }
         Ok(())
@@ -380,11 +387,17 @@ impl EngineThread {
         let _ = self.shared.front.send(FrontMessage::Do(Front::Propose(vec![proposal])));
     }
 
+    /// Whether the disk has room for more: looked at with each tick, and after a large group, because a quick writer
+    /// fills the reserve of a small disk between two ticks.
+    fn look_for_room(&self) {
+        let lacks_room = self.engine().applier().stored().lacks_room();
+        self.shared.figures.lacks_room.store(lacks_room, Ordering::Release);
+    }
+
     /// Says of each file once that something in it cannot be read. Whoever found it was refused.
     fn tell_damage(&self) {
         let store = self.engine().applier().stored();
         let figures = &self.shared.figures;
-        figures.lacks_room.store(store.lacks_room(), Ordering::Release);
         let damages = store.damages();
         if damages.is_empty() && figures.damages.load().is_empty() {
             return;
