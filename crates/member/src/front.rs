@@ -329,7 +329,10 @@ impl Front {
         self.collect(effects);
         // The same one may come twice: its file is the one that was named first.
         let arriving = self.arriving.as_ref().map(|(_, stored)| stored.index);
-        let needed = [arriving, self.installing].contains(&Some(index));
+        let named = [arriving, self.installing].contains(&Some(index));
+        // One that is ahead may come from another sender as well, under the same name: only that message was refused.
+        // Its file goes with the next one that is installed, or at the next start.
+        let needed = named || self.standing().committed < index;
         if !needed || planted!("the file of a snapshot thrown away too early") {
             effects.push(Effect::SnapshotUnused { index });
         }
