@@ -24,6 +24,12 @@ pub const FOUND_IN_CLUSTERS: &[(usize, u64, &str)] = &[
         147,
         "a marker that was never agreed on cut off the end of the log, and the member did not start again",
     ),
+    (
+        3,
+        515_165,
+        "the file of a snapshot went with a refused message, and the second one was taken without it",
+    ),
+    (3, 977, "time leapt over heartbeats while leases ran out: the simulation's own mistake"),
     (5, 92, "a log marked for an old store behind a snapshot's marker was opened at the wrong one"),
 ];
 
@@ -35,6 +41,10 @@ pub const FOUND: &[(u64, &str)] = &[
     (
         796_014_280_037,
         "a log that was marked where it began was read as empty, and its member never led again",
+    ),
+    (
+        796_016_699_728,
+        "a row that history could not read hid the previous rows of others that could be read",
     ),
     (21_959, "a checkpoint on its way was applied after a renewal and shortened the lease"),
 ];
