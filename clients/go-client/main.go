@@ -2,7 +2,7 @@
 //
 // It prints one line per thing that held ("ok ..."), asks for a restart of the server with the line
 // "RESTART" and goes on after a line on its input, and ends with "PASS go-client". Anything that did
-// not hold ends it with "FAIL" and a non-zero code. The tests in crates/robust run it. With "failover" and several
+// not hold ends it with "FAIL" and a non-zero code. The tests in crates/proof/robust run it. With "failover" and several
 // addresses it does what failover.go says.
 package main
 

@@ -1,7 +1,7 @@
 // go-raft-lockstep runs members of etcd's own raft library and does what it is told, line by line.
 //
 // Each line on stdin is one input of one member; the answer is everything the member asks for because of it and how
-// it stands afterwards, one thing a line, ended by a line with a dot. crates/consensus/tests/lockstep.rs gives the
+// it stands afterwards, one thing a line, ended by a line with a dot. crates/core/consensus/tests/lockstep.rs gives the
 // same inputs to our raft and compares.
 //
 // Storage writes are asynchronous: a group that holds something to write waits for `ack`, and what must not leave

@@ -1,7 +1,7 @@
 """A real client at work: Python's etcd3 against the server at the address given.
 
 Prints "ok ..." per thing that held, asks for a restart of the server with the line "RESTART" and goes
-on after a line on its input, and ends with "PASS python-client". The tests in crates/robust run it.
+on after a line on its input, and ends with "PASS python-client". The tests in crates/proof/robust run it.
 With "failover" and several addresses it writes, watches, keeps a lease and holds a lock while the cluster's leader is
 killed; it prints "READY" before its first write, and begins after a line on its input.
 """

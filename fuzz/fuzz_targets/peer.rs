@@ -1,4 +1,4 @@
-//! libFuzzer's door to the target `peer` of `crates/fuzz`.
+//! libFuzzer's door to the target `peer` of `crates/proof/fuzz`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

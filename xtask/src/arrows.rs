@@ -3,7 +3,7 @@
 //! Our crates stand in one order (ARCHITECTURE.md); arrows point up this list, never down. The pure
 //! crates know no async, socket, thread, clock or dice, and only `vfs` among them knows files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -105,10 +105,10 @@ const WORLDLY_WORDS: [&str; 8] = [
 /// Who may hand work to a thread of tokio's pool: `rpc::aside`, which owns turn, reservation and cancellation; a
 /// handshake that asks DNS, of which a few are under way at a time; and clients, which serve nobody.
 const BLOCKING: [&str; 4] = [
-    "crates/rpc/src/aside.rs",
-    "crates/tls/src/server.rs",
-    "crates/etcdctl/src/commands/lock.rs",
-    "crates/etcdctl/src/commands/watch.rs",
+    "crates/shell/rpc/src/aside.rs",
+    "crates/shell/tls/src/server.rs",
+    "crates/tools/etcdctl/src/commands/lock.rs",
+    "crates/tools/etcdctl/src/commands/watch.rs",
 ];
 
 /// Everything that breaks the rules.
@@ -134,8 +134,9 @@ pub fn check() -> Vec<String> {
             }
             Some((at, layer)) => {
                 dependencies(&name, at, layer, package, &mut complaints);
-                words(&name, layer, &mut complaints);
-                blocking(&name, &mut complaints);
+                words(package, layer, &mut complaints);
+                blocking(package, &mut complaints);
+                floor(&name, layer, package, &mut complaints);
             }
         }
     }
@@ -179,12 +180,28 @@ fn dependencies(
     }
 }
 
+/// Where a crate lies.
+fn folder(package: &Value) -> PathBuf {
+    let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
+    manifest.parent().unwrap_or(manifest).to_owned()
+}
+
+/// A folder of `crates/` holds what its name says: pure crates in `core`, and nothing else there. (`proof` has both.)
+fn floor(name: &str, layer: Layer, package: &Value, complaints: &mut Vec<String>) {
+    let folder = folder(package);
+    let floor = folder.parent().and_then(Path::file_name).unwrap_or_default();
+    let pure = layer != Layer::Shell;
+    if floor != "proof" && pure != (floor == "core") {
+        complaints.push(format!("{name} ({layer:?}) does not belong into {}", floor.display()));
+    }
+}
+
 /// The words of the sources, without their tests.
-fn words(name: &str, layer: Layer, complaints: &mut Vec<String>) {
+fn words(package: &Value, layer: Layer, complaints: &mut Vec<String>) {
     if layer == Layer::Shell {
         return;
     }
-    for file in rust_files(&root().join("crates").join(name).join("src")) {
+    for file in rust_files(&folder(package).join("src")) {
         let Ok(source) = std::fs::read_to_string(&file) else { continue };
         let blank = blanked(&source);
         let product = without_tests(&blank);
@@ -200,8 +217,8 @@ fn words(name: &str, layer: Layer, complaints: &mut Vec<String>) {
 }
 
 /// Work that leaves a connection's thread another way than by `rpc::aside`.
-fn blocking(name: &str, complaints: &mut Vec<String>) {
-    for file in rust_files(&root().join("crates").join(name).join("src")) {
+fn blocking(package: &Value, complaints: &mut Vec<String>) {
+    for file in rust_files(&folder(package).join("src")) {
         let shown = file.strip_prefix(root()).unwrap_or(&file).display().to_string();
         let Ok(source) = std::fs::read_to_string(&file) else { continue };
         let blank = blanked(&source);
@@ -215,7 +232,7 @@ fn blocking(name: &str, complaints: &mut Vec<String>) {
 }
 
 /// All Rust files below a folder, but not those that hold only tests.
-fn rust_files(folder: &Path) -> Vec<std::path::PathBuf> {
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return out };
     for entry in entries.flatten() {

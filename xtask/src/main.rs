@@ -108,7 +108,7 @@ fn soak(minutes: &str) -> ExitCode {
 const SOAK_HEAD: &str = "\
 # All attacks at once
 
-What `cargo xtask soak` saw last: every attack of `crates/robust/tests/soak.rs` again and again beside one client that
+What `cargo xtask soak` saw last: every attack of `crates/proof/robust/tests/soak.rs` again and again beside one client that
 puts a key every 50 ms, before that the same client alone. Attackers, putter and server share the machine's cores.
 
 ";

@@ -29,12 +29,16 @@ struct Tally {
     failed: usize,
     skipped: usize,
     failures: Vec<String>,
-    /// What the failed tests printed, said again at the end: who reads the end of a log shall find it there.
-    said: Vec<String>,
+    /// What each failed test printed first, said again at the end: who reads only the end of a log shall find it there.
+    said: Vec<Vec<String>>,
 }
 
-/// So many lines of what a failed test printed are said again.
-const LINES_SAID: usize = 24;
+/// So many lines of what failed tests printed are said again, divided among them.
+const LINES_SAID: usize = 16;
+/// But never fewer of one test: its name, where it panicked, and the first line of why.
+const FEWEST_LINES_SAID: usize = 3;
+/// Of a line, so many characters are said again.
+const CHARACTERS_SAID: usize = 400;
 
 impl Tally {
     /// Counts a check that either holds or does not.
@@ -45,6 +49,30 @@ impl Tally {
             self.failed += 1;
             self.failures.push(name.to_string());
         }
+    }
+
+    /// Keeps a line if it is what a failed test printed. `saying` is whether the line before was, and the answer whether
+    /// this one is.
+    fn say(&mut self, line: &str, saying: bool) -> bool {
+        if line.starts_with("---- ") {
+            self.said.push(vec![line.to_owned()]);
+            return true;
+        }
+        let saying = saying && line != "failures:";
+        if let Some(said) = self.said.last_mut()
+            && saying
+            && said.len() < LINES_SAID
+            && !line.trim().is_empty()
+        {
+            said.push(line.chars().take(CHARACTERS_SAID).collect());
+        }
+        saying
+    }
+
+    /// What failed tests printed first, as many lines of each as there is room for.
+    fn said_again(&self) -> impl Iterator<Item = &String> {
+        let each = (LINES_SAID / self.said.len().max(1)).max(FEWEST_LINES_SAID);
+        self.said.iter().flat_map(move |said| said.iter().take(each))
     }
 
     /// Takes a closing line of Rust's test runner: `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
@@ -107,7 +135,7 @@ pub fn run(extent: Extent) -> ExitCode {
         with_processes(&mut tally);
     }
 
-    for line in &tally.said {
+    for line in tally.said_again() {
         println!("{line}");
     }
     for failure in &tally.failures {
@@ -210,18 +238,10 @@ fn tests(name: &str, arguments: &[&str], variables: &[(&str, String)], tally: &m
     let mut child = command.spawn().expect("cargo runs, because it ran this");
     let output = BufReader::new(child.stdout.take().expect("it was piped"));
     let failed_before = tally.failed;
-    let mut left = 0;
+    let mut saying = false;
     for line in output.lines().map_while(Result::ok) {
         println!("{line}");
-        match line.as_str() {
-            "failures:" => left = 0,
-            text if text.starts_with("---- ") => left = LINES_SAID,
-            _ => {}
-        }
-        if 0 < left {
-            left -= 1;
-            tally.said.push(line.clone());
-        }
+        saying = tally.say(&line, saying);
         if !tally.read(&line) && line.starts_with("test ") && line.ends_with("FAILED") {
             tally.failures.push(line);
         }
@@ -236,6 +256,27 @@ fn tests(name: &str, arguments: &[&str], variables: &[(&str, String)], tally: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_failed_test_has_its_say_at_the_end() {
+        let mut tally = Tally::default();
+        let mut saying = false;
+        for name in ["one", "two", "three", "four"] {
+            for line in [&format!("---- {name} stdout ----"), "", "panicked at", "why"] {
+                saying = tally.say(line, saying);
+            }
+            for number in 0..40 {
+                saying = tally.say(&format!("{name} log {number}"), saying);
+            }
+        }
+        for line in ["failures:", "    one"] {
+            saying = tally.say(line, saying);
+        }
+        assert!(!saying);
+        let said: Vec<_> = tally.said_again().collect();
+        assert_eq!(said.len(), LINES_SAID);
+        assert_eq!(said[4..8], ["---- two stdout ----", "panicked at", "why", "two log 0"]);
+    }
 
     #[test]
     fn closing_lines_of_the_test_runner_are_added_up() {

@@ -1,7 +1,7 @@
 //! A real client at work: Rust's etcd-client against the server at the address given.
 //!
 //! Prints "ok ..." per thing that held, asks for a restart of the server with the line "RESTART" and
-//! goes on after a line on its input, and ends with "PASS rust-client". The tests in crates/robust
+//! goes on after a line on its input, and ends with "PASS rust-client". The tests in crates/proof/robust
 //! run it. With "failover" and several addresses it does what [`failover`] says.
 
 mod failover;
