@@ -115,7 +115,8 @@ fn main() -> ExitCode {
         eprintln!("bench: {:.2} s", took.as_secs_f64());
         return ExitCode::SUCCESS;
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).expect("crates/proof/bench");
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).expect("crates/proof/bench");
     let mut subjects = Subject::all(root);
     if let Some(wanted) = &plan.subjects {
         subjects.retain(|subject| wanted.split(',').any(|name| name == subject.name));

@@ -6,7 +6,8 @@ use holdfast_fuzz::{TARGETS, Target, mutate};
 use proof::Chance;
 
 fn corpus(target: &Target) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../fuzz/corpus").join(target.name);
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../fuzz/corpus").join(target.name);
     let entries = std::fs::read_dir(folder).expect("each target has a folder");
     let mut inputs: Vec<_> = entries
         .map(|entry| {

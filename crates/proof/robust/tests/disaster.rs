@@ -231,7 +231,7 @@ fn removed_ones_return(program: &Path, etcdctl: &Path) -> Vec<String> {
             let ended = cluster.wait_for_end(seat);
             let log = cluster.log(seat);
             assert!(log.contains("removed from"), "{log}");
-            // One that applied its removal knows at once; Go's ends with 1 or 0 then, as it comes.
+            // One that applied its removal knows at once, and ends with 1 or 0 as it comes.
             let code = if runs { "a code".to_owned() } else { format!("{:?}", ended.code()) };
             seen.push(format!("it comes back, it ran: {runs}: {code}"));
         }
@@ -252,6 +252,10 @@ fn a_removed_member_ends_and_does_not_come_back_with_its_directory() {
     let Some(theirs) = need(name, Part::EtcdNew) else { return };
     let Some(etcdctl) = need(name, Part::EtcdctlNew) else { return };
     let ours = removed_ones_return(&ours, &etcdctl);
-    let theirs = removed_ones_return(&theirs, &etcdctl);
+    // Go's may end with 1 where ours ends with 0: it depends on which of its threads hears of the removal first.
+    let theirs: Vec<_> = removed_ones_return(&theirs, &etcdctl)
+        .into_iter()
+        .map(|seen| seen.replace("Some(1)", "Some(0)"))
+        .collect();
     assert_eq!(ours, theirs);
 }

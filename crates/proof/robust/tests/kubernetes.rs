@@ -225,7 +225,8 @@ fn squeezed(line: &str) -> String {
             _ if is_number && matches!(unit, "ms" | "µs" | "s" | "%") => {
                 words.push("N".to_owned())
             }
-            _ if word.starts_with("+--") || word.starts_with("├─") => {
+            // A table is as wide as what stands in it.
+            _ if ["+--", "┌─", "├─", "└─"].iter().any(|edge| word.starts_with(edge)) => {
                 words.push("+".to_owned())
             }
             // The newest of etcd's releases is newer than the one we speak as.

@@ -228,10 +228,14 @@ impl Twins {
         }
     }
 
-    /// Waits until in both the members that run agree that a seat leads.
+    /// Waits until in both the members that run agree that a seat leads, and are level with it: a new leader takes nobody
+    /// for level before it was told.
     #[track_caller]
     pub fn wait_for_leader(&self, seat: usize) {
-        self.wait("the new leader", |side| side.cluster.leader() == seat);
+        self.wait("the new leader", |side| {
+            let cluster = &side.cluster;
+            cluster.leader() == seat && (0..3).all(|other| is_level(cluster, other, seat))
+        });
     }
 
     /// A program joins each as a learner in a new seat, which is level when this returns.
@@ -256,10 +260,18 @@ impl Twins {
                     .members
                     .iter()
                     .any(|member| member.is_learner && !member.client_ur_ls.is_empty());
-            published && side.cluster.status(seat).is_some_and(|status| 0 < status.leader)
+            published && is_level(&side.cluster, seat, 0)
         });
         self.reference.name_seat(seat);
         self.subject.name_seat(seat);
         seat
+    }
+}
+
+/// Whether a seat has applied all that another has in its log.
+fn is_level(cluster: &Cluster, seat: usize, other: usize) -> bool {
+    match (cluster.status(seat), cluster.status(other)) {
+        (Some(seat), Some(other)) => seat.raft_applied_index == other.raft_index,
+        _ => false,
     }
 }
