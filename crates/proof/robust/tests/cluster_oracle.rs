@@ -198,6 +198,9 @@ fn learners(twins: &mut Twins, reference: &std::path::Path, subject: &std::path:
     twins.ask("learner", 1, &|side| {
         call("Cluster/MemberPromote", &pb::MemberPromoteRequest { id: side.id(seat) })
     });
+    twins.wait("word of the promotion", |side| {
+        side.cluster.status(seat).is_some_and(|status| !status.is_learner)
+    });
     for through in [0, seat] {
         twins.ask("promoted", through, &|_| {
             call("Cluster/MemberList", &pb::MemberListRequest { linearizable: true })

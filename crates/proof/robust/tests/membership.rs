@@ -257,6 +257,23 @@ fn what_would_cost_the_quorum_is_refused() {
 }
 
 /// `move-leader` of both `etcdctl`s, and its refusals.
+/// Whoever heard that one change was made may ask for the next at once, however busy the member is with puts.
+#[test]
+fn changes_that_follow_each_other_at_once_are_all_taken() {
+    let name = "changes-at-once";
+    let Some(ours) = foreign::subject(name) else { return };
+    let cluster = Cluster::start(&[&ours], &[]);
+    let (id, url) = (id(&cluster, 0), cluster.peer_url(0));
+    let writer = Writer::start(&cluster, "beside");
+    for round in 0..300 {
+        let peer_ur_ls = vec![url.clone(), format!("http://127.0.0.1:{}", 1 + round % 2)];
+        let update = pb::MemberUpdateRequest { id, peer_ur_ls };
+        let updated = answer(&cluster, 0, "/etcdserverpb.Cluster/MemberUpdate", &update);
+        assert!(updated.is_ok(), "round {round}: {:?}", updated.message);
+    }
+    writer.stop().check(&cluster, 0);
+}
+
 #[test]
 fn leadership_is_moved_where_an_operator_wants_it() {
     let name = "move";

@@ -271,11 +271,11 @@ impl EngineThread {
     }
 
     /// Acts on effects in their order; answers and watch responses for one receiver travel together. What
-    /// the front is to be told is left to the caller, who may have it in hand.
+    /// the front is to be told is left to the caller, who may have it in hand, unless the members are others.
     pub(crate) fn effects(&mut self, effects: Vec<EngineEffect>) -> Option<Applied> {
         let mut decided: HashMap<usize, Vec<(u64, Outcome)>> = HashMap::new();
         let mut responses: HashMap<watch::StreamId, Vec<watch::Response>> = HashMap::new();
-        let mut applied = None;
+        let (mut applied, mut index) = (None, None);
         for effect in effects {
             match effect {
                 EngineEffect::Publish(view) => self.publish(*view),
@@ -297,7 +297,10 @@ impl EngineThread {
                 EngineEffect::Propose { request, asker, scope } => {
                     self.propose(*request, asker, scope);
                 }
-                EngineEffect::Applied { index, changes } => applied = Some((index, changes)),
+                EngineEffect::Applied { index: at, changes } => {
+                    index = Some(at);
+                    applied = Some((at, changes));
+                }
                 EngineEffect::Cluster => self.publish_cluster(),
                 EngineEffect::SyncStore => {
                     let _ = self.shared.engine.send(EngineMessage::Do(Do::SyncStore));
@@ -308,6 +311,10 @@ impl EngineThread {
                 }),
             }
         }
+        // Whoever hears that the members are others may ask for the next change at once: the front hears of it first.
+        if let Some(change) = applied.take_if(|(_, changes)| !changes.is_empty()) {
+            self.tell_front(Some(change));
+        }
         for (lane, outcomes) in decided {
             self.shared.lanes.send(lane, LaneMessage::Decided(outcomes));
         }
@@ -316,8 +323,8 @@ impl EngineThread {
                 let _ = sender.send(batch);
             }
         }
-        if let Some((index, _)) = &applied {
-            self.shared.lanes.wake_reads(*index);
+        if let Some(index) = index {
+            self.shared.lanes.wake_reads(index);
         }
         applied
     }

@@ -8,7 +8,10 @@ use std::path::Path;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use proto::etcdserverpb::{MemberAddResponse, MemberListRequest, MemberListResponse, RangeRequest};
+use prost::Message;
+use proto::etcdserverpb::{
+    MemberAddResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest, RangeRequest,
+};
 
 use super::answer::{call_fields, describe_call};
 use super::{Difference, Findings, differing, status};
@@ -20,6 +23,8 @@ use crate::schema::Field;
 const SETTLED_AFTER: Duration = Duration::from_secs(6);
 /// How long the two may take to come to the same state.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How long a running member may take to tell the leader what it has.
+const LEVEL_WITHIN: Duration = Duration::from_secs(5);
 /// A request without a quorum takes its seven seconds and somewhat.
 const ANSWER_DURATION_MAX: Duration = Duration::from_secs(20);
 
@@ -101,7 +106,12 @@ impl Side {
 
     /// Asks a member, learns the names of who came, and gives the answer's fields.
     fn ask(&mut self, through: usize, call: &Call) -> Vec<Field> {
-        let answer = self.answer(through, call);
+        let mut answer = self.answer(through, call);
+        let deadline = Instant::now() + LEVEL_WITHIN;
+        while self.lags(call, &answer) && Instant::now() < deadline {
+            sleep(Duration::from_millis(50));
+            answer = self.answer(through, call);
+        }
         if call.path.ends_with("/MemberAdd") && answer.is_ok() {
             let member = answer.ok::<MemberAddResponse>().member.unwrap_or_default();
             let url = member.peer_ur_ls.first().cloned().unwrap_or_default();
@@ -109,6 +119,17 @@ impl Side {
             self.added.push((url, member.id));
         }
         self.fields(call, &answer)
+    }
+
+    /// Whether a member that runs was not promoted because the leader has not heard from it for a moment. How long that
+    /// moment is depends on the machine, so it is no difference.
+    fn lags(&self, call: &Call, answer: &Answer) -> bool {
+        let waits = answer.message.as_deref().is_some_and(|it| it.contains("in sync with leader"));
+        // The message stands behind its frame's five bytes.
+        let asked = MemberPromoteRequest::decode(call.body.get(5..).unwrap_or_default());
+        call.path.ends_with("/MemberPromote")
+            && waits
+            && asked.is_ok_and(|asked| self.ids.contains(&asked.id))
     }
 
     /// Asks a member something that changes nothing here.
