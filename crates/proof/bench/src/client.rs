@@ -11,8 +11,11 @@ use h2::{RecvStream, SendStream};
 use http::Request;
 use prost::Message;
 use proto::etcdserverpb as pb;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::access::Access;
 
 /// How long a call may take before the run is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -21,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Clone)]
 pub struct Client {
     sender: SendRequest<Bytes>,
+    /// Who asks: a token of a user, with each request.
+    token: Option<String>,
 }
 
 /// One gRPC message with its five bytes in front.
@@ -33,6 +38,22 @@ pub fn frame(message: &impl Message) -> Bytes {
     framed.freeze()
 }
 
+/// Begins HTTP/2 on a connection.
+async fn speak<T>(io: T) -> Result<SendRequest<Bytes>, String>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(64 << 20).initial_connection_window_size(128 << 20);
+    builder.max_frame_size(1 << 20);
+    let (sender, connection) = builder.handshake(io).await.map_err(|error| error.to_string())?;
+    tokio::task::spawn_local(async move {
+        // Its end is noticed by the calls on it.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
 /// Runs work to its end on a runtime of its own, on this thread.
 pub fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -41,40 +62,45 @@ pub fn run<T>(work: impl Future<Output = T>) -> T {
 }
 
 impl Client {
-    /// Opens a connection to `host:port`.
+    /// Opens a connection in the clear, to `host:port`, as nobody.
     pub async fn open(address: &str) -> Result<Client, String> {
-        let tcp = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        Client::enter(&Access::in_the_clear(address)).await
+    }
+
+    /// Opens a connection with whatever the server wants to see.
+    pub async fn enter(access: &Access) -> Result<Client, String> {
+        let tcp = TcpStream::connect(&access.address).await.map_err(|error| error.to_string())?;
         tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-        let mut builder = h2::client::Builder::new();
-        builder.initial_window_size(64 << 20).initial_connection_window_size(128 << 20);
-        builder.max_frame_size(1 << 20);
-        let (sender, connection) =
-            builder.handshake(tcp).await.map_err(|error| error.to_string())?;
-        tokio::task::spawn_local(async move {
-            // Its end is noticed by the calls on it.
-            let _ = connection.await;
-        });
-        Ok(Client { sender })
+        let sender = match &access.tls {
+            None => speak(tcp).await?,
+            Some(tls) => speak(tls.shake_hands(tcp).await.map_err(|e| e.to_string())?).await?,
+        };
+        Ok(Client { sender, token: access.token.clone() })
+    }
+
+    /// Opens so many connections in the clear.
+    pub async fn open_many(address: &str, count: usize) -> Vec<Client> {
+        Client::enter_many(&Access::in_the_clear(address), count).await
     }
 
     /// Opens so many connections.
-    pub async fn open_many(address: &str, count: usize) -> Vec<Client> {
+    pub async fn enter_many(access: &Access, count: usize) -> Vec<Client> {
         let mut clients = Vec::with_capacity(count);
         for _ in 0..count {
-            clients.push(Client::open(address).await.expect("the server accepts connections"));
+            clients.push(Client::enter(access).await.expect("the server accepts connections"));
         }
         clients
     }
 
     /// Whether a server there answers a linearizable read.
-    pub fn answers(address: &str) -> bool {
-        if std::net::TcpStream::connect(address).is_err() {
+    pub fn answers(access: &Access) -> bool {
+        if std::net::TcpStream::connect(&access.address).is_err() {
             return false;
         }
         let read = pb::RangeRequest { key: Bytes::from_static(b"a"), ..Default::default() };
         run(async {
             let asked = async {
-                let client = Client::open(address).await?;
+                let client = Client::enter(access).await?;
                 client.call("/etcdserverpb.KV/Range", frame(&read)).await
             };
             matches!(timeout(Duration::from_secs(2), asked).await, Ok(Ok(_)))
@@ -105,11 +131,13 @@ impl Client {
         path: &str,
         only: Option<Bytes>,
     ) -> Result<(Requests, Answers), String> {
-        let request = Request::post(format!("http://bench{path}"))
+        let mut request = Request::post(format!("http://bench{path}"))
             .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(())
-            .expect("these headers are valid");
+            .header("te", "trailers");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token);
+        }
+        let request = request.body(()).expect("these headers are valid");
         let mut ready = self.sender.clone().ready().await.map_err(|error| error.to_string())?;
         let (answer, mut out) =
             ready.send_request(request, false).map_err(|error| error.to_string())?;

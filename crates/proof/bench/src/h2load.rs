@@ -42,8 +42,9 @@ pub fn is_here() -> bool {
     asked.is_ok_and(|status| status.success())
 }
 
-/// Loads a server with one request. The run ends when any of them fails.
-pub fn run(server: &Server, path: &str, framed: &Bytes, load: Load, waits: bool) -> Outcome {
+/// Loads the first of these servers with one request; the CPU is that of them all. The run ends when any request fails.
+pub fn run(servers: &[&Server], path: &str, framed: &Bytes, load: Load, waits: bool) -> Outcome {
+    let server = servers.first().expect("somebody is loaded");
     let folder = server.home().folder();
     let body = folder.join("body");
     let log = folder.join("waits");
@@ -59,13 +60,17 @@ pub fn run(server: &Server, path: &str, framed: &Bytes, load: Load, waits: bool)
         .arg("-d")
         .arg(&body)
         .args(["-H", "content-type: application/grpc", "-H", "te: trailers"]);
+    if let Some(token) = &server.access().token {
+        command.args(["-H", &format!("authorization: {token}")]);
+    }
     if waits {
         command.arg(format!("--log-file={}", log.display()));
     }
     command.arg(format!("http://{}{path}", server.address()));
-    let (server_before, own_before) = (server.cpu(), process::cpu_of_children());
+    let cpu = || servers.iter().map(|server| server.cpu()).sum::<Duration>();
+    let (server_before, own_before) = (cpu(), process::cpu_of_children());
     let output = command.output().expect("h2load runs");
-    let server_cpu = server.cpu() - server_before;
+    let server_cpu = cpu() - server_before;
     let own_cpu = process::cpu_of_children() - own_before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let all = format!("{} succeeded", load.requests);

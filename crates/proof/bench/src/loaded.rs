@@ -138,7 +138,7 @@ fn restart(server: Server, results: &mut Results) -> Server {
 }
 
 /// A client that puts, one at a time, while something else goes on; its waits in microseconds.
-async fn put_during<T>(address: &str, work: impl Future<Output = T>) -> (T, Vec<u32>) {
+pub async fn put_during<T>(address: &str, work: impl Future<Output = T>) -> (T, Vec<u32>) {
     let client = Client::open(address).await.expect("the server accepts connections");
     let put = pb::PutRequest {
         key: Bytes::from_static(b"/writer"),

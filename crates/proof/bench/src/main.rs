@@ -8,7 +8,9 @@
 //! Settings are the same: one member, default durability (every write is synced before it is answered),
 //! the same quota, logs at level error. One server runs at a time.
 
+mod access;
 mod client;
+mod cluster;
 mod gates;
 mod h2load;
 mod leases;
@@ -18,6 +20,7 @@ mod process;
 mod rates;
 mod report;
 mod results;
+mod secured;
 mod subject;
 mod svg;
 mod watching;
@@ -27,14 +30,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use report::Page;
 use results::Results;
 use subject::{Home, Subject};
 
 const USAGE: &str = "\
-holdfast-bench [--quick] [--workload NAME] [--rounds N] [--subjects A,B]
+holdfast-bench [--cluster] [--quick] [--workload NAME] [--rounds N] [--subjects A,B]
 
   --quick       one round of a tenth of the load; nothing below docs/ is written
-  --workload    one of: start rates sync loaded watch idle leases curve
+  --cluster     three members instead of one: docs/bench/cluster.md
+  --workload    one of: start rates tls handshakes users sync loaded watch idle leases curve;
+                with --cluster one of: cluster-rates cluster-back cluster-harm
   --rounds      how often each is repeated; 5 by default
   --minutes     begin nothing new after so long, and repeat nothing that took an eighth of it
   --more        adds to the rounds that docs/bench/results.tsv holds from before, and writes docs/ again
@@ -46,6 +52,7 @@ holdfast-bench [--quick] [--workload NAME] [--rounds N] [--subjects A,B]
 /// What is to be done.
 #[derive(Default)]
 struct Plan {
+    cluster: bool,
     quick: bool,
     workload: Option<String>,
     rounds: usize,
@@ -57,7 +64,19 @@ struct Plan {
 }
 
 /// All groups of workloads, in the order they run within a round.
-const GROUPS: [&str; 8] = ["start", "rates", "sync", "loaded", "watch", "idle", "leases", "curve"];
+const GROUPS: [&str; 11] = [
+    "start",
+    "rates",
+    "tls",
+    "handshakes",
+    "users",
+    "sync",
+    "loaded",
+    "watch",
+    "idle",
+    "leases",
+    "curve",
+];
 
 impl Plan {
     fn parse(words: &[String]) -> Option<Plan> {
@@ -65,6 +84,7 @@ impl Plan {
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
+                "--cluster" => plan.cluster = true,
                 "--quick" => plan.quick = true,
                 "--workload" => plan.workload = Some(words.next()?.clone()),
                 "--rounds" => plan.rounds = words.next()?.parse().ok()?,
@@ -77,10 +97,22 @@ impl Plan {
             }
         }
         if plan.rounds == 0 {
-            plan.rounds = if plan.quick { 1 } else { 5 };
+            plan.rounds = match (plan.quick, plan.cluster) {
+                (true, _) => 1,
+                (false, true) => 3,
+                (false, false) => 5,
+            };
         }
-        let known = |name: &String| GROUPS.contains(&name.as_str());
+        let known = |name: &String| plan.groups().contains(&name.as_str());
         plan.workload.as_ref().is_none_or(known).then_some(plan)
+    }
+
+    fn groups(&self) -> &'static [&'static str] {
+        if self.cluster { &cluster::GROUPS } else { &GROUPS }
+    }
+
+    fn page(&self) -> &'static Page {
+        if self.cluster { &report::CLUSTER } else { &report::ALONE }
     }
 
     fn wants(&self, group: &str) -> bool {
@@ -121,6 +153,9 @@ fn main() -> ExitCode {
     if let Some(wanted) = &plan.subjects {
         subjects.retain(|subject| wanted.split(',').any(|name| name == subject.name));
     }
+    if plan.cluster {
+        subjects.retain(|subject| subject.name != "etcd-3.4");
+    }
     if subjects.is_empty() || !h2load::is_here() {
         eprintln!("bench: h2load (Debian's nghttp2-client) and a release build of etcd are needed");
         return ExitCode::FAILURE;
@@ -131,7 +166,7 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let mut results = Results::default();
     if plan.more {
-        let before = std::fs::read_to_string(root.join("docs/bench/results.tsv"));
+        let before = std::fs::read_to_string(root.join("docs/bench").join(plan.page().table));
         results.take(&before.unwrap_or_default());
     }
     let mut took = BTreeMap::new();
@@ -148,6 +183,7 @@ fn main() -> ExitCode {
     let whole = all || plan.more;
     let folder = if whole { root.join("docs/bench") } else { root.join("target/bench") };
     let report = report::Report {
+        page: plan.page(),
         results: &results,
         subjects: &subjects,
         rounds: plan.rounds,
@@ -184,7 +220,7 @@ fn one_round(
     // Whoever is always first would always meet the coldest disk.
     let mut order: Vec<&Subject> = subjects.iter().collect();
     order.rotate_left(round % subjects.len());
-    for group in GROUPS.into_iter().filter(|group| plan.wants(group)) {
+    for group in plan.groups().iter().copied().filter(|group| plan.wants(group)) {
         if !plan.has_time(began, took.get(group)) {
             continue;
         }
@@ -210,6 +246,15 @@ fn one_group(plan: &Plan, group: &str, subject: &Subject, results: &mut Results)
             rates::with_slow_syncs(&home.start(), results, millis, plan.scale());
         }
         return;
+    }
+    match group {
+        "tls" => return secured::over_tls(subject, results, plan.scale()),
+        "handshakes" => return secured::handshakes(subject, results, plan.scale()),
+        "users" => return secured::as_users(subject, results, plan.scale()),
+        "cluster-rates" | "cluster-back" | "cluster-harm" => {
+            return cluster::one_group(group, subject, results, plan.scale());
+        }
+        _ => {}
     }
     let server = Home::new(subject).start();
     match group {

@@ -14,10 +14,12 @@ const KEY: &[u8] = b"/registry/pods/default/bench-0001";
 
 /// Where a request goes, and the request.
 pub struct Request {
-    path: &'static str,
-    framed: Bytes,
+    /// The method.
+    pub path: &'static str,
+    /// The message with its five bytes in front.
+    pub framed: Bytes,
     /// Whether each of them moves the revision by one.
-    writes: bool,
+    pub writes: bool,
 }
 
 /// A put of 256 bytes.
@@ -56,24 +58,26 @@ pub fn txn() -> Request {
 }
 
 /// The store's revision.
-fn revision(server: &Server) -> i64 {
-    let address = server.address();
+pub fn revision(server: &Server) -> i64 {
+    let read = get(false);
     let answer = run(async {
-        let client = Client::open(&address).await.expect("the server accepts connections");
-        client.call(put_free().path, put_free().framed).await.expect("a read is answered")
+        let client = Client::enter(server.access()).await.expect("the server lets us in");
+        client.call(read.path, read.framed).await.expect("a read is answered")
     });
     let answer = pb::RangeResponse::decode(answer).expect("a server sends well-formed messages");
     answer.header.map_or(0, |header| header.revision)
 }
 
-fn put_free() -> Request {
-    get(false)
-}
-
 /// Loads the server and makes sure that every write it answered was done: HTTP says nothing of that.
 pub fn load(server: &Server, request: &Request, load: Load, waits: bool) -> Outcome {
+    load_one_of(&[server], request, load, waits)
+}
+
+/// As [`load`], the first of several that make one cluster.
+pub fn load_one_of(servers: &[&Server], request: &Request, load: Load, waits: bool) -> Outcome {
+    let server = servers.first().expect("somebody is loaded");
     let before = revision(server);
-    let outcome = h2load::run(server, request.path, &request.framed, load, waits);
+    let outcome = h2load::run(servers, request.path, &request.framed, load, waits);
     let done = revision(server) - before;
     let wanted = if request.writes { load.requests as i64 } else { 0 };
     assert_eq!(done, wanted, "{}: some requests were refused", request.path);
@@ -81,14 +85,15 @@ pub fn load(server: &Server, request: &Request, load: Load, waits: bool) -> Outc
 }
 
 /// How many in flight, on how many connections.
-fn shape(in_flight: usize) -> (usize, usize) {
+pub fn shape(in_flight: usize) -> (usize, usize) {
     match in_flight {
         1000 => (100, 10),
         other => (other, 1),
     }
 }
 
-fn measure(
+/// Rate and CPU of one request, with so many in flight.
+pub fn measure(
     server: &Server,
     results: &mut Results,
     measure: &str,

@@ -5,15 +5,32 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::gates::{Gate, ROWS, Row};
+use crate::gates::{CLUSTER_ROWS, Gate, ROWS, Row};
 use crate::results::{Results, Summary};
 use crate::subject::Subject;
 
 const BEGIN: &str = "<!-- measured: written by cargo xtask bench -->";
 const END: &str = "<!-- end of what was measured -->";
 
+/// Where a report goes, and what its rows are.
+pub struct Page {
+    /// The rows, in their order.
+    pub rows: &'static [Row],
+    /// The page, below `docs/bench/`.
+    pub name: &'static str,
+    /// All figures, beside it.
+    pub table: &'static str,
+}
+
+/// One member.
+pub const ALONE: Page = Page { rows: ROWS, name: "README.md", table: "results.tsv" };
+/// Three members.
+pub const CLUSTER: Page = Page { rows: CLUSTER_ROWS, name: "cluster.md", table: "cluster.tsv" };
+
 /// What a report is made of.
 pub struct Report<'a> {
+    /// Which report it is.
+    pub page: &'static Page,
     /// The figures.
     pub results: &'a Results,
     /// Who was measured.
@@ -75,26 +92,26 @@ impl Report<'_> {
         }
         out.push_str("\nMedian of the rounds (least..most). The ratio is holdfast to etcd, taken round by round; `n` is how many\nrounds a row had when it had fewer.\n");
         let old = self.results.rounds("put 1000 rate", "etcd-3.4") > 0;
-        let mut open = false;
-        for row in ROWS {
+        let mut heading = None;
+        for row in self.page.rows {
             if row.measure.is_empty() {
-                write!(out, "\n### {}\n\n", row.label).expect("text");
-                open = false;
+                heading = Some(row.label);
                 continue;
             }
             if self.results.of(row.measure, "holdfast").is_none() {
                 continue;
             }
-            if !open {
+            // A heading waits for the first of its rows that was measured.
+            if let Some(heading) = heading.take() {
                 let third = if old { " etcd 3.4 |" } else { "" };
                 let line = if old { "---|" } else { "" };
-                writeln!(
+                write!(
                     out,
-                    "| workload | unit | holdfast | etcd |{third} ratio | first gate | goal |"
+                    "\n### {heading}\n\n\
+                     | workload | unit | holdfast | etcd |{third} ratio | first gate | goal |\n\
+                     |---|---|---|---|{line}---|---|---|\n"
                 )
                 .expect("text");
-                writeln!(out, "|---|---|---|---|{line}---|---|---|").expect("text");
-                open = true;
             }
             self.row(row, old, &mut out);
         }
@@ -123,7 +140,7 @@ impl Report<'_> {
 
     /// Writes the report and the figures into a folder.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        let path = folder.join("README.md");
+        let path = folder.join(self.page.name);
         let before = std::fs::read_to_string(&path).unwrap_or_default();
         let (head, tail) = match (before.split_once(BEGIN), before.split_once(END)) {
             (Some((head, _)), Some((_, tail))) => (head.to_string(), tail.to_string()),
@@ -131,7 +148,7 @@ impl Report<'_> {
         };
         let text = format!("{head}{BEGIN}\n\n{}\n{END}{tail}", self.text());
         std::fs::write(path, text)?;
-        std::fs::write(folder.join("results.tsv"), self.results.table())
+        std::fs::write(folder.join(self.page.table), self.results.table())
     }
 }
 

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
+use crate::access::{self, Access, Tls};
 use crate::client::Client;
 use crate::process;
 
@@ -70,6 +73,19 @@ pub struct Home {
     sync_delay: Duration,
     client_port: u16,
     peer_port: u16,
+    cluster: Cluster,
+    flags: Vec<String>,
+    access: Access,
+}
+
+/// Whom a member is told it is, and among whom.
+#[derive(Clone, Debug)]
+struct Cluster {
+    name: String,
+    /// As in `--initial-cluster`.
+    initial: String,
+    /// As in `--initial-cluster-state`.
+    state: &'static str,
 }
 
 /// Two ports that nobody listens on at this moment.
@@ -85,13 +101,64 @@ impl Home {
     pub fn new(subject: &Subject) -> Home {
         let folder = tempfile::Builder::new().prefix("holdfast-bench-").tempdir();
         let (client_port, peer_port) = free_ports();
+        let initial = format!("bench=http://127.0.0.1:{peer_port}");
         Home {
             subject: subject.clone(),
             folder: folder.expect("a folder for data"),
             sync_delay: Duration::ZERO,
             client_port,
             peer_port,
+            cluster: Cluster { name: "bench".into(), initial, state: "new" },
+            flags: Vec::new(),
+            access: Access::in_the_clear(&format!("127.0.0.1:{client_port}")),
         }
+    }
+
+    /// Empty homes of so many members of one cluster, which is new.
+    pub fn cluster(subject: &Subject, members: usize) -> Vec<Home> {
+        let mut homes: Vec<Home> = (0..members).map(|_| Home::new(subject)).collect();
+        let named = |(at, home): (usize, &Home)| format!("m{at}={}", home.peer_url());
+        let initial = homes.iter().enumerate().map(named).collect::<Vec<_>>().join(",");
+        for (at, home) in homes.iter_mut().enumerate() {
+            home.cluster =
+                Cluster { name: format!("m{at}"), initial: initial.clone(), state: "new" };
+        }
+        homes
+    }
+
+    /// An empty home of one more member for a cluster that runs.
+    pub fn joining(&self, name: &str) -> Home {
+        let mut home = Home::new(&self.subject);
+        let initial = format!("{},{name}={}", self.cluster.initial, home.peer_url());
+        home.cluster = Cluster { name: name.into(), initial, state: "existing" };
+        home.flags.clone_from(&self.flags);
+        home
+    }
+
+    /// The member's URL for other members.
+    pub fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+
+    /// More flags.
+    pub fn with_flags(mut self, flags: &[&str]) -> Home {
+        self.flags.extend(flags.iter().map(|flag| flag.to_string()));
+        self
+    }
+
+    /// The server asks for certificates, and clients have one.
+    pub fn with_certificates(mut self) -> Home {
+        access::make_files(self.folder());
+        let file = |name: &str| self.folder().join(name).display().to_string();
+        let flags = [
+            format!("--cert-file={}", file("server.pem")),
+            format!("--key-file={}", file("server.key")),
+            format!("--trusted-ca-file={}", file("ca.pem")),
+            "--client-cert-auth".to_owned(),
+        ];
+        self.access.tls = Some(Tls::of(self.folder()));
+        self.flags.extend(flags);
+        self
     }
 
     /// Every sync of the server takes so much longer.
@@ -110,11 +177,6 @@ impl Home {
         self.folder.path()
     }
 
-    /// `host:port` of the client listener.
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.client_port)
-    }
-
     fn command(&self) -> Command {
         let mut command = if self.sync_delay.is_zero() {
             Command::new(&self.subject.binary)
@@ -126,16 +188,20 @@ impl Home {
             slowed
         };
         let log = File::create(self.folder.path().join("log")).expect("a file for the log");
-        let client = format!("http://127.0.0.1:{}", self.client_port);
-        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let scheme = if self.access.tls.is_some() { "https" } else { "http" };
+        let client = format!("{scheme}://127.0.0.1:{}", self.client_port);
+        let peer = self.peer_url();
+        let Cluster { name, initial, state } = &self.cluster;
         command
-            .arg("--name=bench")
+            .arg(format!("--name={name}"))
             .arg(format!("--data-dir={}", self.data_dir().display()))
             .arg(format!("--listen-client-urls={client}"))
             .arg(format!("--advertise-client-urls={client}"))
             .arg(format!("--listen-peer-urls={peer}"))
             .arg(format!("--initial-advertise-peer-urls={peer}"))
-            .arg(format!("--initial-cluster=bench={peer}"))
+            .arg(format!("--initial-cluster={initial}"))
+            .arg(format!("--initial-cluster-state={state}"))
+            .args(&self.flags)
             .args(["--quota-backend-bytes=8589934592", "--logger=zap", "--log-level=error"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file can be shared"))
@@ -145,18 +211,16 @@ impl Home {
 
     /// Starts a process and waits until it answers a linearizable read.
     pub fn start(self) -> Server {
+        let mut server = self.launch();
+        server.wait_until_ready();
+        server
+    }
+
+    /// Starts a process.
+    pub fn launch(self) -> Server {
         let began = Instant::now();
         let child = self.command().spawn().expect("the server's program starts");
-        let mut server = Server { child, home: Some(self), ready_after: Duration::ZERO };
-        let address = server.home().address();
-        while !Client::answers(&address) {
-            let ended = server.child.try_wait().expect("a child can be asked");
-            assert!(ended.is_none(), "the server ended before it was ready:\n{}", server.log());
-            assert!(began.elapsed() < READY_DURATION_MAX, "not ready in time:\n{}", server.log());
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        server.ready_after = began.elapsed();
-        server
+        Server { child, home: Some(self), began, ready_after: Duration::ZERO }
     }
 }
 
@@ -165,6 +229,7 @@ impl Home {
 pub struct Server {
     child: Child,
     home: Option<Home>,
+    began: Instant,
     ready_after: Duration,
 }
 
@@ -174,9 +239,32 @@ impl Server {
         self.home.as_ref().expect("the home leaves only with the server")
     }
 
+    /// Waits until it answers a linearizable read.
+    pub fn wait_until_ready(&mut self) {
+        while !Client::answers(self.access()) {
+            let ended = self.child.try_wait().expect("a child can be asked");
+            assert!(ended.is_none(), "the server ended before it was ready:\n{}", self.log());
+            let waited = self.began.elapsed();
+            assert!(waited < READY_DURATION_MAX, "not ready in time:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.ready_after = self.began.elapsed();
+    }
+
     /// `host:port` of the client listener.
     pub fn address(&self) -> String {
-        self.home().address()
+        self.access().address.clone()
+    }
+
+    /// How its clients come in.
+    pub fn access(&self) -> &Access {
+        &self.home().access
+    }
+
+    /// From now on its clients show this token.
+    pub fn show(&mut self, token: String) {
+        let home = self.home.as_mut().expect("the home leaves only with the server");
+        home.access.token = Some(token);
     }
 
     /// The subject's short name.
@@ -207,6 +295,19 @@ impl Server {
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.home().folder().join("log")).unwrap_or_default()
+    }
+
+    /// Sends the process a signal, and does not wait for what comes of it.
+    pub fn signal(&self, signal: Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal)
+            .expect("a child that was not waited for keeps its process id");
+    }
+
+    /// Waits until the process has ended by itself, and leaves its home.
+    pub fn wait(mut self) -> Home {
+        self.child.wait().expect("a child can be waited for");
+        self.home.take().expect("the home leaves only once")
     }
 
     /// Ends the process with SIGKILL, as a crash would, and leaves its home.

@@ -16,16 +16,16 @@ use crate::subject::Server;
 
 const PATH: &str = "/etcdserverpb.Watch/Watch";
 
-fn create(key: Bytes) -> Bytes {
+pub fn create(key: Bytes) -> Bytes {
     let create = pb::WatchCreateRequest { key, ..Default::default() };
     frame(&pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) })
 }
 
-async fn watch_stream(client: &Client) -> (Requests, Answers) {
+pub async fn watch_stream(client: &Client) -> (Requests, Answers) {
     client.stream(PATH, None).await.expect("a stream opens")
 }
 
-async fn next(answers: &mut Answers) -> pb::WatchResponse {
+pub async fn next(answers: &mut Answers) -> pb::WatchResponse {
     let message = answers.next().await.expect("the stream goes on").expect("there is no end");
     pb::WatchResponse::decode(message).expect("a server sends well-formed messages")
 }
