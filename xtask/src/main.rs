@@ -39,7 +39,7 @@ cargo xtask <command>
                    [--without crashes|disks|network|membership|watchers]
   planted          does the simulation find the bugs that are planted? All of them (minutes)
   bench            us and a real etcd, driven in turn on this machine; writes docs/bench/
-                   [--cluster: three members of each] [--quick] [--workload NAME] [--rounds N] [--minutes N]
+                   [--secured: certificates, users] [--cluster: three members of each] [--quick] [--workload NAME] [--rounds N] [--minutes N]
   package          what an operator installs, into target/packages/: Debian packages and a tarball of
                    static programs [deb | tarball | try]
   instructions     counts what put, get and watch take in the pure core, under valgrind

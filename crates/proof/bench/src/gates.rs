@@ -123,6 +123,10 @@ pub const ROWS: &[Row] = &[
     row("... server CPU for a keep-alive", "keep-alive cpu", "us", AtMost(0.5), THIRD),
     row("... generator CPU", "keep-alive generator", "us", Shown, Shown),
     row("... CPU at rest", "leases at rest cpu ms per s", "ms/s", AtMost(0.5), THIRD),
+];
+
+/// The rows of one member that encrypts or asks for users, likewise.
+pub const SECURED_ROWS: &[Row] = &[
     row("With certificates on both sides", "", "", Shown, Shown),
     row(
         "put 256 B over TLS, 1,000 in flight: rate",

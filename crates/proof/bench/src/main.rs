@@ -35,12 +35,13 @@ use results::Results;
 use subject::{Home, Subject};
 
 const USAGE: &str = "\
-holdfast-bench [--cluster] [--quick] [--workload NAME] [--rounds N] [--subjects A,B]
+holdfast-bench [--secured | --cluster] [--quick] [--workload NAME] [--rounds N] [--subjects A,B]
 
   --quick       one round of a tenth of the load; nothing below docs/ is written
+  --secured     with certificates and as users: docs/bench/secured.md
   --cluster     three members instead of one: docs/bench/cluster.md
-  --workload    one of: start rates tls handshakes users sync loaded watch idle leases curve;
-                with --cluster one of: cluster-rates cluster-back cluster-harm
+  --workload    one of: start rates sync loaded watch idle leases curve; with --secured one of: tls handshakes
+                users; with --cluster one of: cluster-rates cluster-back cluster-harm
   --rounds      how often each is repeated; 5 by default
   --minutes     begin nothing new after so long, and repeat nothing that took an eighth of it
   --more        adds to the rounds that docs/bench/results.tsv holds from before, and writes docs/ again
@@ -49,10 +50,19 @@ holdfast-bench [--cluster] [--quick] [--workload NAME] [--rounds N] [--subjects 
   --load H:P    only write the million keys into a server that runs there, for a profiler
 ";
 
+/// Which report is wanted.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum What {
+    #[default]
+    Alone,
+    Secured,
+    Cluster,
+}
+
 /// What is to be done.
 #[derive(Default)]
 struct Plan {
-    cluster: bool,
+    what: What,
     quick: bool,
     workload: Option<String>,
     rounds: usize,
@@ -64,19 +74,7 @@ struct Plan {
 }
 
 /// All groups of workloads, in the order they run within a round.
-const GROUPS: [&str; 11] = [
-    "start",
-    "rates",
-    "tls",
-    "handshakes",
-    "users",
-    "sync",
-    "loaded",
-    "watch",
-    "idle",
-    "leases",
-    "curve",
-];
+const GROUPS: [&str; 8] = ["start", "rates", "sync", "loaded", "watch", "idle", "leases", "curve"];
 
 impl Plan {
     fn parse(words: &[String]) -> Option<Plan> {
@@ -84,7 +82,8 @@ impl Plan {
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
-                "--cluster" => plan.cluster = true,
+                "--secured" => plan.what = What::Secured,
+                "--cluster" => plan.what = What::Cluster,
                 "--quick" => plan.quick = true,
                 "--workload" => plan.workload = Some(words.next()?.clone()),
                 "--rounds" => plan.rounds = words.next()?.parse().ok()?,
@@ -97,10 +96,10 @@ impl Plan {
             }
         }
         if plan.rounds == 0 {
-            plan.rounds = match (plan.quick, plan.cluster) {
+            plan.rounds = match (plan.quick, plan.what) {
                 (true, _) => 1,
-                (false, true) => 3,
-                (false, false) => 5,
+                (false, What::Cluster) => 3,
+                (false, What::Alone | What::Secured) => 5,
             };
         }
         let known = |name: &String| plan.groups().contains(&name.as_str());
@@ -108,11 +107,19 @@ impl Plan {
     }
 
     fn groups(&self) -> &'static [&'static str] {
-        if self.cluster { &cluster::GROUPS } else { &GROUPS }
+        match self.what {
+            What::Alone => &GROUPS,
+            What::Secured => &secured::GROUPS,
+            What::Cluster => &cluster::GROUPS,
+        }
     }
 
     fn page(&self) -> &'static Page {
-        if self.cluster { &report::CLUSTER } else { &report::ALONE }
+        match self.what {
+            What::Alone => &report::ALONE,
+            What::Secured => &report::SECURED,
+            What::Cluster => &report::CLUSTER,
+        }
     }
 
     fn wants(&self, group: &str) -> bool {
@@ -153,7 +160,7 @@ fn main() -> ExitCode {
     if let Some(wanted) = &plan.subjects {
         subjects.retain(|subject| wanted.split(',').any(|name| name == subject.name));
     }
-    if plan.cluster {
+    if plan.what != What::Alone {
         subjects.retain(|subject| subject.name != "etcd-3.4");
     }
     if subjects.is_empty() || !h2load::is_here() {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::gates::{CLUSTER_ROWS, Gate, ROWS, Row};
+use crate::gates::{CLUSTER_ROWS, Gate, ROWS, Row, SECURED_ROWS};
 use crate::results::{Results, Summary};
 use crate::subject::Subject;
 
@@ -24,6 +24,8 @@ pub struct Page {
 
 /// One member.
 pub const ALONE: Page = Page { rows: ROWS, name: "README.md", table: "results.tsv" };
+/// One member that encrypts or asks for users.
+pub const SECURED: Page = Page { rows: SECURED_ROWS, name: "secured.md", table: "secured.tsv" };
 /// Three members.
 pub const CLUSTER: Page = Page { rows: CLUSTER_ROWS, name: "cluster.md", table: "cluster.tsv" };
 

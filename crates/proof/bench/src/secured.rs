@@ -14,6 +14,9 @@ use crate::rates::{self, Request, get, put, revision, shape};
 use crate::results::{Results, percentile};
 use crate::subject::{Home, Server, Subject};
 
+/// All groups of workloads, in the order they run within a round.
+pub const GROUPS: [&str; 3] = ["tls", "handshakes", "users"];
+
 /// Puts and gets over TLS 1.3, by a client of ours: `h2load` has no certificate to show.
 pub fn over_tls(subject: &Subject, results: &mut Results, scale: f64) {
     let server = Home::new(subject).with_certificates().start();
