@@ -214,6 +214,22 @@ fn learners(twins: &mut Twins, reference: &std::path::Path, subject: &std::path:
     twins.subject.cluster.kill(seat);
 }
 
+/// A voter that is listed and never starts: it cannot be promoted, and can go.
+fn strangers(twins: &mut Twins) {
+    let peer_ur_ls = vec![NOBODY[2].to_owned()];
+    let add = pb::MemberAddRequest { peer_ur_ls, is_learner: false };
+    twins.ask("stranger", 0, &|_| call("Cluster/MemberAdd", &add));
+    for through in [0, 1] {
+        twins.ask("stranger", through, &|side| {
+            let id = side.id_of(NOBODY[2]);
+            call("Cluster/MemberPromote", &pb::MemberPromoteRequest { id })
+        });
+    }
+    twins.ask("stranger", 1, &|side| {
+        call("Cluster/MemberRemove", &pb::MemberRemoveRequest { id: side.id_of(NOBODY[2]) })
+    });
+}
+
 /// What a member alone of three answers, each in its own time.
 fn without_a_quorum(twins: &mut Twins) {
     for side in [&mut twins.reference, &mut twins.subject] {
@@ -241,6 +257,7 @@ fn clusters_have_real_etcds_answers() {
     let seed = random::seed(name, 1000);
     let mut twins = Twins::start(&reference, &subject, &[]);
     let (mut world, mut leader) = (World::new(seed, false), 0);
+    strangers(&mut twins);
     while twins.findings.requests < REQUESTS {
         step(&mut twins, &mut world, &mut leader, &format!("seed {seed}"));
     }

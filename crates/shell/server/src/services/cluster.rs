@@ -151,12 +151,15 @@ async fn promote_as_leader(
     if !desk.node().is_leader() {
         return Err(Refusal::NotLeader);
     }
-    match desk.cluster().members.get(id) {
-        None => return Err(Refusal::MemberNotFound),
-        Some(member) if !member.is_learner => return Err(Refusal::MemberNotLearner),
-        Some(_) => is_ready(&desk.progress(permitted), desk.member(), id)?,
-    }
+    let Some(is_learner) = desk.cluster().members.get(id).map(|member| member.is_learner) else {
+        return Err(Refusal::MemberNotFound);
+    };
+    // etcd asks how far anybody is before it asks whether that is a learner: a voter that never started is not ready.
+    is_ready(&desk.progress(permitted), desk.member(), id)?;
     checked(desk, |health| health.may_promote())?;
+    if !is_learner {
+        return Err(Refusal::MemberNotLearner);
+    }
     let member = Member { id, ..Member::default() };
     let context = ChangeContext { member, is_promote: true };
     propose(desk, permitted, ConfChangeType::ConfChangeAddNode, id, Some(context)).await
