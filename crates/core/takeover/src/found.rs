@@ -103,8 +103,9 @@ pub(crate) fn examine(
     let (applied, rest) = log.entries.split_at((index - marker.index) as usize);
     let log_term = applied.last().map_or(marker.term, |entry| entry.term);
     let term = rows(&file, database.backend.term())?;
-    // Up to 3.4 the file does not know the term.
-    if term != 0 && term != log_term {
+    // A committed entry has one term, so its index names it. The file's own term may be older: etcd 3.4 knows no such
+    // row, and leaves the one that a newer member sent it with a snapshot as it was.
+    if log_term < term {
         let wal = dirs.wal.clone();
         return Err(TakeoverError::OtherHistory { file, index, term, wal, log_term });
     }

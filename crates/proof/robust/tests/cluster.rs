@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use holdfast_robust::cluster::{Cluster, Writer};
+use holdfast_robust::cluster::{Cluster, ELECTION_TIMEOUT, Writer};
 use holdfast_robust::foreign::{self, Part, need};
 
 /// Flags that make snapshots happen early.
@@ -143,7 +143,7 @@ fn gos_members_are_replaced_by_ours_and_back_under_load() {
     let Some(theirs) = need(name, Part::EtcdNew) else { return };
     let Some(etcdctl) = need(name, Part::EtcdctlNew) else { return };
     let mut cluster = Cluster::start(&[&theirs, &theirs, &theirs], &[]);
-    let writer = Writer::start(&cluster, "w");
+    let writer = Writer::with_patience(&cluster, "w", ELECTION_TIMEOUT);
     let replace = |cluster: &mut Cluster, seat: usize, binary: &PathBuf| {
         // Membership may change once everybody has been connected for five seconds.
         sleep(Duration::from_secs(6));
@@ -179,4 +179,5 @@ fn gos_members_are_replaced_by_ours_and_back_under_load() {
     let written = writer.stop();
     cluster.wait_until_equal();
     (0..3).for_each(|seat| written.check(&cluster, seat));
+    written.check_gap(name);
 }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use holdfast_robust::cluster::{Cluster, Writer, Written};
+use holdfast_robust::cluster::{Cluster, ELECTION_TIMEOUT, Writer, Written};
 use holdfast_robust::foreign::{self, Part, need};
 use holdfast_robust::grpc::Connection;
 use proto::etcdserverpb as pb;
 
 /// Everything a client can ask for that must be the same after a directory changed hands.
 #[derive(Debug, PartialEq)]
-struct Picture {
+pub(crate) struct Picture {
     member: u64,
     cluster: u64,
     revision: i64,
@@ -27,7 +27,7 @@ struct Picture {
 }
 
 #[track_caller]
-fn ask<M: prost::Message + Default>(
+pub(crate) fn ask<M: prost::Message + Default>(
     connection: &Connection,
     method: &str,
     message: &impl prost::Message,
@@ -37,7 +37,7 @@ fn ask<M: prost::Message + Default>(
 
 /// The state of a seat that serves.
 #[track_caller]
-fn picture(cluster: &Cluster, seat: usize) -> Picture {
+pub(crate) fn picture(cluster: &Cluster, seat: usize) -> Picture {
     let it = Connection::open(&cluster.address(seat)).expect("it serves");
     let hashed: pb::HashKvResponse =
         ask(&it, "Maintenance/HashKV", &pb::HashKvRequest { revision: 0 });
@@ -86,7 +86,7 @@ fn picture(cluster: &Cluster, seat: usize) -> Picture {
 
 /// Keys with history and leases, a compaction, users and roles.
 #[track_caller]
-fn fill(cluster: &Cluster, seat: usize, prefix: &str) {
+pub(crate) fn fill(cluster: &Cluster, seat: usize, prefix: &str) {
     let it = Connection::open(&cluster.address(seat)).expect("it serves");
     for (id, ttl) in [(11, 1000), (12, 2000)] {
         // Another round finds them there.
@@ -137,7 +137,7 @@ fn alarm(cluster: &Cluster, seat: usize, member: u64, raise: bool) {
 }
 
 /// Our etcdutl, which is built beside the server.
-fn etcdutl(subject: &Path, name: &str) -> Option<PathBuf> {
+pub(crate) fn etcdutl(subject: &Path, name: &str) -> Option<PathBuf> {
     let path = subject.with_file_name("etcdutl");
     if !path.exists() {
         foreign::skip(
@@ -151,7 +151,7 @@ fn etcdutl(subject: &Path, name: &str) -> Option<PathBuf> {
 
 /// Runs our `etcdutl migrate` on a seat's directory.
 #[track_caller]
-fn migrate(etcdutl: &Path, data_dir: &Path, words: &[&str]) -> String {
+pub(crate) fn migrate(etcdutl: &Path, data_dir: &Path, words: &[&str]) -> String {
     let ran = Command::new(etcdutl)
         .args(["migrate", "--data-dir"])
         .arg(data_dir)
@@ -166,13 +166,13 @@ fn migrate(etcdutl: &Path, data_dir: &Path, words: &[&str]) -> String {
 
 /// The same again, but for what a start itself may change.
 #[track_caller]
-fn compare(before: &Picture, now: &Picture, story: &str) {
+pub(crate) fn compare(before: &Picture, now: &Picture, story: &str) {
     assert_eq!(before, now, "{story}");
 }
 
 /// Starts a seat with another program.
 #[track_caller]
-fn start_with(cluster: &mut Cluster, seat: usize, binary: &Path) {
+pub(crate) fn start_with(cluster: &mut Cluster, seat: usize, binary: &Path) {
     cluster.set_binary(seat, binary);
     cluster.launch(seat);
     cluster.wait_until_ready(seat);
@@ -393,7 +393,10 @@ fn one_by_one(name: &str, part: Part, version: &str, flags: &[&str]) {
     fill(&cluster, 0, "k");
     let mut acknowledged = 0;
     for seat in 0..3 {
-        let writer = Writer::start(&cluster, &format!("to-ours-{seat}-"));
+        // So that nobody waits for an election.
+        cluster.move_leader((seat + 1) % 3);
+        let prefix = format!("to-ours-{seat}-");
+        let writer = Writer::with_patience(&cluster, &prefix, ELECTION_TIMEOUT);
         cluster.stop(seat);
         start_with(&mut cluster, seat, &ours);
         assert!(cluster.log(seat).contains("took over the data directory"), "seat {seat}");
@@ -401,7 +404,8 @@ fn one_by_one(name: &str, part: Part, version: &str, flags: &[&str]) {
         check(&written, &cluster, seat);
         cluster.wait_until_equal();
 
-        let writer = Writer::start(&cluster, &format!("to-go-{seat}-"));
+        let prefix = format!("to-go-{seat}-");
+        let writer = Writer::with_patience(&cluster, &prefix, ELECTION_TIMEOUT);
         cluster.stop(seat);
         let version = format!("--target-version={version}");
         migrate(&etcdutl, &cluster.data_dir(seat), &["--target-format=go", &version]);
@@ -411,13 +415,9 @@ fn one_by_one(name: &str, part: Part, version: &str, flags: &[&str]) {
         check(&written, &cluster, seat);
         cluster.wait_until_equal();
         acknowledged += written.acknowledged.len() + back.acknowledged.len();
-        println!(
-            "{name}: seat {seat}: longest gap {:?} towards ours, {:?} back; {} and {} writes",
-            written.longest_gap,
-            back.longest_gap,
-            written.acknowledged.len(),
-            back.acknowledged.len()
-        );
+        let (there, again) = (written.acknowledged.len(), back.acknowledged.len());
+        written.check_gap(&format!("{name}: seat {seat} to ours, {there} writes"));
+        back.check_gap(&format!("{name}: seat {seat} back, {again} writes"));
     }
     assert!(0 < acknowledged, "nobody wrote");
     // And all of it, to stay.
@@ -440,7 +440,7 @@ fn three_members_of_the_newest_change_hands_one_by_one_under_load() {
 }
 
 #[track_caller]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < deadline, "{what}: it never came to that");
