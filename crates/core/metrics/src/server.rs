@@ -69,6 +69,10 @@ families! {
         healthchecks: Vector<Counter> = Vector::new(&["name", "status", "type"], ()), "etcd_server_healthchecks_total";
         /// 1 while the alarm is raised for the member.
         alarms: Vector<Gauge> = Vector::new(&["alarm_type", "server_id"], ()), "etcd_debugging_server_alarms";
+        /// Spans of traced calls that the collector took.
+        spans_exported: Counter = Counter::default(), "holdfast_server_spans_exported_total";
+        /// Spans that were dropped: the collector was slow or away, or refused them.
+        spans_dropped: Counter = Counter::default(), "holdfast_server_spans_dropped_total";
         /// The revision of users, roles and permissions.
         auth_revision: Gauge = Gauge::default(), "etcd_debugging_auth_revision";
     }

@@ -23,6 +23,7 @@
 
 pub mod beside;
 pub mod cluster;
+pub mod collector;
 pub mod foreign;
 pub mod generate;
 pub mod grpc;

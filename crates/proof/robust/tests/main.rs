@@ -32,5 +32,7 @@ mod secure_cluster;
 mod snapshots;
 mod soak;
 mod takeover;
+mod takeover_states;
 mod tls;
+mod traces;
 mod users;

@@ -82,6 +82,13 @@ pub struct Method<Q, R> {
     messages: PhantomData<fn(Q) -> R>,
 }
 
+impl<Q, R> Method<Q, R> {
+    /// A method of another service than etcd's.
+    pub const fn new(path: &'static str, retry: Retry) -> Method<Q, R> {
+        Method { path, retry, messages: PhantomData }
+    }
+}
+
 impl<Q, R> Clone for Method<Q, R> {
     fn clone(&self) -> Self {
         *self

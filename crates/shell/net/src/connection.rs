@@ -1,6 +1,7 @@
 //! One connection, from its first plain bytes on: which protocol, and who serves it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -45,6 +46,8 @@ pub(crate) struct Accepted {
 /// What the acceptor knows of a connection.
 pub(crate) struct Origin {
     pub address: RemoteAddress,
+    /// Which of our own addresses it came to; `None` for a unix socket.
+    pub reached: Option<SocketAddr>,
     pub protocols: Protocols,
     /// Until when it must be known what the connection speaks.
     pub deadline: Instant,
@@ -75,7 +78,7 @@ impl Arrival {
 /// Serves a connection until it ends. Why it ends concerns only the client.
 pub(crate) async fn serve_connection(accepted: Accepted, shared: Shared, mut phases: Phases) {
     let Accepted { arrival, from } = accepted;
-    let Origin { address, protocols, deadline, counted: _counted } = from;
+    let Origin { address, reached, protocols, deadline, counted: _counted } = from;
     let (mut stream, transport) = match arrival.adopt() {
         Ok(adopted) => adopted,
         Err(why) => return shared.observer.rejected(&address, &why),
@@ -85,7 +88,7 @@ pub(crate) async fn serve_connection(accepted: Accepted, shared: Shared, mut pha
         () = phases.reached(Phase::Draining) => return,
     };
     let Ok(Ok((protocol, unread))) = recognized else { return };
-    let remote = Arc::new(Remote { address, transport });
+    let remote = Arc::new(Remote { address, transport, reached });
     shared.observer.connected(&remote);
     match (protocol, &shared.http2, &shared.http) {
         (Protocol::Http2, Some(http2), http) => {

@@ -10,6 +10,8 @@ pub struct Remote {
     pub address: RemoteAddress,
     /// How its bytes travel.
     pub transport: Transport,
+    /// Which of our own addresses it came to; `None` for a unix socket.
+    pub reached: Option<SocketAddr>,
 }
 
 /// How the bytes of a connection travel.
@@ -24,7 +26,7 @@ pub enum Transport {
 impl Remote {
     /// Somebody who is not encrypted.
     pub fn plain(address: RemoteAddress) -> Remote {
-        Remote { address, transport: Transport::Plain }
+        Remote { address, transport: Transport::Plain, reached: None }
     }
 
     /// Whether the connection is encrypted.

@@ -297,11 +297,13 @@ impl Takers {
     /// Gives a connection to the worker with the fewest, by way of a handshake if it is to be encrypted.
     /// `false` when whoever should take it has ended.
     fn give(&self, listener: &Listener, handed: Handed, address: RemoteAddress) -> bool {
+        let reached = handed.local_address();
         let socket = Taken { handed, counted: self.connections.count() };
         let idlest = self.workers.iter().min_by_key(|w| w.connections.load(Ordering::Acquire));
         let worker = idlest.expect("a server has at least one worker");
         let from = Origin {
             address,
+            reached,
             protocols: listener.protocols,
             deadline: Instant::now() + self.shared.limits.handshake_timeout,
             counted: OfWorker::new(&worker.connections),

@@ -183,6 +183,14 @@ impl Taken {
 }
 
 impl Handed {
+    /// Which of our own addresses it came to; `None` for a unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Handed::Tcp(stream) => stream.local_addr().ok().map(plain),
+            Handed::Unix(_) => None,
+        }
+    }
+
     /// Joins the runtime of the thread it was handed to.
     pub fn adopt(self) -> io::Result<Wire> {
         Ok(match self {

@@ -10,7 +10,7 @@ use crate::auth::Tokens;
 use crate::check::{check, refuse_what_is_not_built};
 use crate::config::{
     Auth, AutoCompaction, Bootstrap, ClusterState, Config, Discovery, DiscoveryService, Http,
-    Keepalive, Listen, Raft, Secret, Storage, Timers,
+    Keepalive, Listen, Raft, Secret, Storage, Timers, Tracing,
 };
 use crate::flag::{Does, Kind, Urls};
 use crate::gates::GATES;
@@ -118,9 +118,21 @@ pub fn build(
         auth: auth(values, notes),
         http: http(values),
         timers: timers(values),
+        tracing: tracing(values),
         gates: values.gates(table::FEATURE_GATES),
         log,
         name,
+    })
+}
+
+fn tracing(values: &Values) -> Option<Tracing> {
+    values.truth(table::ENABLE_DISTRIBUTED_TRACING).then(|| Tracing {
+        address: values.text(table::DISTRIBUTED_TRACING_ADDRESS),
+        service_name: values.text(table::DISTRIBUTED_TRACING_SERVICE_NAME),
+        instance_id: values.text(table::DISTRIBUTED_TRACING_INSTANCE_ID),
+        // `check` has looked at it.
+        sampled_per_million: u32::try_from(values.signed(table::DISTRIBUTED_TRACING_SAMPLING_RATE))
+            .unwrap_or(0),
     })
 }
 

@@ -39,14 +39,7 @@ pub(crate) fn check(
         "" => return Err("undefined auto-compaction-mode".into()),
         other => return Err(format!("unknown auto-compaction-mode {}", quote(other))),
     }
-    let sampling = values.signed(table::DISTRIBUTED_TRACING_SAMPLING_RATE);
-    if values.truth(table::ENABLE_DISTRIBUTED_TRACING) && sampling > 1_000_000 {
-        return Err(
-            "distributed tracing configurition is not valid: (tracing sampling rate must be \
-                    less than 1000000)"
-                .into(),
-        );
-    }
+    check_tracing(values)?;
     values.gates(table::FEATURE_GATES).check()?;
     let hash_check = values.duration(table::COMPACT_HASH_CHECK_TIME);
     if hash_check.positive().is_none() {
@@ -109,6 +102,19 @@ fn check_discovery(values: &Values) -> Result<(), String> {
         return Err("--discovery-endpoints must not contain empty endpoints".into());
     }
     Ok(())
+}
+
+/// What etcd checks, in its words.
+fn check_tracing(values: &Values) -> Result<(), String> {
+    let why = match values.signed(table::DISTRIBUTED_TRACING_SAMPLING_RATE) {
+        _ if !values.truth(table::ENABLE_DISTRIBUTED_TRACING) => return Ok(()),
+        0..=1_000_000 => return Ok(()),
+        ..0 => "positive",
+        1_000_001.. => "less than 1000000",
+    };
+    Err(format!(
+        "distributed tracing configurition is not valid: (tracing sampling rate must be {why})"
+    ))
 }
 
 fn check_times(values: &Values) -> Result<(), String> {

@@ -51,6 +51,8 @@ pub struct Config {
     pub http: Http,
     /// How often and how long.
     pub timers: Timers,
+    /// Where traces go; `None` for nowhere.
+    pub tracing: Option<Tracing>,
     /// Which features are on.
     pub gates: Gates,
     /// Where the log goes.
@@ -312,6 +314,19 @@ pub struct Http {
     pub hosts: Vec<String>,
     /// Measure how long each kind of call takes (`--metrics=extensive`).
     pub metrics_extensive: bool,
+}
+
+/// Where traces go, and which (`--enable-distributed-tracing`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracing {
+    /// `host:port` of the collector.
+    pub address: String,
+    /// The service that they are filed under.
+    pub service_name: String,
+    /// The instance that they are filed under; empty for none.
+    pub instance_id: String,
+    /// How many of a million calls are traced whose callers do not say.
+    pub sampled_per_million: u32,
 }
 
 /// How often and how long.

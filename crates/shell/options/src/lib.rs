@@ -33,7 +33,7 @@ pub use bootstrap::Resolve;
 pub use check::ADVERTISE_MISSING;
 pub use config::{
     Auth, AutoCompaction, Bootstrap, ClusterState, Config, Discovery, DiscoveryService, Http,
-    Keepalive, Listen, Raft, Secret, Storage, Timers, Tls, TlsSide, TlsVersion,
+    Keepalive, Listen, Raft, Secret, Storage, Timers, Tls, TlsSide, TlsVersion, Tracing,
 };
 pub use environment::without_secrets;
 pub use flag::{Does, Flag, Kind};

@@ -23,7 +23,7 @@ use crate::requests::Requests;
 use crate::router::{Handler, Route};
 use crate::server::Shared;
 use crate::stream::{Gone, Inbound, Outlet, Sink};
-use crate::{Ended, Method, over_http2, status};
+use crate::{Ended, Method, Traced, over_http2, status};
 
 /// What the calls of one connection share.
 pub(crate) struct Hub {
@@ -98,14 +98,20 @@ pub(crate) async fn answer(hub: Rc<Hub>, head: Rc<Head>, body: RequestBody, mut 
         budget: Some(hub.budget.clone()),
         parts_max: hub.shared.limits.message_parts_max,
     };
-    let mut record = Record::new(&hub, &route.method);
+    let trace = hub.shared.observer.trace(&route.method, &head.fields, &hub.remote);
+    let mut record = Record::new(&hub, &route.method, trace);
     // Nobody is left to be told when the answer cannot be sent.
     let _ = match &route.handler {
         Handler::Unary(_) => unary(&mut record, route, call, requests, answer, admitted).await,
         // In a box of its own, because most calls are no streams and would carry its size.
         _ => Box::pin(stream(&mut record, route, call, requests, answer, admitted)).await,
     };
-    record.handled(Code::Canceled);
+    record.handled(Err(&canceled()));
+}
+
+/// How a call ends whose client has gone.
+pub(crate) fn canceled() -> Refusal {
+    Gone.into()
 }
 
 /// Tells the observer that a call began and, once, how it ended.
@@ -116,11 +122,12 @@ struct Record<'a> {
     /// Of a unary call.
     request: Option<Bytes>,
     response_bytes: usize,
+    trace: Traced,
 }
 
 impl<'a> Record<'a> {
-    fn new(hub: &'a Hub, method: &'a Method) -> Record<'a> {
-        Record { hub, method, began: None, request: None, response_bytes: 0 }
+    fn new(hub: &'a Hub, method: &'a Method, trace: Traced) -> Record<'a> {
+        Record { hub, method, began: None, request: None, response_bytes: 0, trace }
     }
 
     fn started(&mut self) {
@@ -128,10 +135,13 @@ impl<'a> Record<'a> {
         self.began = Some(Instant::now());
     }
 
-    fn handled(&mut self, code: Code) {
+    fn handled(&mut self, outcome: Result<(), &Refusal>) {
+        if let Some(trace) = self.trace.take() {
+            trace.ended(outcome);
+        }
         let Some(began) = self.began.take() else { return };
         let (observer, took) = (&self.hub.shared.observer, began.elapsed());
-        observer.handled(self.method, code, took);
+        observer.handled(self.method, outcome.err().map_or(Code::Ok, Refusal::code), took);
         if let Some(request) = &self.request.take() {
             let (method, remote) = (self.method, &*self.hub.remote);
             let response_bytes = self.response_bytes;
@@ -142,7 +152,7 @@ impl<'a> Record<'a> {
 
 impl Drop for Record<'_> {
     fn drop(&mut self) {
-        self.handled(Code::Canceled);
+        self.handled(Err(&canceled()));
     }
 }
 
@@ -213,6 +223,9 @@ async fn unary(
         };
         record.started();
         record.hub.shared.observer.received(&route.method, message.len());
+        if let Some(trace) = &record.trace {
+            trace.received(&message);
+        }
         record.request = Some(message.clone());
         handler(call, message).await
     };
@@ -223,7 +236,10 @@ async fn unary(
         Ok(frame) => {
             record.response_bytes = frame.len() - PREFIX_BYTES;
             record.hub.shared.observer.sent(&route.method, record.response_bytes);
-            record.handled(Code::Ok);
+            if let Some(trace) = &record.trace {
+                trace.sent(&frame[PREFIX_BYTES..]);
+            }
+            record.handled(Ok(()));
             opening.send(&mut answer)?;
             let frame = match encoding {
                 Encoding::Identity => frame,
@@ -237,7 +253,7 @@ async fn unary(
             end(&mut answer, None, &Ok(()))
         }
         Err(refusal) => {
-            record.handled(refusal.code());
+            record.handled(Err(&refusal));
             end(&mut answer, Some(opening), &Err(refusal))
         }
     }
@@ -301,19 +317,24 @@ async fn stream(
     let unsent = Some(Opening::new(admitted));
     let outlet = Rc::new(RefCell::new(StreamOutlet { answer, encoding, unsent }));
     let observer = record.hub.shared.observer.clone();
-    let sink = Sink { outlet: outlet.clone(), method: route.method, observer: observer.clone() };
+    let (method, trace) = (route.method, record.trace.clone());
+    let sink =
+        Sink { outlet: outlet.clone(), method, observer: observer.clone(), trace: trace.clone() };
     let deadline = call.deadline;
     record.started();
     let work = async {
         match &route.handler {
             Handler::Bidi(handler) => {
                 let source = Box::new(requests);
-                handler(call, Inbound { source, method: route.method, observer }, sink).await
+                handler(call, Inbound { source, method, observer, trace }, sink).await
             }
             Handler::ServerStream(handler) => {
                 let first = requests.first(Code::Internal).await?;
                 let message = first.ok_or_else(no_request)?;
-                observer.received(&route.method, message.len());
+                observer.received(&method, message.len());
+                if let Some(trace) = &trace {
+                    trace.received(&message);
+                }
                 handler(call, message, sink).await
             }
             Handler::Unary(_) => unreachable!("the caller looked"),
@@ -323,7 +344,7 @@ async fn stream(
     let stopped = Box::pin(async move { phases.reached(Phase::Draining).await });
     let poll_gone = |cx: &mut Context<'_>| outlet.borrow_mut().answer.poll_gone(cx);
     let outcome = attend(pin!(work), poll_gone, deadline, Some(stopped)).await?;
-    record.handled(outcome.as_ref().err().map_or(Code::Ok, Refusal::code));
+    record.handled(outcome.as_ref().copied());
     let mut outlet = outlet.borrow_mut();
     let unsent = outlet.unsent.take();
     end(&mut outlet.answer, unsent, &outcome)

@@ -58,7 +58,7 @@ pub use budget::{Budget, Reserved, Unfinished, Unread};
 pub use call::{Call, Metadata};
 pub use limits::Limits;
 pub use local::{Answers, Caller};
-pub use observer::{Ended, NoObserver, Observer};
+pub use observer::{Ended, Follow, NoObserver, Observer, Trace, Traced};
 pub use outbox::{Outbox, OutboxFull, OutboxReader, outbox};
 pub use proto::{Kind, Rpc};
 pub use reply::{

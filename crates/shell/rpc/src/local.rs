@@ -14,13 +14,13 @@ use bytes::{Buf, Bytes};
 use net::{LocalFuture, Phase, Phases};
 use types::{Code, Refusal};
 
-use crate::answer::attend;
+use crate::answer::{attend, canceled};
 use crate::budget::{Budget, Total};
 use crate::reply::PREFIX_BYTES;
 use crate::router::Handler;
 use crate::server::Shared;
 use crate::stream::{Gone, Inbound, Outlet, Sink, Source};
-use crate::{Call, Ended, Limits, Method, Observer, Router};
+use crate::{Call, Ended, Limits, Method, Observer, Router, Traced};
 
 /// Calls the methods of a server from inside its process, on one of its own threads.
 #[derive(Clone)]
@@ -71,14 +71,21 @@ impl Caller {
         let method = call.method;
         let route = self.router.route(method.path).expect("a Method comes from a router");
         let Handler::Unary(handler) = &route.handler else { panic!("{} streams", method.path) };
-        let mut record = Record::start(&self.observer, method);
+        let trace = self.observer.trace(&method, &call.metadata, &call.remote);
+        let mut record = Record::start(&self.observer, method, trace);
         self.observer.received(&method, message.len());
+        if let Some(trace) = &record.trace {
+            trace.received(&message);
+        }
         let deadline = call.deadline;
         let (remote, request, began) = (call.remote.clone(), message.clone(), Instant::now());
         let work = handler(call, message);
         let outcome = attend(pin!(work), |_| Poll::Pending, deadline, None).await;
         let outcome = outcome.unwrap_or_else(|gone| Err(gone.into()));
-        record.handled(outcome.as_ref().err().map_or(Code::Ok, Refusal::code));
+        if let (Some(trace), Ok(frame)) = (&record.trace, &outcome) {
+            trace.sent(&frame[PREFIX_BYTES..]);
+        }
+        record.handled(outcome.as_ref().map(|_| ()));
         let response_bytes = outcome.as_ref().map_or(0, |frame| frame.len() - PREFIX_BYTES);
         let (remote, request, took) = (&*remote, &request, began.elapsed());
         self.observer.ended(&Ended { method: &method, remote, request, response_bytes, took });
@@ -97,20 +104,30 @@ impl Caller {
         let (method, deadline) = (call.method, call.deadline);
         let outlet = Rc::new(RefCell::new(Queue::default()));
         let observer = self.observer.clone();
-        let sink = Sink { outlet: outlet.clone(), method, observer: observer.clone() };
+        let trace = observer.trace(&method, &call.metadata, &call.remote);
+        let record = Record::start(&observer, method, trace.clone());
+        let sink = Sink {
+            outlet: outlet.clone(),
+            method,
+            observer: observer.clone(),
+            trace: trace.clone(),
+        };
         let router = self.router.clone();
         let mut phases = self.phases.clone();
         let work = async move {
             let route = router.route(method.path).expect("a Method comes from a router");
             match &route.handler {
                 Handler::Bidi(handler) => {
-                    let inbound = Inbound { source: requests, method, observer };
+                    let inbound = Inbound { source: requests, method, observer, trace };
                     handler(call, inbound, sink).await
                 }
                 Handler::ServerStream(handler) => {
                     let message = poll_fn(|cx| requests.poll_next(cx)).await?;
                     let message = message.ok_or_else(crate::answer::no_request)?;
                     observer.received(&method, message.len());
+                    if let Some(trace) = &trace {
+                        trace.received(&message);
+                    }
                     handler(call, message, sink).await
                 }
                 Handler::Unary(_) => panic!("{} does not stream", method.path),
@@ -121,7 +138,6 @@ impl Caller {
             let outcome = attend(pin!(work), |_| Poll::Pending, deadline, Some(stopped)).await;
             outcome.unwrap_or_else(|gone| Err(gone.into()))
         };
-        let record = Record::start(&self.observer, method);
         Answers { work: Some(Box::pin(work)), outlet, record, outcome: None }
     }
 }
@@ -154,7 +170,7 @@ impl Answers {
         if let Some(work) = &mut self.work
             && let Poll::Ready(outcome) = work.as_mut().poll(cx)
         {
-            self.record.handled(outcome.as_ref().err().map_or(Code::Ok, Refusal::code));
+            self.record.handled(outcome.as_ref().copied());
             self.outcome = Some(outcome);
             self.work = None;
         }
@@ -220,16 +236,21 @@ struct Record {
     observer: Arc<dyn Observer>,
     method: Method,
     began: Option<Instant>,
+    trace: Traced,
 }
 
 impl Record {
-    fn start(observer: &Arc<dyn Observer>, method: Method) -> Record {
+    fn start(observer: &Arc<dyn Observer>, method: Method, trace: Traced) -> Record {
         observer.started(&method);
-        Record { observer: observer.clone(), method, began: Some(Instant::now()) }
+        Record { observer: observer.clone(), method, began: Some(Instant::now()), trace }
     }
 
-    fn handled(&mut self, code: Code) {
+    fn handled(&mut self, outcome: Result<(), &Refusal>) {
+        if let Some(trace) = self.trace.take() {
+            trace.ended(outcome);
+        }
         if let Some(began) = self.began.take() {
+            let code = outcome.err().map_or(Code::Ok, Refusal::code);
             self.observer.handled(&self.method, code, began.elapsed());
         }
     }
@@ -237,6 +258,6 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.handled(Code::Canceled);
+        self.handled(Err(&canceled()));
     }
 }

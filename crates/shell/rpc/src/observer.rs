@@ -1,12 +1,13 @@
 //! Eyes on every call, for metrics and logs.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use net::Remote;
-use types::Code;
+use types::{Code, Refusal};
 
-use crate::Method;
+use crate::{Metadata, Method};
 
 /// A unary call that has ended.
 #[derive(Debug)]
@@ -40,6 +41,32 @@ pub trait Observer: net::Observer {
 
     /// A unary call ended, however it ended.
     fn ended(&self, _call: &Ended<'_>) {}
+
+    /// Who follows a call that has just come, if it is followed; asked once for each call to a known method.
+    fn trace(&self, _method: &Method, _metadata: &Metadata, _remote: &Remote) -> Traced {
+        None
+    }
+}
+
+/// Chooses which calls are followed, and by whom.
+pub trait Follow: Send + Sync {
+    /// Who follows the call, if it is followed.
+    fn follow(&self, method: &Method, metadata: &Metadata, remote: &Remote) -> Traced;
+}
+
+/// Who follows a call: nobody, for most.
+pub type Traced = Option<Rc<dyn Trace>>;
+
+/// Follows one call from its headers to its end, on the thread of its connection. Must be quick and never wait.
+pub trait Trace {
+    /// A whole message arrived, without its prefix.
+    fn received(&self, message: &[u8]);
+
+    /// A message is about to be sent, without its prefix.
+    fn sent(&self, message: &[u8]);
+
+    /// The call ended. Said once, and nothing follows.
+    fn ended(&self, outcome: Result<(), &Refusal>);
 }
 
 /// Looks away.

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use types::{Code, Refusal};
 
 use crate::reply::{self, PREFIX_BYTES, Reply};
-use crate::{Method, Observer};
+use crate::{Method, Observer, Traced};
 
 /// Nobody listens any more: the client reset the stream, or its connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,7 @@ pub struct Sink {
     pub(crate) outlet: Rc<RefCell<dyn Outlet>>,
     pub(crate) method: Method,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) trace: Traced,
 }
 
 impl Sink {
@@ -96,6 +97,9 @@ impl Sink {
             while let Some(reply) = next {
                 let len = reply::put_frame(&mut together, reply);
                 self.observer.sent(&self.method, len);
+                if let Some(trace) = &self.trace {
+                    trace.sent(&together[together.len() - len..]);
+                }
                 next = rest.first().filter(|_| together.len() < TOGETHER_BYTES);
                 rest = if next.is_some() { &rest[1..] } else { rest };
             }
@@ -124,6 +128,9 @@ impl Sink {
     fn push<R: Reply + ?Sized>(&mut self, reply: &R) -> Result<(), Gone> {
         let frame = reply::frame(reply);
         self.observer.sent(&self.method, frame.len() - PREFIX_BYTES);
+        if let Some(trace) = &self.trace {
+            trace.sent(&frame[PREFIX_BYTES..]);
+        }
         self.outlet.borrow_mut().push(frame)
     }
 }
@@ -139,6 +146,7 @@ pub struct Inbound {
     pub(crate) source: Box<dyn Source>,
     pub(crate) method: Method,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) trace: Traced,
 }
 
 impl Inbound {
@@ -167,6 +175,9 @@ impl Inbound {
         let next = self.source.poll_next(cx);
         if let Poll::Ready(Ok(Some(message))) = &next {
             self.observer.received(&self.method, message.len());
+            if let Some(trace) = &self.trace {
+                trace.received(message);
+            }
         }
         next
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::{MethodMetrics, Metrics};
-use net::RemoteAddress;
+use net::{Remote, RemoteAddress};
 use node::{Report, SlowCall};
 use proto::etcdserverpb as pb;
-use rpc::{Ended, Method, Observer};
+use rpc::{Ended, Follow, Metadata, Method, Observer, Traced};
 use types::Code;
 
 use crate::encryption::rejected;
@@ -19,7 +19,9 @@ pub(crate) struct Counting {
     metrics: Arc<Metrics>,
     /// What a call may take before an operator is told; `None` for as long as it likes.
     warn_unary: Option<Duration>,
-    report: Arc<dyn Report>,
+    pub(crate) report: Arc<dyn Report>,
+    /// Who follows calls; `None` where traces are off.
+    follow: Option<Arc<dyn Follow>>,
 }
 
 impl Counting {
@@ -28,8 +30,9 @@ impl Counting {
         metrics: Arc<Metrics>,
         warn_unary: Option<Duration>,
         report: Arc<dyn Report>,
+        follow: Option<Arc<dyn Follow>>,
     ) -> Counting {
-        Counting { metrics, warn_unary, report }
+        Counting { metrics, warn_unary, report, follow }
     }
 
     fn of(&self, method: &Method) -> Option<&MethodMetrics> {
@@ -77,6 +80,10 @@ impl Observer for Counting {
         if let Some(counters) = self.of(method) {
             counters.ended(code, took.as_secs_f64());
         }
+    }
+
+    fn trace(&self, method: &Method, metadata: &Metadata, remote: &Remote) -> Traced {
+        self.follow.as_ref()?.follow(method, metadata, remote)
     }
 
     fn ended(&self, call: &Ended<'_>) {

@@ -13,7 +13,7 @@ use metrics::Metrics;
 use net::{Connections, Descriptors, HttpHandler, Listener, Protocols, Socket, SocketOptions, Tls};
 use node::{BootError, Node, Opened, Report};
 use options::{AutoCompaction, Config, Url};
-use rpc::{Limits, Router};
+use rpc::{Follow, Limits, Router};
 use tokio::sync::watch;
 use vfs::{Disk, OsDisk};
 
@@ -99,7 +99,7 @@ const CONNECTIONS_MAX: usize = 100_000;
 
 /// Opens the listeners, then the member in its directory. Metrics and health are served from then on,
 /// clients after [`Serving::wait_until_ready`]: before that the log is still being replayed, and a read
-/// could miss what was acknowledged.
+/// could miss what was acknowledged. Calls are shown to `follow`, where somebody wants to follow some.
 ///
 /// # Errors
 /// [`ServeError`].
@@ -107,6 +107,7 @@ pub fn start(
     config: &Config,
     metrics: Arc<Metrics>,
     report: Arc<dyn Report>,
+    follow: Option<Arc<dyn Follow>>,
 ) -> Result<Serving, ServeError> {
     let descriptors = Descriptors::raise();
     let connections = Connections::new(descriptors.for_connections(CONNECTIONS_MAX));
@@ -150,8 +151,9 @@ pub fn start(
     let opening = opening(&mut listeners);
     network.open(&node, Facts::new(desk.clone()), opening).map_err(ServeError::Thread)?;
     let router = Arc::new(services::router(&desk));
+    let counting = Counting::new(metrics.clone(), config.timers.warn_unary, report.clone(), follow);
     let (ports, clients) =
-        listeners.serve(config, &node, &router, &metrics, &report, &connections)?;
+        listeners.serve(config, &node, &router, &metrics, counting, &connections)?;
     let (stop_duties, stop) = watch::channel(false);
     let (published_sender, published) = watch::channel(false);
     let duties = duties_of(config, desk.clone(), report, published_sender);
@@ -400,7 +402,7 @@ impl Listeners {
         node: &Node,
         router: &Arc<Router>,
         metrics: &Arc<Metrics>,
-        report: &Arc<dyn Report>,
+        counting: Counting,
         connections: &Connections,
     ) -> Result<Ports, ServeError> {
         let limits = rpc_limits(config);
@@ -420,7 +422,7 @@ impl Listeners {
         let http = |places: Vec<Place>| places.into_iter().map(|p| p.listener(Protocols::Http));
         let clients = self.client.into_iter().map(|place| place.listener(both));
         let clients: Vec<Listener> = clients.chain(http(self.client_http)).collect();
-        let counting = Counting::new(metrics.clone(), config.timers.warn_unary, report.clone());
+        let refusals = Arc::new(Refusals(counting.report.clone()));
         let server = rpc::Server::new(router.clone(), limits.clone(), Arc::new(counting))
             .workers(node.config().serving_threads)
             .connections(connections.clone());
@@ -436,7 +438,7 @@ impl Listeners {
             .named(Serves::Metrics.name())
             .connections(connections.clone())
             .workers(1)
-            .observer(Arc::new(Refusals(report.clone())))
+            .observer(refusals)
             .http(site(Serves::Metrics, None));
         let running = server.serve(listeners).map_err(ServeError::Thread)?;
         Ok((vec![running], clients))

@@ -17,6 +17,7 @@ mod refuse;
 mod report;
 mod run;
 mod signals;
+mod tracing;
 
 use std::io::Write;
 use std::process::ExitCode;

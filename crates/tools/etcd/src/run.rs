@@ -9,12 +9,13 @@ use logging::{Logger, error, fatal, info, warn};
 use metrics::Metrics;
 use options::{AutoCompaction, Config, GoDuration, Note, Url, version, without_secrets};
 use server::{ServeError, Serving};
+use traces::Traces;
 
 use crate::data_dir::{self, Kind};
 use crate::refuse::to_standard_error;
 use crate::report::LogReport;
 use crate::signals::{Door, Ending};
-use crate::{discovery, host, notify};
+use crate::{discovery, host, notify, tracing};
 
 /// The code Go's runtime ends a panicking process with.
 const CODE_PANIC: i32 = 2;
@@ -65,8 +66,10 @@ fn serve(mut config: Config, log: &Logger) -> Result<std::convert::Infallible, O
     let config = &config;
     let metrics = Arc::new(Metrics::new(config.http.metrics_extensive));
     let report = Arc::new(LogReport::new(log, config, door.ender()));
+    let traces = tracing::start(config, metrics.clone(), log)?;
+    let follow = tracing::follower(traces.as_ref());
     let mut serving =
-        server::start(config, metrics, report).map_err(|fault| in_gos_words(&fault))?;
+        server::start(config, metrics, report, follow).map_err(|fault| in_gos_words(&fault))?;
     say_serving(config, log, &serving);
     let asked = door.serve();
     let early = OnceCell::new();
@@ -82,7 +85,7 @@ fn serve(mut config: Config, log: &Logger) -> Result<std::convert::Infallible, O
     notify::ready(log);
     let heard = || asked.recv().expect("the signals' thread never ends");
     let signal = early.into_inner().unwrap_or_else(heard);
-    end(config, log, serving, signal)
+    end(config, log, serving, traces, signal)
 }
 
 fn look_at_data_dir(config: &Config, log: &Logger) -> Result<(), String> {
@@ -208,7 +211,13 @@ fn say_ready(config: &Config, log: &Logger) {
 }
 
 /// Ends in order, then by the signal that asked for it.
-fn end(config: &Config, log: &Logger, serving: Serving, ending: Ending) -> ! {
+fn end(
+    config: &Config,
+    log: &Logger,
+    serving: Serving,
+    traces: Option<Traces>,
+    ending: Ending,
+) -> ! {
     let say = |message: &str| {
         info!(
             log,
@@ -228,6 +237,9 @@ fn end(config: &Config, log: &Logger, serving: Serving, ending: Ending) -> ! {
         );
     }
     serving.stop();
+    if let Some(traces) = traces {
+        traces.stop();
+    }
     say("closed etcd server");
     match ending {
         Ending::Asked(signal) => signal.die(),

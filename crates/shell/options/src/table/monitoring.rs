@@ -9,11 +9,11 @@ flags! {
     ENABLE_PPROF: Truth = "enable-pprof", Kind::Bool, "false", "all", Nothing("There is no Go runtime to profile."), "Serves profiles at /debug/pprof/.";
     METRICS: Text = "metrics", Kind::Text, "basic", "all", Its, "basic, or extensive for how long each kind of call takes.";
     LISTEN_METRICS_URLS: Urls = "listen-metrics-urls", Kind::Urls, "", "all", Its, "Where else to serve /metrics, /health, /livez and /readyz.";
-    ENABLE_DISTRIBUTED_TRACING: Truth = "enable-distributed-tracing", Kind::Bool, "false", "3.6+", Refused("traces are not exported yet"), "Exports traces.";
-    DISTRIBUTED_TRACING_ADDRESS: Text = "distributed-tracing-address", Kind::Text, "localhost:4317", "3.6+", Nothing("Matters only with --enable-distributed-tracing, which is refused."), "Where traces are sent.";
-    DISTRIBUTED_TRACING_SERVICE_NAME: Text = "distributed-tracing-service-name", Kind::Text, "etcd", "3.6+", Nothing("Matters only with --enable-distributed-tracing, which is refused."), "The service traces are filed under.";
-    DISTRIBUTED_TRACING_INSTANCE_ID: Text = "distributed-tracing-instance-id", Kind::Text, "", "3.6+", Nothing("Matters only with --enable-distributed-tracing, which is refused."), "The instance traces are filed under.";
-    DISTRIBUTED_TRACING_SAMPLING_RATE: Signed = "distributed-tracing-sampling-rate", Kind::Signed("int"), "0", "3.6+", Nothing("Matters only with --enable-distributed-tracing, which is refused."), "Requests traced, in a million.";
+    ENABLE_DISTRIBUTED_TRACING: Truth = "enable-distributed-tracing", Kind::Bool, "false", "3.6+", Its, "Exports traces of calls, by OTLP over gRPC.";
+    DISTRIBUTED_TRACING_ADDRESS: Text = "distributed-tracing-address", Kind::Text, "localhost:4317", "3.6+", Its, "Where traces are sent: host and port of a collector, spoken to in the clear.";
+    DISTRIBUTED_TRACING_SERVICE_NAME: Text = "distributed-tracing-service-name", Kind::Text, "etcd", "3.6+", Its, "The service traces are filed under.";
+    DISTRIBUTED_TRACING_INSTANCE_ID: Text = "distributed-tracing-instance-id", Kind::Text, "", "3.6+", Its, "The instance traces are filed under.";
+    DISTRIBUTED_TRACING_SAMPLING_RATE: Signed = "distributed-tracing-sampling-rate", Kind::Signed("int"), "0", "3.6+", Its, "Calls traced, of a million whose caller does not say itself.";
 }
 
 flags! {
