@@ -105,6 +105,7 @@ runbooks! {
     locks_and_elections_have_one_holder: "locks",
     a_member_tells_about_itself: "cluster",
     a_small_snapshot_count_loses_nothing: "snapshot-count",
+    a_backup_is_made_told_of_and_restored: "backup",
     users_may_what_their_roles_allow: "users",
 }
 
