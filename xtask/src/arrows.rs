@@ -54,6 +54,7 @@ const ORDER: &[(&str, Layer)] = &[
     ("gateway", Layer::Shell),
     ("server", Layer::Shell),
     ("client", Layer::Shell),
+    ("traces", Layer::Shell),
     ("proxy", Layer::Shell),
     ("etcd", Layer::Shell),
     ("etcdctl", Layer::Shell),

@@ -41,7 +41,7 @@ cargo xtask <command>
   bench            us and a real etcd, driven in turn on this machine; writes docs/bench/
                    [--secured: certificates, users] [--cluster: three members of each] [--quick] [--workload NAME] [--rounds N] [--minutes N]
   package          what an operator installs, into target/packages/: Debian packages and a tarball of
-                   static programs [deb | tarball | try]
+                   static programs [deb | tarball | image | try]
   instructions     counts what put, get and watch take in the pure core, under valgrind
 ";
 

@@ -33,7 +33,8 @@ pub fn run(words: &[&str]) -> Option<ExitCode> {
         [] => deb().and_then(|()| tarball()),
         ["deb"] => deb(),
         ["tarball"] => tarball(),
-        ["try"] => try_out().map(|reason| reason.iter().for_each(|why| println!("skipped: {why}"))),
+        ["image"] => tarball().and_then(|()| try_image()).map(tell),
+        ["try"] => try_out().map(tell),
         _ => return None,
     };
     Some(match built {
@@ -54,8 +55,22 @@ pub fn try_out() -> Outcome<Option<String>> {
         return Ok(Some("dpkg-deb is missing: this is not a Debian".to_owned()));
     }
     deb()?;
-    let script = root().join("packaging/try");
-    let tried = Command::new(&script).arg(output()).output();
+    try_script("packaging/try", &output())
+}
+
+/// Runs the static programs in a root that holds what the container file copies, and nothing else.
+fn try_image() -> Outcome<Option<String>> {
+    try_script("packaging/try-image", &output().join("root"))
+}
+
+fn tell(skipped: Option<String>) {
+    skipped.iter().for_each(|why| println!("skipped: {why}"));
+}
+
+/// Runs a script that tries what lies in a folder; a reason when this machine cannot.
+fn try_script(script: &str, folder: &Path) -> Outcome<Option<String>> {
+    let script = root().join(script);
+    let tried = Command::new(&script).arg(folder).output();
     let tried = tried.map_err(|e| format!("{}: {e}", script.display()))?;
     let words = String::from_utf8_lossy(&tried.stdout).into_owned();
     print!("{words}");
