@@ -57,6 +57,7 @@ const ORDER: &[(&str, Layer)] = &[
     ("traces", Layer::Shell),
     ("proxy", Layer::Shell),
     ("etcd", Layer::Shell),
+    ("etcdctl-v2", Layer::Shell),
     ("etcdctl", Layer::Shell),
     ("etcdutl", Layer::Shell),
     ("history", Layer::Pure),

@@ -44,6 +44,9 @@ pub enum TakeoverError {
     /// The raft log cannot be written.
     #[error("the raft log cannot be written")]
     WriteLog(#[from] wal::WriteError),
+    /// A raft log cannot be made.
+    #[error("a raft log cannot be made")]
+    CreateLog(#[from] wal::CreateError),
     /// The raft log does not say whose it is.
     #[error("the raft log in {wal} does not say which member wrote it")]
     NoIdentity {

@@ -17,6 +17,7 @@
 //! Not here: the locks that keep another process out, and what an operator is told (see `node` and `etcdutl`).
 
 mod back;
+mod backup;
 mod error;
 mod found;
 mod members;
@@ -26,6 +27,7 @@ mod watched;
 use std::path::{Path, PathBuf};
 
 pub use back::{Back, BackOptions, hand_back, stored_image};
+pub use backup::{BackupOptions, LeftOut, back_up};
 pub use error::TakeoverError;
 pub use found::v2_content;
 pub use take::{Outcome, TakeOptions, Taken, take_over};

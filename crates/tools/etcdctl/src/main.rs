@@ -29,6 +29,9 @@ fn main() -> ExitCode {
     // Where even this fails, the signals do what they always did.
     let _ = go::outlive_signals();
     let typed: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if std::env::var_os("ETCDCTL_API").is_some_and(|version| version == "2") {
+        return etcdctl_v2::run(typed);
+    }
     let ended = match args::parse(typed) {
         Outcome::Say { stdout, stderr, code } => {
             output::print(stdout.as_bytes());

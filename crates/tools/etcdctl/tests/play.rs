@@ -13,7 +13,7 @@
 //! `on both` plays it on our server and on the newest etcd, `on newest` on that alone; `tools` names
 //! older etcdctls that print the same. A line of stdout is indented, one of stderr begins with `!`. Where
 //! ours differs on purpose, `-- ours:` gives the reason and what ours prints follows. `ctl` is etcdctl
-//! with the server's endpoint. Commands are bash's and share variables and a folder.
+//! with the server's endpoint. `on debian` plays it by API v2 on Debian's etcd 3.4, with its etcdctl and ours. Commands are bash's and share variables and a folder.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -45,6 +45,8 @@ pub struct Step {
 pub struct Golden {
     pub path: PathBuf,
     pub on_ours: bool,
+    /// By API v2, on Debian's etcd 3.4.
+    pub v2: bool,
     /// The server's flags.
     pub flags: Vec<String>,
     /// Older etcdctls that print the same.
@@ -66,6 +68,7 @@ impl Golden {
         let mut golden = Golden {
             path,
             on_ours: false,
+            v2: false,
             flags: Vec::new(),
             tools: Vec::new(),
             steps: Vec::new(),
@@ -96,7 +99,10 @@ impl Golden {
             step.ours.as_mut().map_or(&mut step.printed, |(_, text)| text).push_str(line);
         } else {
             match line.trim_end().split_once(' ') {
-                Some(("on", place)) => self.on_ours = place == "both",
+                Some(("on", place)) => {
+                    self.on_ours = place == "both";
+                    self.v2 = place == "debian";
+                }
                 Some(("server", flags)) => {
                     self.flags = flags.split(' ').map(str::to_owned).collect();
                 }
@@ -145,6 +151,9 @@ impl Golden {
             fs::create_dir(root.join(name)).expect("a folder");
         }
         symlink(etcdctl, root.join("bin/etcdctl")).expect("a link");
+        if self.v2 {
+            symlink("/usr/bin/etcd", root.join("bin/etcd")).expect("a link");
+        }
         run_bash(&self.script(root, addresses), root);
         let mask = Mask { addresses, folder: root };
         let part = |number: usize, what: &str| {
@@ -168,10 +177,21 @@ impl Golden {
         let root = root.display();
         let all = addresses.join(",");
         let first = &addresses[0];
+        let ctl = match self.v2 {
+            false => "timeout 20 etcdctl --endpoints=$E",
+            // A slow machine is not what is looked for here.
+            true => "timeout 60 etcdctl --timeout=20s --total-timeout=50s --endpoints=http://$E",
+        };
+        let api = match (self.v2, addresses) {
+            (false, _) => String::new(),
+            // For a member that the file starts by itself.
+            (true, [_, client, peer]) => format!("export ETCDCTL_API=2; N={client} NP={peer}\n"),
+            (true, _) => "export ETCDCTL_API=2\n".to_owned(),
+        };
         let mut script = format!(
             "cd {root}/work; export LC_ALL=C PATH={root}/bin:$PATH\n\
-             E={first}; ALL={all}\n\
-             ctl() {{ timeout 20 etcdctl --endpoints=$E \"$@\"; }}\n"
+             E={first}; ALL={all}\n{api}\
+             ctl() {{ {ctl} \"$@\"; }}\n"
         );
         for (number, step) in self.steps.iter().enumerate() {
             let (out, command) = (format!("{root}/out/{number}"), &step.command);
