@@ -48,7 +48,7 @@ pub use config::{Config, HASHED_BYTES_MAX};
 pub use handle::{KeepAliveAnswer, LeaseLeft, Node, WatchStream};
 pub use lane::SERVING_THREADS_MAX;
 pub use member::BootError;
-pub use peers::{Overloaded, Peers, SnapshotBody, alone};
+pub use peers::{Overloaded, Peers, SnapshotBody, SnapshotChunks, alone};
 pub use readers::{Held, Reader, Readers};
 pub use repair::Repairing;
 pub use report::{Event, Level, Line, Report, SlowCall};

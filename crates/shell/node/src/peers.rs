@@ -21,7 +21,10 @@ use crate::front::FrontMessage;
 use crate::{ClusterView, Event, Node};
 
 /// A snapshot's database in pieces, to be read on a thread that may wait.
-pub type SnapshotBody = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
+pub type SnapshotChunks = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
+
+/// A snapshot's database, which may be read again from its beginning: always the same bytes.
+pub type SnapshotBody = Box<dyn Fn() -> SnapshotChunks + Send>;
 
 /// The way to the other members. Every call returns at once.
 pub trait Peers: Send + Sync + 'static {
@@ -207,9 +210,9 @@ impl Node {
     }
 }
 
-/// An image's database, to be read on a thread that may wait.
+/// An image's database. As long as somebody may read it, the files behind it stay.
 pub(crate) fn snapshot_body(image: Image) -> SnapshotBody {
-    Box::new(Body::Waits(Box::new(image)))
+    Box::new(move || Box::new(Body::Waits(Box::new(image.clone()))))
 }
 
 /// Bytes of a snapshot that are read at a time.

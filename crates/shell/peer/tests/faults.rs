@@ -6,10 +6,12 @@ mod support;
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use holdfast_peer::{Asker, Limits};
+use holdfast_peer::{Asker, Limits, SnapshotBody};
 use proto::raftpb::MessageType;
 
 use forwarder::{Forwarder, Mode};
@@ -147,24 +149,81 @@ fn a_reader_that_stops_costs_a_bounded_buffer() {
     });
 }
 
+/// So many chunks of 10,000 bytes, each unlike the others, one every 20 ms.
+fn slow(chunks: u32) -> Box<dyn SnapshotBody> {
+    body(move || {
+        (0..chunks).map(|n| {
+            std::thread::sleep(Duration::from_millis(20));
+            Ok(Bytes::from(n.to_be_bytes().repeat(2500)))
+        })
+    })
+}
+
 #[test]
-fn a_snapshot_that_is_cut_off_is_a_failure_on_both_sides() {
+fn a_snapshot_that_is_cut_off_goes_on_where_it_was() {
     let (one, two, forwarder) = pair_with_forwarder();
-    let slow = (0..100).map(|_| {
-        std::thread::sleep(Duration::from_millis(20));
-        Ok(Bytes::from(vec![1; 10_000]))
-    });
-    one.transport.send_snapshot(snapshot(1, 2, 1), Box::new(slow));
+    one.transport.send_snapshot(snapshot(1, 2, 1), slow(100));
+    let receiving = two.metrics.network.snapshot_receive_inflights.with(&["1"]);
+    let received = two.metrics.network.snapshot_receive_failures.with(&["1"]);
+    for cut in 1..=2 {
+        eventually("it comes", || receiving.get() == 1);
+        std::thread::sleep(Duration::from_millis(300));
+        forwarder.cut();
+        eventually("the receiver knows", || received.get() == cut);
+    }
+    eventually("it arrived", || *one.heard.sent.lock().unwrap() == [(2, true)]);
+    assert_eq!(one.heard.said("sending database snapshot goes on"), 2);
+    assert_eq!(one.heard.said("sent database snapshot"), 1);
+    let events = one.heard.events.lock().unwrap();
+    let from: Vec<String> = events
+        .iter()
+        .filter(|event| event.text == "sending database snapshot goes on")
+        .map(|event| format!("{event:?}"))
+        .collect();
+    assert!(from.iter().all(|event| !event.contains("\"0\"")), "not from the beginning: {from:?}");
+    let snapshots = two.heard.snapshots.lock().unwrap();
+    let [(_, path)] = snapshots.as_slice() else { panic!("one snapshot") };
+    let whole: Vec<u8> = (0..100u32).flat_map(|n| n.to_be_bytes().repeat(2500)).collect();
+    assert!(std::fs::read(path).unwrap() == whole, "the same bytes");
+    assert_eq!(files(&two.dir.path().join("snap")).len(), 1);
+}
+
+#[test]
+fn a_snapshot_whose_receiver_is_gone_is_a_failure_on_both_sides() {
+    let (one, two, forwarder) = pair_with_forwarder();
+    one.transport.send_snapshot(snapshot(1, 2, 1), slow(100));
     let receiving = two.metrics.network.snapshot_receive_inflights.with(&["1"]);
     eventually("it began", || receiving.get() == 1);
+    forwarder.set(Mode::Closed);
+    eventually("the sender knows", || *one.heard.sent.lock().unwrap() == [(2, false)]);
+    assert_eq!(two.metrics.network.snapshot_receive_failures.with(&["1"]).get(), 1);
+    assert!(two.heard.snapshots.lock().unwrap().is_empty());
+    assert_eq!(receiving.get(), 0);
+    // Another sending of the same member puts an end to what was kept of the first.
+    forwarder.set(Mode::Pass);
+    one.transport.send_snapshot(snapshot(1, 2, 2), slow(1));
+    eventually("it arrived", || one.heard.sent.lock().unwrap().contains(&(2, true)));
+    eventually("nothing else is left", || files(&two.dir.path().join("snap")).len() == 1);
+}
+
+#[test]
+fn a_snapshot_that_is_not_the_same_any_more_is_not_joined_to_what_was_kept() {
+    let (one, two, forwarder) = pair_with_forwarder();
+    let readings = Arc::new(AtomicU32::new(0));
+    let other = body(move || {
+        let reading = readings.fetch_add(1, Ordering::Relaxed) as u8;
+        (0..100).map(move |_| {
+            std::thread::sleep(Duration::from_millis(20));
+            Ok(Bytes::from(vec![reading; 10_000]))
+        })
+    });
+    one.transport.send_snapshot(snapshot(1, 2, 1), other);
+    let receiving = two.metrics.network.snapshot_receive_inflights.with(&["1"]);
+    eventually("it began", || receiving.get() == 1);
+    std::thread::sleep(Duration::from_millis(300));
     forwarder.cut();
     eventually("the sender knows", || *one.heard.sent.lock().unwrap() == [(2, false)]);
-    eventually("the receiver knows", || {
-        two.metrics.network.snapshot_receive_failures.with(&["1"]).get() == 1
-    });
     assert!(two.heard.snapshots.lock().unwrap().is_empty());
-    eventually("nothing is left", || files(&two.dir.path().join("snap")).is_empty());
-    assert_eq!(receiving.get(), 0);
 }
 
 #[test]

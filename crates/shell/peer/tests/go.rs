@@ -202,11 +202,10 @@ fn follows_leads_and_is_removed(go: &Go, version: Version) {
 
     // A snapshot that Go needs no more is taken all the same.
     let stale = snapshot(ours.member.id, theirs, 1);
-    let database = (0..10).map(|_| Ok(Bytes::from(vec![0; 100_000])));
-    ours.member.transport.send_snapshot(
-        proto::raftpb::Message { term: Some(ours.term()), ..stale },
-        Box::new(database),
-    );
+    let database = || (0..10).map(|_| Ok(Bytes::from(vec![0; 100_000])));
+    ours.member
+        .transport
+        .send_snapshot(proto::raftpb::Message { term: Some(ours.term()), ..stale }, body(database));
     eventually("it is taken", || *ours.member.heard.sent.lock().unwrap() == [(theirs, true)]);
     go.ctl(&["put", "alive", "4"]);
     eventually("level again", || ours.has_applied(b"alive"));

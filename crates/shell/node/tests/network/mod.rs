@@ -89,12 +89,15 @@ fn deliver(
     let (temporary, file) = (dir.join("tmp"), member::spooled(&dir, index));
     let to = disk.create(&temporary).map_err(|error| error.to_string())?;
     let mut at = 0;
-    for chunk in body {
+    for chunk in body() {
         let chunk = chunk.map_err(|error| error.to_string())?;
         to.write_all_at(&chunk, at).map_err(|error| error.to_string())?;
         at += chunk.len() as u64;
     }
     to.sync_data().map_err(|error| error.to_string())?;
+    if disk.exists(&file).map_err(|error| error.to_string())? {
+        return Err("it is there already".to_owned());
+    }
     replace_durably(disk, &temporary, &file).map_err(|error| error.to_string())?;
     node.receive_snapshot(message, file)
 }

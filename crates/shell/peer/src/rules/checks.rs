@@ -22,6 +22,10 @@ pub mod header {
     pub const URLS: &str = "x-peerurls";
     /// Whom a stream is asked from.
     pub const TO: &str = "x-raft-to";
+    /// Ours alone: which sending of a snapshot this is, a number of its sender's choice.
+    pub const SENDING: &str = "x-holdfast-sending";
+    /// Ours alone: from which byte of the database on a body goes on.
+    pub const FROM_BYTE: &str = "x-holdfast-from-byte";
 }
 
 /// The two streams.
@@ -78,6 +82,8 @@ pub enum Endpoint {
     DowngradeEnabled,
     /// Ours alone: to send the sender a snapshot, because it has no state.
     WantSnapshot,
+    /// Ours alone: how much of a snapshot that broke off is kept.
+    SnapshotPart,
     /// Ours alone: whether this member has no state.
     Repairing,
 }
@@ -136,7 +142,7 @@ const fn route(
 }
 
 /// Everything a peer URL answers. What is not here does not exist: metrics and health least of all.
-static ROUTES: [Route; 13] = [
+static ROUTES: [Route; 14] = [
     route("/raft", POST, POSTED, Endpoint::Raft),
     Route {
         prefix: true,
@@ -176,6 +182,12 @@ static ROUTES: [Route; 13] = [
     Route { names_cluster: false, ..route("/version", GET, &[], Endpoint::Version) },
     route("/downgrade/enabled", GET, &[], Endpoint::DowngradeEnabled),
     route("/holdfast/snapshot", POST, &[Check::Version, Check::Cluster], Endpoint::WantSnapshot),
+    route(
+        "/holdfast/snapshot/part",
+        GET,
+        &[Check::Version, Check::Cluster],
+        Endpoint::SnapshotPart,
+    ),
     Route { names_cluster: false, ..route("/holdfast/repairing", GET, &[], Endpoint::Repairing) },
 ];
 

@@ -73,6 +73,7 @@ fn every_path_is_answered_and_no_other() {
     check("GET", "/version", 0, "Version");
     check("GET", "/downgrade/enabled", 0, "DowngradeEnabled");
     check("POST", "/holdfast/snapshot", 0, "WantSnapshot");
+    check("GET", "/holdfast/snapshot/part", 0, "SnapshotPart");
     check("GET", "/holdfast/repairing", 0, "Repairing");
     for path in ["/", "/metrics", "/health", "/raft/", "/members/", "/debug/vars", "", "/v2/keys"] {
         check("GET", path, 404, "404 page not found");

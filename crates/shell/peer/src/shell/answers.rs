@@ -9,6 +9,7 @@ use proto::leasepb::{LeaseInternalRequest, LeaseInternalResponse};
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
+use super::parts::{Found, Sending};
 use super::shared::Core;
 use super::snapshot_in::next_piece;
 use super::traits::{HashKv, LeaseRefusal, PromoteRefusal};
@@ -193,6 +194,22 @@ pub(super) async fn downgrade_enabled(core: &Core) -> Answer {
             let text = format!("failed linearized read: {why}");
             Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, text))
         }
+    }
+}
+
+/// Which sending of a snapshot a request is about; nothing where it does not say, as Go members do not.
+pub(super) fn sending(headers: &HeaderMap) -> Option<Sending> {
+    let number = |name| headers.get(name).and_then(|id| id.to_str().ok()).and_then(parse_id);
+    Some(Sending { from: number(header::FROM)?, number: number(header::SENDING)? })
+}
+
+/// How much is kept of a snapshot that broke off.
+pub(super) fn snapshot_part(core: &Core, headers: &HeaderMap) -> Answer {
+    let found = sending(headers).map_or(Found::Nothing, |sending| core.parts.find(sending));
+    match found {
+        Found::Kept(extent) => page("text/plain", extent.text()),
+        Found::Comes => Err(Refused::new(StatusCode::CONFLICT, "it still comes in")),
+        Found::Nothing => Err(Refused::new(StatusCode::NOT_FOUND, "nothing of it is kept")),
     }
 }
 

@@ -5,6 +5,7 @@ mod ask;
 mod body;
 mod event;
 mod link;
+mod parts;
 mod peers;
 mod pipeline;
 mod probe;
@@ -22,7 +23,7 @@ mod transport;
 pub use ask::{AskError, Asker, RemoteMembers};
 pub use event::{Event, Level, Report};
 pub use net::{LocalFuture, Socket};
-pub use snapshot_out::SnapshotBody;
+pub use snapshot_out::{SnapshotBody, SnapshotChunks};
 pub use sockets::{Connector, KEEPALIVE, Listener, Pipe};
 pub use spool::{DiskSpool, Spool, Spooling};
 pub use traits::{

@@ -173,9 +173,10 @@ async fn handle(
             Ok(Response::new(Box::pin(StreamBody::attach(core, &peer, kind))))
         }
         Endpoint::Snapshot => {
-            snapshot_in::receive(core, body).await?;
+            snapshot_in::receive(core, headers, body).await?;
             Ok(no_content())
         }
+        Endpoint::SnapshotPart => answers::snapshot_part(core, headers),
         Endpoint::Probing => answers::page("application/json", probe::Health::page()),
         Endpoint::Members => answers::members(core),
         Endpoint::Promote(id) => answers::promote(core, id, headers).await,

@@ -11,6 +11,7 @@ use proto::raftpb::{Message, MessageType};
 use tokio::sync::mpsc;
 
 use super::event::{Event, Report};
+use super::parts::Parts;
 use super::peers::{Peer, Sent, name_of};
 use super::snapshot_out::SnapshotBody;
 use super::sockets::Connector;
@@ -60,6 +61,8 @@ pub(super) struct Core {
     partial_bytes: AtomicUsize,
     /// Each snapshot being sent holds one of these.
     pub snapshots: Arc<()>,
+    /// Snapshots that broke off on their way here.
+    pub parts: Parts,
     /// Refusals that were said: sender, text, when.
     refused: Mutex<Vec<(String, String, Instant)>>,
     peers: ArcSwap<Peers>,
@@ -101,6 +104,7 @@ impl Core {
             commands,
             partial_bytes: AtomicUsize::new(0),
             snapshots: Arc::new(()),
+            parts: Parts::default(),
             refused: Mutex::default(),
             peers: ArcSwap::default(),
             changing: Mutex::new(()),

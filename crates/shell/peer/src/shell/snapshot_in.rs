@@ -2,24 +2,27 @@
 //! that is whole and synced does raft hear of it.
 //!
 //! Nothing in the body says how long the database is. So the only proof that it is whole is that the HTTP body ended
-//! as it should: a connection that breaks in the middle is a failure.
+//! as it should: a connection that breaks in the middle is a failure. What has come by then is kept for a sender of ours,
+//! which says so in its headers and may go on with it (see `parts`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use proto::raftpb::{Message, MessageType};
 use tokio::sync::{mpsc, oneshot};
 
+use super::answers::sending;
 use super::event::Event;
 use super::link::{SILENCE_MAX, chain};
+use super::parts::{Arriving, Coming, KEPT_DURATION, Sending};
 use super::shared::Core;
 use super::snapshot_out::OnDrop;
-use crate::rules::Refused;
+use crate::rules::{Refused, header};
 use crate::wire::{MessageDecoder, StreamDamage, Unreadable};
 
 /// The longest message part, as in etcd.
@@ -34,7 +37,16 @@ enum Step {
 }
 
 /// Receives a snapshot; the answer is empty, or a refusal.
-pub(super) async fn receive(core: &Arc<Core>, mut body: Incoming) -> Result<(), Refused> {
+pub(super) async fn receive(
+    core: &Arc<Core>,
+    headers: &HeaderMap,
+    mut body: Incoming,
+) -> Result<(), Refused> {
+    let sending = sending(headers);
+    let from_byte = headers.get(header::FROM_BYTE).and_then(|bytes| bytes.to_str().ok());
+    let from_byte = from_byte.and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
+    // From here on whoever asks for a part of it is told that it comes in.
+    let coming = sending.map(|sending| (sending, Coming::new(core, sending)));
     let mut decoder = MessageDecoder::limited(MESSAGE_BYTES_MAX);
     let message = read_message(&mut body, &mut decoder).await.map_err(|why| {
         let text = format!("failed to decode raft message ({why})");
@@ -54,7 +66,15 @@ pub(super) async fn receive(core: &Arc<Core>, mut body: Incoming) -> Result<(), 
         event.with("local-member-id", &core.own_label).with("incoming-snapshot-index", index)
     };
     core.report.event(said(Event::info("receiving database snapshot", &label)));
-    let outcome = spool(core, message, index, body, decoder).await;
+    let incoming = Arrival { message, index, from_byte, coming };
+    let outcome = spool(core, incoming, body, decoder).await;
+    if outcome.is_err() && sending.is_some() {
+        let core = core.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(KEPT_DURATION).await;
+            core.parts.expire();
+        });
+    }
     match &outcome {
         Ok(bytes) => {
             network.snapshot_receive_successes.with(&[&label]).inc();
@@ -107,10 +127,17 @@ async fn read_message(
     }
 }
 
-async fn spool(
-    core: &Arc<Core>,
+/// A snapshot of which the message has come.
+struct Arrival {
     message: Message,
     index: u64,
+    from_byte: u64,
+    coming: Option<(Sending, Coming)>,
+}
+
+async fn spool(
+    core: &Arc<Core>,
+    incoming: Arrival,
     mut body: Incoming,
     decoder: MessageDecoder,
 ) -> Result<u64, Refused> {
@@ -120,7 +147,7 @@ async fn spool(
     let thread = std::thread::Builder::new().name("peer-spool".into());
     let spawned = thread.spawn(move || {
         // If nobody waits any more, the connection was cut.
-        let _ = done.send(write_and_step(&on_thread, message, index, receiver));
+        let _ = done.send(write_and_step(&on_thread, incoming, receiver));
     });
     spawned.map_err(|error| cannot_save(&error.to_string()))?;
     let mut bytes = 0;
@@ -128,7 +155,14 @@ async fn spool(
     loop {
         let piece = match pieces.next() {
             Some(piece) => Some(piece),
-            None => next_piece(&mut body).await.map_err(|why| cannot_save(&why))?,
+            None => match next_piece(&mut body).await {
+                Ok(piece) => piece,
+                Err(why) => {
+                    drop(steps);
+                    let _ = outcome.await;
+                    return Err(cannot_save(&why));
+                }
+            },
         };
         let Some(piece) = piece else { break };
         bytes += piece.len() as u64;
@@ -153,24 +187,41 @@ fn cannot_save(why: &str) -> Refused {
 
 fn write_and_step(
     core: &Core,
-    message: Message,
-    index: u64,
+    incoming: Arrival,
     receiver: mpsc::Receiver<Step>,
 ) -> Result<(), Refused> {
-    let path = write(core, index, receiver).map_err(|error| cannot_save(&error.to_string()))?;
-    core.raft.receive_snapshot(message, path).map_err(|why| {
+    let path = write(core, &incoming, receiver).map_err(|error| cannot_save(&error.to_string()))?;
+    core.raft.receive_snapshot(incoming.message, path.clone()).map_err(|why| {
+        core.spool.forget(&path);
         let text = format!("failed to process raft message ({why})");
         Refused::new(StatusCode::INTERNAL_SERVER_ERROR, text)
     })
 }
 
-fn write(core: &Core, index: u64, mut receiver: mpsc::Receiver<Step>) -> std::io::Result<PathBuf> {
-    let mut file = core.spool.begin(index)?;
+fn write(
+    core: &Core,
+    incoming: &Arrival,
+    mut receiver: mpsc::Receiver<Step>,
+) -> std::io::Result<PathBuf> {
+    let sending = incoming.coming.as_ref().map(|(sending, _)| *sending);
+    let kept = sending.and_then(|sending| core.parts.take(sending, incoming.from_byte));
+    let mut file = match kept {
+        Some(kept) if 0 < incoming.from_byte => kept,
+        _ if 0 < incoming.from_byte => {
+            return Err(std::io::Error::other("what it goes on with is not kept"));
+        }
+        _ => Arriving::new(core.spool.begin(incoming.index)?),
+    };
     loop {
         match receiver.blocking_recv() {
             Some(Step::Chunk(bytes)) => file.write(&bytes)?,
             Some(Step::End) => return file.finish(),
-            None => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            None => {
+                if let Some(sending) = sending {
+                    core.parts.keep(sending, file);
+                }
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
         }
     }
 }

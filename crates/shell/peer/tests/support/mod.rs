@@ -372,3 +372,11 @@ pub fn files(dir: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// A database that is made anew whenever it is read.
+pub fn body<I>(make: impl Fn() -> I + Send + 'static) -> Box<dyn SnapshotBody>
+where
+    I: Iterator<Item = std::io::Result<Bytes>> + Send + 'static,
+{
+    Box::new(move || Box::new(make()) as SnapshotChunks)
+}
