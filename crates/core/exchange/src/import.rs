@@ -82,6 +82,9 @@ pub enum ImportError {
         /// Its key.
         key: Bytes,
     },
+    /// Nobody wants it any more.
+    #[error("it was given up")]
+    GivenUp,
     /// The store could not be begun.
     #[error("the store cannot be begun")]
     Begin(#[from] OpenError),
@@ -111,6 +114,21 @@ pub fn import(
     at: (u64, u64),
     identity: Option<Bytes>,
 ) -> Result<Arrived, ImportError> {
+    import_while(disk, file, dir, at, identity, &mut || true)
+}
+
+/// The same, as long as it is `wanted`, which is asked before each mebibyte or so.
+///
+/// # Errors
+/// As [`import`], and [`ImportError::GivenUp`] when it was not.
+pub fn import_while(
+    disk: &Arc<dyn Disk>,
+    file: &Path,
+    dir: &Path,
+    at: (u64, u64),
+    identity: Option<Bytes>,
+    wanted: &mut dyn FnMut() -> bool,
+) -> Result<Arrived, ImportError> {
     let path = || file.to_owned();
     let opened =
         disk.open_read(file).map_err(|source| ImportError::File { file: path(), source })?;
@@ -125,7 +143,7 @@ pub fn import(
         let (wanted, wanted_term) = at;
         return Err(ImportError::Elsewhere { file: path(), index, term, wanted, wanted_term });
     }
-    write_store(disk, dir, backend.bolt(), at, identity)
+    write_while(disk, dir, backend.bolt(), at, identity, wanted)
 }
 
 /// As [`import`], of any source.
@@ -139,6 +157,17 @@ pub fn write_store(
     at: (u64, u64),
     identity: Option<Bytes>,
 ) -> Result<Arrived, ImportError> {
+    write_while(disk, dir, source, at, identity, &mut || true)
+}
+
+fn write_while(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    source: &dyn Source,
+    at: (u64, u64),
+    identity: Option<Bytes>,
+    wanted: &mut dyn FnMut() -> bool,
+) -> Result<Arrived, ImportError> {
     let options = store::Options { recent_bytes_max: 0, ..Default::default() };
     let (store, _) = Store::open(disk.clone(), dir, options)?;
     let mut importing = Importing {
@@ -149,6 +178,7 @@ pub fn write_store(
         unsynced_bytes: 0,
         last: Revision::default(),
         conf_state: ConfState::default(),
+        wanted,
     };
     for bucket in source.buckets().map_err(ImportError::Source)? {
         for row in source.rows(&bucket) {
@@ -164,7 +194,7 @@ pub fn write_store(
 }
 
 /// A store in the making.
-struct Importing {
+struct Importing<'a> {
     store: Store,
     at: (u64, u64),
     batch: Batch,
@@ -172,9 +202,10 @@ struct Importing {
     unsynced_bytes: usize,
     last: Revision,
     conf_state: ConfState,
+    wanted: &'a mut dyn FnMut() -> bool,
 }
 
-impl Importing {
+impl Importing<'_> {
     fn row(&mut self, bucket: &Bytes, key: Bytes, value: Bytes) -> Result<(), ImportError> {
         self.batch_bytes += key.len() + value.len();
         if bucket == names::KEY {
@@ -217,6 +248,9 @@ impl Importing {
     }
 
     fn flush(&mut self) -> Result<(), ImportError> {
+        if !(self.wanted)() {
+            return Err(ImportError::GivenUp);
+        }
         let empty = Batch { index: self.at.0, term: self.at.1, ..Batch::default() };
         self.store.append(&std::mem::replace(&mut self.batch, empty));
         self.store.flush()?;

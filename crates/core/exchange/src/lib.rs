@@ -17,7 +17,7 @@ mod snap_file;
 mod v2json;
 
 pub use image::{Image, MemberSnapshot};
-pub use import::{Arrived, ImportError, import, write_store};
+pub use import::{Arrived, ImportError, import, import_while, write_store};
 pub use snap_file::{SnapFile, SnapFileError, read_snap_file, snap_file};
 pub use v2json::{V2Json, members_json, read_members_json};
 

@@ -3,13 +3,20 @@
 //! One driver core for everybody who runs a member: whatever reaches the applying half is an [`Input`], whatever it
 //! asks for an [`Effect`], and in between stands no thread. `node` gives it one, the simulation gives it turns.
 //!
-//! While a snapshot is to be installed, long work on the old store (a sync, cleaning, a checkpoint, a hash) may be
-//! under way elsewhere and names files of its directory. So nothing new is begun, what is under way is waited for,
-//! and whatever needs the store to be the new one is kept back, in order. Watchers and leases go on.
+//! While a snapshot is installed, the old store stays what readers see, watchers and leases go on, and whatever needs
+//! the store to be the new one is kept back, in order. The snapshot's store is built elsewhere, beside the old one.
+//! Long work on that (a sync, cleaning, a checkpoint, a hash) may be under way too and names files of its directory, so
+//! nothing new is begun and what is under way is waited for. Then the stores are exchanged, elsewhere again; what is
+//! left for here is to go on with the new one, and to make up for what was kept back a little at a time.
+//!
+//! ```text
+//! Install -> Effect::Install(build) -> Installed(Built), and nothing else under way
+//!         -> Effect::Install(exchange) -> Installed(Exchanged) -> the switch -> GoOn, until nothing is kept back
+//! ```
 
 use std::collections::VecDeque;
 
-use apply::{Fault, ReadView};
+use apply::{Applier, Fault, ReadView};
 use consensus::{Message, Standing};
 use exchange::Image;
 use mvcc::HashTriple;
@@ -21,7 +28,7 @@ use crate::boot_error::BootError;
 use crate::engine::{Effect as EngineEffect, Engine, Stored, Syncing};
 use crate::front::Input as FrontInput;
 use crate::house::{Chore, House};
-use crate::install::Installer;
+use crate::install::{InstallDone, InstallJob, Installer};
 
 /// Everything that can happen to the applying half.
 #[derive(Debug)]
@@ -34,6 +41,10 @@ pub enum Input {
     Watch(watch::Input),
     /// Goes on with this snapshot, whose file is there and whose marker is synced.
     Install(Stored),
+    /// A long step of that has ended.
+    InstallStep(Result<InstallDone, BootError>),
+    /// More of what was kept back may be done now.
+    GoOn,
     /// Raft wants to send a snapshot: the applied state, whatever entry raft had in mind.
     SendSnapshot(Box<Message>),
     /// Somebody wants the applied state.
@@ -93,6 +104,12 @@ pub enum Effect {
         /// Small state.
         state: store::State,
     },
+    /// A long step of a take-over, to be run elsewhere; [`Input::InstallStep`] is due.
+    Install(Box<InstallJob>),
+    /// The state that was replaced, to be let go of elsewhere: that takes a while when it is large.
+    Replaced(Box<Applier>),
+    /// [`Input::GoOn`] is due, behind whatever has come already.
+    GoOn,
     /// The hashes of compactions changed.
     Hashes,
     /// The index checkpoint could not be written; the next one is tried in time.
@@ -106,14 +123,30 @@ pub enum Effect {
     CannotInstall(BootError),
 }
 
+/// How far a snapshot is taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Its store is being built.
+    Builds,
+    /// That is complete, and waits for what is under way on the old one.
+    Built,
+    /// The stores are being exchanged: nothing touches the old one's files.
+    Exchanges,
+}
+
+/// Bytes of entries, and groups of them, that are made up for in one step.
+const MADE_UP_BYTES: usize = 256 << 10;
+const MADE_UP_GROUPS: usize = 256;
+
 /// The applying half of one member.
 pub struct Applying {
     engine: Engine,
     house: House,
     installer: Installer,
     checkpoint_rows_min: u64,
-    /// The snapshot to go on with.
-    wanted: Option<Stored>,
+    /// The snapshot to go on with, and how far that is.
+    arriving: Option<(Stored, Stage)>,
+    /// What waits for its store, in order.
     held: VecDeque<Input>,
     /// Syncs of the store under way.
     syncs: usize,
@@ -127,7 +160,7 @@ impl Applying {
             house: House::new(checkpoint_rows_min),
             installer,
             checkpoint_rows_min,
-            wanted: None,
+            arriving: None,
             held: VecDeque::new(),
             syncs: 0,
         }
@@ -143,9 +176,14 @@ impl Applying {
         &mut self.engine
     }
 
-    /// Whether the store is about to be another one.
+    /// Whether the store is about to be another one, or what waited for that is not made up for yet.
     pub fn is_installing(&self) -> bool {
-        self.wanted.is_some()
+        self.arriving.is_some() || !self.held.is_empty()
+    }
+
+    /// Whether a compaction still has rows to forget. Not of a store that is about to be replaced.
+    pub fn is_pruning(&self) -> bool {
+        self.arriving.is_none() && self.engine.applier().is_pruning()
     }
 
     /// Applies committed entries as one group. Not while a snapshot is being installed: then they are an
@@ -154,7 +192,7 @@ impl Applying {
     /// # Errors
     /// [`Fault`]: the member must stop, and none of the effects may be acted on.
     pub fn apply(&mut self, entries: &[Entry], now_ms: u64) -> Result<Vec<EngineEffect>, Fault> {
-        assert!(self.wanted.is_none(), "entries behind a snapshot wait for it");
+        assert!(!self.is_installing(), "entries behind a snapshot wait for it");
         self.engine.apply(entries, now_ms)
     }
 
@@ -174,6 +212,17 @@ impl Applying {
             self.held.push_back(input);
             return Ok(());
         }
+        self.do_now(input, now_ms, effects)?;
+        self.exchange_if_quiet(effects);
+        Ok(())
+    }
+
+    fn do_now(
+        &mut self,
+        input: Input,
+        now_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Fault> {
         match input {
             Input::Apply(entries) => {
                 effects.push(Effect::Engine(self.engine.apply(&entries, now_ms)?));
@@ -181,9 +230,12 @@ impl Applying {
             Input::Standing(standing) => self.engine.stands(standing),
             Input::Watch(input) => effects.push(Effect::Engine(self.engine.watch(input))),
             Input::Install(stored) => {
-                self.wanted = Some(stored);
-                self.install_if_quiet(now_ms, effects)?;
+                let job = InstallJob::build(self.installer.clone(), stored.clone());
+                self.arriving = Some((stored, Stage::Builds));
+                effects.push(Effect::Install(Box::new(job)));
             }
+            Input::InstallStep(done) => self.install_step(done, effects),
+            Input::GoOn => self.go_on(now_ms, effects)?,
             Input::SendSnapshot(message) => {
                 self.engine.flush()?;
                 let applier = self.engine.applier();
@@ -204,25 +256,21 @@ impl Applying {
             Input::Synced { done, stored } => {
                 self.engine.synced(done?);
                 self.syncs -= 1;
-                if !self.is_installing() {
+                if self.arriving.is_none() {
                     effects.push(Effect::Front(FrontInput::Stored(stored)));
                 }
-                self.install_if_quiet(now_ms, effects)?;
             }
             Input::Hashed(triple) => {
                 self.engine.hashed(triple);
                 effects.push(Effect::Hashes);
-                self.install_if_quiet(now_ms, effects)?;
             }
             Input::Cleaned { cleaning, succeeded } => {
                 let chores = self.house.cleaned(&mut self.engine, *cleaning, succeeded)?;
                 effects.extend(chores.into_iter().map(Effect::Chore));
-                self.install_if_quiet(now_ms, effects)?;
             }
             Input::Checkpointed(done) => {
                 let failed = self.house.checkpointed(&mut self.engine, done).err();
                 effects.extend(failed.map(Effect::CheckpointFailed));
-                self.install_if_quiet(now_ms, effects)?;
             }
             Input::Defragment => {
                 let chores = self.house.defragment(&mut self.engine)?;
@@ -230,7 +278,7 @@ impl Applying {
             }
             Input::Ticked => {
                 effects.push(Effect::Engine(self.engine.ticked(now_ms)));
-                if !self.is_installing() {
+                if self.arriving.is_none() {
                     let chores = self.house.tick(&mut self.engine)?;
                     effects.extend(chores.into_iter().map(Effect::Chore));
                 }
@@ -239,25 +287,67 @@ impl Applying {
         Ok(())
     }
 
-    /// Exchanges the stores, if nothing is under way on the old one, and takes what waited for that.
-    fn install_if_quiet(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> Result<(), Fault> {
+    /// Has the stores exchanged, once the new one is there and nothing is under way on the old one.
+    fn exchange_if_quiet(&mut self, effects: &mut Vec<Effect>) {
         let hashing = self.engine.applier().is_hashing();
         let busy = 0 < self.syncs || self.house.is_busy() || hashing;
-        let Some(stored) = self.wanted.take_if(|_| !busy) else { return Ok(()) };
-        let applier = match self.installer.install(&stored) {
-            Ok(applier) => applier,
+        let Some((stored, stage @ Stage::Built)) = &mut self.arriving else { return };
+        if !busy {
+            *stage = Stage::Exchanges;
+            let job = InstallJob::exchange(self.installer.clone(), stored.clone());
+            effects.push(Effect::Install(Box::new(job)));
+        }
+    }
+
+    fn install_step(&mut self, done: Result<InstallDone, BootError>, effects: &mut Vec<Effect>) {
+        let (stored, stage) = self.arriving.take().expect("a step is of a take-over");
+        match done {
             Err(error) => {
+                self.arriving = Some((stored, stage));
                 effects.push(Effect::CannotInstall(error));
-                return Ok(());
             }
-        };
+            Ok(InstallDone::Built) => {
+                assert_eq!(stage, Stage::Builds);
+                self.arriving = Some((stored, Stage::Built));
+            }
+            Ok(InstallDone::Exchanged(applier)) => {
+                assert_eq!(stage, Stage::Exchanges);
+                self.switch(stored, *applier, effects);
+            }
+        }
+    }
+
+    /// Goes on with the new store. Quick, however large it is.
+    fn switch(&mut self, stored: Stored, applier: Applier, effects: &mut Vec<Effect>) {
         self.house = House::new(self.checkpoint_rows_min);
-        effects.push(Effect::Engine(self.engine.replace(applier)));
+        let (told, replaced) = self.engine.replace(applier);
+        effects.push(Effect::Engine(told));
         effects.push(Effect::Hashes);
         effects.push(Effect::Installed { index: stored.index });
         effects.push(Effect::Front(FrontInput::Installed(stored)));
-        for input in std::mem::take(&mut self.held) {
-            self.take(input, now_ms, effects)?;
+        effects.push(Effect::Replaced(Box::new(replaced)));
+        if !self.held.is_empty() {
+            effects.push(Effect::GoOn);
+        }
+    }
+
+    /// Makes up for some of what was kept back, so that whoever waits behind it does not wait for all of it. What has
+    /// come meanwhile is behind it.
+    fn go_on(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> Result<(), Fault> {
+        let mut bytes = 0;
+        for _ in 0..MADE_UP_GROUPS {
+            if self.arriving.is_some() || MADE_UP_BYTES <= bytes {
+                break;
+            }
+            let Some(input) = self.held.pop_front() else { return Ok(()) };
+            if let Input::Apply(entries) = &input {
+                bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
+            }
+            self.do_now(input, now_ms, effects)?;
+        }
+        // Another snapshot may be among it: then the rest waits for that.
+        if self.arriving.is_none() && !self.held.is_empty() {
+            effects.push(Effect::GoOn);
         }
         Ok(())
     }
@@ -289,6 +379,8 @@ fn waits_for_the_store(input: &Input) -> bool {
         | Input::Hashed(_)
         | Input::Cleaned { .. }
         | Input::Checkpointed(_)
+        | Input::InstallStep(_)
+        | Input::GoOn
         | Input::Ticked => false,
     }
 }

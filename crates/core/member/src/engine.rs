@@ -332,9 +332,9 @@ impl Engine {
 
     /// Goes on with the state of a snapshot. Watchers hear that changes in between were never seen here, and are
     /// caught up from the new state, or told that it is compacted. Whose tokens stand is not known any more, so none
-    /// does: whoever has one asks for another.
-    pub fn replace(&mut self, applier: Applier) -> Vec<Effect> {
-        self.applier = applier;
+    /// does: whoever has one asks for another. Also returned is the state that was replaced.
+    pub fn replace(&mut self, applier: Applier) -> (Vec<Effect>, Applier) {
+        let replaced = std::mem::replace(&mut self.applier, applier);
         self.primary = None;
         let (revision, compacted) = (self.applier.revision(), self.applier.compact_revision());
         let mut effects = vec![Effect::Publish(Box::new(self.applier.view()))];
@@ -343,7 +343,7 @@ impl Engine {
         }
         effects.push(Effect::Tokens(TokenChange::DropAll));
         effects.push(Effect::Cluster);
-        effects
+        (effects, replaced)
     }
 
     /// Something happened to a watch stream.

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, VecDeque};
 use consensus::{Consensus, LogRead, Message, Persist, Progress, RefusedMessage, Role, Standing};
 use planted::planted;
 use proto::raftpb::{ConfChange, MessageType};
-use types::{ConfState, Entry, MemberId, Refusal};
+use types::{ConfState, Entry, EntryKind, MemberId, Refusal};
 
 use crate::proposal::Proposal;
 use crate::{Mark, RequestIds, Stored};
@@ -199,6 +199,13 @@ pub struct Front {
     standing: Standing,
 }
 
+/// Whether the commit index that covers this entry is worth a sync of its own. Where one of two voters is removed, the
+/// other goes on alone; if it started again with a commit index from before that, it would wait for the vote of a member
+/// that is gone for good.
+fn changes_who_votes(entry: &Entry) -> bool {
+    entry.kind == EntryKind::ConfChange
+}
+
 impl Front {
     /// A front over a raft member that starts at `applied`, with the log marked at `marked`. Its questions go under
     /// `contexts`, which nobody else uses.
@@ -250,7 +257,7 @@ impl Front {
             Input::Persisted { number } => self.persisted(number, &mut effects),
             Input::Applied { index, changes } => self.applied(index, &changes, &mut effects),
             Input::Stored(stored) => self.stored(stored, &mut effects),
-            Input::Installed(stored) => self.installed(&stored),
+            Input::Installed(stored) => self.installed(&stored, &mut effects),
             Input::Received(message) => self.received(*message, &mut effects),
             Input::LogRead { ticket, entries } => self.consensus.log_read(ticket, entries),
             Input::Unreachable { peer } => self.consensus.unreachable(peer),
@@ -327,12 +334,10 @@ impl Front {
         }
         let Some(index) = snapshot else { return };
         self.collect(effects);
-        // The same one may come twice: its file is the one that was named first.
+        // While a file is there no other gets its name, so this message is the only one that wants it. Or the same
+        // snapshot was brought again after its first file was installed, and before that was heard of here.
         let arriving = self.arriving.as_ref().map(|(_, stored)| stored.index);
-        let named = [arriving, self.installing].contains(&Some(index));
-        // One that is ahead may come from another sender as well, under the same name: only that message was refused.
-        // Its file goes with the next one that is installed, or at the next start.
-        let needed = named || self.standing().committed < index;
+        let needed = [arriving, self.installing].contains(&Some(index));
         if !needed || planted!("the file of a snapshot thrown away too early") {
             effects.push(Effect::SnapshotUnused { index });
         }
@@ -350,8 +355,10 @@ impl Front {
     }
 
     /// The store is another one now, synced up to the snapshot's entry, and the log begins there.
-    fn installed(&mut self, stored: &Stored) {
+    fn installed(&mut self, stored: &Stored, effects: &mut Vec<Effect>) {
         self.installing.take_if(|index| *index <= stored.index);
+        // Its file is gone, but it may have been brought once more since.
+        effects.push(Effect::SnapshotUnused { index: stored.index });
         self.applied = self.applied.max(stored.index);
         self.marked = self.marked.max(stored.index);
         // A sync of the store before is never heard of.
@@ -378,7 +385,8 @@ impl Front {
 
     fn collect(&mut self, effects: &mut Vec<Effect>) {
         while let Some(output) = self.consensus.output() {
-            if let Some(persist) = output.persist {
+            if let Some(mut persist) = output.persist {
+                persist.must_sync |= output.committed.iter().any(changes_who_votes);
                 if let Some(point) = persist.snapshot.clone() {
                     let stored = Stored {
                         index: point.index,

@@ -11,7 +11,11 @@
 //!
 //! A store that is only half built is called `store.tmp`, and thrown away.
 //!
-//! Not here: who sends snapshots (see `peer`), whether raft takes one (see `consensus`).
+//! Of a large state each step takes its time, so a member that runs has them done elsewhere, as [`InstallJob`]s: the
+//! second while it goes on with its old store in every respect but new entries, the last two once nothing else works
+//! on that. Readers keep the old files open, whatever they are called.
+//!
+//! Not here: when they are done (see `applying`), who sends snapshots (see `peer`), whether raft takes one (see `consensus`).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -89,9 +93,20 @@ pub fn build(
     at: &Stored,
     identity: Bytes,
 ) -> Result<(), InstallError> {
+    build_while(disk, store_dir, snap_dir, at, identity, &mut || true)
+}
+
+fn build_while(
+    disk: &Arc<dyn Disk>,
+    store_dir: &Path,
+    snap_dir: &Path,
+    at: &Stored,
+    identity: Bytes,
+    wanted: &mut dyn FnMut() -> bool,
+) -> Result<(), InstallError> {
     build_beside(disk, store_dir, |half| {
-        let file = spooled(snap_dir, at.index);
-        let arrived = exchange::import(disk, &file, half, (at.index, at.term), Some(identity))
+        let (file, entry) = (spooled(snap_dir, at.index), (at.index, at.term));
+        let arrived = exchange::import_while(disk, &file, half, entry, Some(identity), wanted)
             .map_err(|source| InstallError::Import { index: at.index, source })?;
         if arrived.conf_state == at.conf_state {
             return Ok(());
@@ -154,13 +169,15 @@ pub struct Installer {
 }
 
 impl Installer {
-    /// Takes over the snapshot at this entry, whose marker is synced. Nobody may write to the old store any more.
-    ///
-    /// # Errors
-    /// [`BootError`]; the member must stop, and its next start tries again.
-    pub fn install(&self, at: &Stored) -> Result<Applier, BootError> {
+    /// Builds the store of the snapshot at this entry, whose marker is synced, beside the one there is.
+    fn build(&self, at: &Stored, wanted: &mut dyn FnMut() -> bool) -> Result<(), BootError> {
         let Installer { disk, store_dir, snap_dir, identity, .. } = self;
-        build(disk, store_dir, snap_dir, at, identity.clone())?;
+        Ok(build_while(disk, store_dir, snap_dir, at, identity.clone(), wanted)?)
+    }
+
+    /// Puts what was built in the place of the store and opens it. Nobody may write to the old one any more.
+    fn exchange(&self, at: &Stored) -> Result<Applier, BootError> {
+        let Installer { disk, store_dir, snap_dir, .. } = self;
         exchange_stores(disk, store_dir).map_err(InstallError::from)?;
         let (store, restored) = Store::open(disk.clone(), store_dir, self.store.clone())?;
         let applier = Applier::open(self.apply.clone(), store, &restored)?;
@@ -168,5 +185,63 @@ impl Installer {
             if planted!("all snapshots thrown away with one") { None } else { Some(at.index) };
         discard(disk, store_dir, snap_dir, through)?;
         Ok(applier)
+    }
+}
+
+/// A long step of a take-over, for a thread that may wait for a disk.
+#[derive(Debug)]
+pub struct InstallJob {
+    installer: Installer,
+    at: Stored,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    Build,
+    Exchange,
+}
+
+/// What a long step of a take-over came to.
+pub enum InstallDone {
+    /// The store of the snapshot is complete and synced, beside the old one.
+    Built,
+    /// It is in the old one's place, and open.
+    Exchanged(Box<Applier>),
+}
+
+impl std::fmt::Debug for InstallDone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            InstallDone::Built => "Built",
+            InstallDone::Exchanged(_) => "Exchanged",
+        })
+    }
+}
+
+impl InstallJob {
+    /// Builds the store of the snapshot at this entry, whose marker is synced. The old one may be worked on meanwhile.
+    pub(crate) fn build(installer: Installer, at: Stored) -> InstallJob {
+        InstallJob { installer, at, step: Step::Build }
+    }
+
+    /// Exchanges the stores. Nobody may write to the old one any more.
+    pub(crate) fn exchange(installer: Installer, at: Stored) -> InstallJob {
+        InstallJob { installer, at, step: Step::Exchange }
+    }
+
+    /// Does it, as long as it is `wanted`, which is asked again and again while the store is built.
+    ///
+    /// # Errors
+    /// [`BootError`]; the member must stop, and its next start tries again. Also when it was not wanted.
+    pub fn run(self, wanted: &mut dyn FnMut() -> bool) -> Result<InstallDone, BootError> {
+        let InstallJob { installer, at, step } = self;
+        match step {
+            Step::Build => installer.build(&at, wanted).map(|()| InstallDone::Built),
+            Step::Exchange => {
+                let applier = installer.exchange(&at)?;
+                Ok(InstallDone::Exchanged(Box::new(applier)))
+            }
+        }
     }
 }

@@ -37,7 +37,7 @@ pub use front::is_sure_to_lead;
 pub use front::{Effect as FrontEffect, Front, Input as FrontInput, Options as FrontOptions};
 pub use house::{CHECKPOINT_ROWS_MIN, Chore, House};
 pub use identity::{RequestIds, Run, added_member_id, bootstrap_member_id, cluster_id};
-pub use install::{InstallError, Installer, spooled};
+pub use install::{InstallDone, InstallError, InstallJob, Installer, spooled};
 pub use jobs::{CheckpointJob, HashRead, HistoryRead};
 pub use log_writer::{LogDone, LogWork, LogWriter, Mark};
 pub use proposal::Proposal;

@@ -7,7 +7,8 @@ use consensus::{Boot, Config, Consensus, Message, Role, Scope};
 use holdfast_member::{
     Front, FrontEffect, FrontInput, FrontOptions, Proposal, RequestIds, Run, Stored,
 };
-use proto::raftpb::MessageType;
+use prost::Message as _;
+use proto::raftpb::{self, MessageType};
 use types::{ConfState, Entry, EntryKind, Refusal};
 
 const ELECTION_TICKS: u64 = 10;
@@ -297,4 +298,79 @@ fn the_log_is_kept_for_a_follower_that_answers() {
     three.cut.clear();
     three.tick_all(5);
     assert!(three.is_applied(3, 2049), "it needs no snapshot");
+}
+
+/// A snapshot at this entry, from a leader of this term.
+fn snapshot(index: u64, term: u64) -> FrontInput {
+    let conf_state = raftpb::ConfState { voters: vec![1, 2, 3], ..Default::default() };
+    let metadata = raftpb::SnapshotMetadata {
+        conf_state: Some(conf_state),
+        index: Some(index),
+        term: Some(term),
+    };
+    FrontInput::Received(Box::new(Message {
+        r#type: Some(MessageType::MsgSnap as i32),
+        from: Some(2),
+        to: Some(1),
+        term: Some(term),
+        snapshot: Some(raftpb::Snapshot { data: Some(Bytes::new()), metadata: Some(metadata) }),
+        ..Default::default()
+    }))
+}
+
+fn unused(effects: &[FrontEffect]) -> Vec<u64> {
+    let index = |effect: &FrontEffect| match effect {
+        FrontEffect::SnapshotUnused { index } => Some(*index),
+        _ => None,
+    };
+    effects.iter().filter_map(index).collect()
+}
+
+#[test]
+fn the_file_of_a_snapshot_that_is_refused_goes_at_once() {
+    let mut three = Three::new();
+    let front = three.fronts.get_mut(&1).expect("one of three");
+    let taken = front.step(snapshot(20, 5));
+    assert_eq!(unused(&taken), [0; 0], "it is being taken over");
+    // From a leader whose term is over, however far ahead.
+    assert_eq!(unused(&front.step(snapshot(90, 4))), [90]);
+    // One that is behind.
+    assert_eq!(unused(&front.step(snapshot(10, 5))), [10]);
+}
+
+#[test]
+fn the_commit_index_of_a_change_of_members_is_synced_and_others_wait_for_the_next_group() {
+    let mut three = Three::led_by(1);
+    let mut committed_by = |kind: EntryKind| {
+        three.cut = BTreeSet::from([2, 3]);
+        let change = raftpb::ConfChange { node_id: Some(3), ..Default::default() };
+        let change = raftpb::ConfChange {
+            r#type: Some(raftpb::ConfChangeType::ConfChangeUpdateNode as i32),
+            ..change
+        };
+        let data = Bytes::from(change.encode_to_vec());
+        let scope = Scope::Anyone;
+        three.input(1, FrontInput::Propose(vec![Proposal { id: 9, kind, data, scope }]));
+        let leader = three.fronts.get_mut(&1).expect("one of three");
+        let (term, index) = (leader.standing().term, leader.last_index());
+        let appended = Message {
+            r#type: Some(MessageType::MsgAppResp as i32),
+            from: Some(2),
+            to: Some(1),
+            term: Some(term),
+            index: Some(index),
+            ..Default::default()
+        };
+        let effects = leader.step(FrontInput::Received(Box::new(appended)));
+        let persist = |effect: &FrontEffect| match effect {
+            FrontEffect::Persist(persist) => Some((persist.entries.len(), persist.must_sync)),
+            _ => None,
+        };
+        let persisted: Vec<_> = effects.iter().filter_map(persist).collect();
+        effects.into_iter().for_each(|effect| three.effect(1, effect));
+        three.pump();
+        persisted
+    };
+    assert_eq!(committed_by(EntryKind::Normal), [(0, false)]);
+    assert_eq!(committed_by(EntryKind::ConfChange), [(0, true)]);
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use exchange::Image;
 use holdfast_member::{
-    Begin, BootError, InitialMember, RecoverOptions, Recovered, recover, spooled,
+    Applying, ApplyingEffect as Effect, ApplyingInput as Input, Begin, BootError, Engine,
+    EngineEffect, EngineOptions, FrontInput, InitialMember, RecoverOptions, Recovered, Stored,
+    recover, spooled,
 };
-use types::{ConfState, Entry, EntryKind, HardState};
+use types::{ConfState, Entry, EntryKind, HardState, Version};
 use vfs::{CrashPolicy, Disk, Faults, MemoryDisk};
 use wal::{Marker, Wal};
 
@@ -81,6 +83,12 @@ fn receiver(marked: bool) -> (MemoryDisk, ConfState) {
         wal.append_marker(&Marker { index: AT.0, term: AT.1, conf_state }).expect("room");
         wal.sync().expect("room");
     }
+    bring(&disk, image);
+    (disk, conf_state)
+}
+
+/// The snapshot's file arrives.
+fn bring(disk: &MemoryDisk, image: Image) {
     let file = disk.create(&spooled(&Path::new(DIR).join("snap"), AT.0)).expect("room");
     let mut at = 0;
     for chunk in image.stream(1000).expect("memory gives it") {
@@ -90,7 +98,6 @@ fn receiver(marked: bool) -> (MemoryDisk, ConfState) {
     }
     file.sync_data().expect("room");
     disk.sync_dir(&Path::new(DIR).join("snap")).expect("room");
-    (disk, conf_state)
 }
 
 fn names(disk: &MemoryDisk, dir: &str) -> Vec<String> {
@@ -130,6 +137,129 @@ fn a_take_over_is_finished_at_whatever_operation_the_power_went() {
         }
     }
     assert!(20 < cuts, "{cuts} are not all");
+}
+
+/// Member a as it runs, and the snapshot that raft has taken.
+fn running() -> (MemoryDisk, Applying, Stored) {
+    let (disk, image) = (new_disk(), image());
+    let at = Stored { index: AT.0, term: AT.1, conf_state: image.conf_state() };
+    let Recovered { member, applier, installer, .. } =
+        start(&disk, "a").unwrap_or_else(|error| panic!("{error}"));
+    bring(&disk, image);
+    let options = EngineOptions {
+        member,
+        election_ms: 1000,
+        cluster_version: Version::new(3, 7),
+        committed_before: 0,
+    };
+    let engine = Engine::new(applier, watch::Limits::default(), options);
+    (disk, Applying::new(engine, 100_000, installer), at)
+}
+
+fn step(applying: &mut Applying, input: Input) -> Vec<Effect> {
+    applying.step(input, 1000).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// The one long step that is asked for.
+fn run_job(effects: Vec<Effect>) -> Input {
+    let mut jobs = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Install(job) => Some(job),
+        _ => None,
+    });
+    let (job, None) = (jobs.next().expect("a step is due"), jobs.next()) else {
+        panic!("one at a time");
+    };
+    Input::InstallStep(job.run(&mut || true))
+}
+
+fn applied(effects: &[Effect]) -> Vec<u64> {
+    let engine = effects.iter().filter_map(|effect| match effect {
+        Effect::Engine(effects) => Some(effects),
+        _ => None,
+    });
+    let index = |effect: &EngineEffect| match effect {
+        EngineEffect::Applied { index, .. } => Some(*index),
+        _ => None,
+    };
+    engine.flatten().filter_map(index).collect()
+}
+
+fn entry(index: u64) -> Input {
+    Input::Apply(vec![Entry { index, term: AT.1, kind: EntryKind::Normal, data: "".into() }])
+}
+
+#[test]
+fn a_member_goes_on_from_its_old_state_while_a_snapshot_is_taken_over() {
+    let (disk, mut applying, at) = running();
+    let effects = step(&mut applying, Input::SyncStore);
+    let [Effect::Sync(_)] = effects.as_slice() else { panic!("a sync is asked for") };
+    let Some(Effect::Sync(syncing)) = effects.into_iter().next() else { unreachable!() };
+    let building = step(&mut applying, Input::Install(at.clone()));
+    // Nothing of it is done yet, and whoever asks is answered.
+    assert!(applying.is_installing());
+    assert!(!names(&disk, "store").is_empty());
+    assert!(names(&disk, "store.new").is_empty());
+    let stream = 1;
+    let opened = watch::Input::StreamOpened { stream, progress_interval_ms: 1000 };
+    step(&mut applying, Input::Watch(opened));
+    step(&mut applying, Input::Ticked);
+    assert!(step(&mut applying, entry(AT.0 + 1)).is_empty(), "it waits for the new store");
+    let built = run_job(building);
+    assert!(!names(&disk, "store.new").is_empty());
+    let effects = step(&mut applying, built);
+    assert!(effects.is_empty(), "the old store is still being synced");
+    step(&mut applying, Input::Ticked);
+    assert_eq!(applying.engine().applier().applied().0, 0);
+    let done = syncing.handle.sync();
+    let exchanging = step(&mut applying, Input::Synced { done, stored: syncing.stored });
+    assert!(exchanging.iter().all(|effect| !matches!(effect, Effect::Front(_))), "of the old one");
+    step(&mut applying, Input::Ticked);
+    let exchanged = run_job(exchanging);
+    assert_eq!(applying.engine().applier().applied().0, 0, "until the switch");
+    let effects = step(&mut applying, exchanged);
+    assert_eq!(applying.engine().applier().applied(), AT);
+    let told = |effect: &Effect| matches!(effect, Effect::Front(FrontInput::Installed(told)) if *told == at);
+    assert!(effects.iter().any(told));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Replaced(_))));
+    assert!(matches!(effects.last(), Some(Effect::GoOn)));
+    // What comes meanwhile is behind what has waited.
+    assert!(step(&mut applying, entry(AT.0 + 2)).is_empty());
+    let effects = step(&mut applying, Input::GoOn);
+    assert_eq!(applied(&effects), [AT.0 + 1, AT.0 + 2]);
+    assert!(!applying.is_installing());
+    assert_eq!(applied(&step(&mut applying, entry(AT.0 + 3))), [AT.0 + 3]);
+}
+
+#[test]
+fn what_waited_for_a_snapshot_is_made_up_for_a_little_at_a_time() {
+    let (_, mut applying, at) = running();
+    let building = step(&mut applying, Input::Install(at));
+    for behind in 1..=1000 {
+        assert!(step(&mut applying, entry(AT.0 + behind)).is_empty());
+    }
+    let exchanging = step(&mut applying, run_job(building));
+    let mut effects = step(&mut applying, run_job(exchanging));
+    let (mut all, mut steps) = (Vec::new(), 0);
+    while matches!(effects.last(), Some(Effect::GoOn)) {
+        effects = step(&mut applying, Input::GoOn);
+        let made_up = applied(&effects);
+        assert!(made_up.len() <= 256, "{} at once", made_up.len());
+        all.extend(made_up);
+        steps += 1;
+    }
+    assert_eq!(all, (AT.0 + 1..=AT.0 + 1000).collect::<Vec<_>>());
+    assert_eq!(steps, 4);
+    assert!(!applying.is_installing());
+}
+
+#[test]
+fn a_snapshot_that_nobody_waits_for_any_more_is_not_built() {
+    let (disk, mut applying, at) = running();
+    let effects = step(&mut applying, Input::Install(at));
+    let Some(Effect::Install(job)) = effects.into_iter().next() else { panic!("a step is due") };
+    let given_up = job.run(&mut || false).expect_err("nobody wants it");
+    assert!(matches!(given_up, BootError::Install(_)), "{given_up}");
+    assert!(names(&disk, "store.new").is_empty());
 }
 
 #[test]

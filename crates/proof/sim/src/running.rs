@@ -13,7 +13,8 @@ use consensus::{Message, Role, Scope};
 use lease::KeepAlive;
 use member::{
     Applying, ApplyingEffect, ApplyingInput as Do, Chore, Engine, EngineEffect, Front, FrontEffect,
-    FrontInput, HashRead, HistoryRead, LogWork, LogWriter, Mark, Proposal, RequestIds, Stored,
+    FrontInput, HashRead, HistoryRead, InstallJob, LogWork, LogWriter, Mark, Proposal, RequestIds,
+    Stored,
 };
 use proto::etcdserverpb as pb;
 use store::SyncHandle;
@@ -35,6 +36,7 @@ pub(crate) enum Actor {
     History,
     Upkeep,
     LogRead,
+    Install,
 }
 
 /// What reaches the engine.
@@ -109,6 +111,8 @@ pub(crate) struct Running {
     histories: VecDeque<watch::HistoryRequest>,
     reading: Option<HistoryRead>,
     pub(crate) jobs: VecDeque<Job>,
+    /// A long step of a take-over.
+    install: Option<Box<InstallJob>>,
     log_reads: VecDeque<(u64, Option<LogReading>)>,
     /// A Go follower's messages wait for its log, whatever they say.
     go: bool,
@@ -142,6 +146,7 @@ impl Running {
             histories: VecDeque::new(),
             reading: None,
             jobs: VecDeque::new(),
+            install: None,
             log_reads: VecDeque::new(),
             go,
             waiting_for_log: Vec::new(),
@@ -167,7 +172,7 @@ impl Running {
             Some(until) => until <= now_ms,
             None => !self.to_log.is_empty(),
         };
-        let pruning = self.engine().applier().is_pruning();
+        let pruning = self.applying.is_pruning();
         let all = [
             (Actor::Front, !self.to_front.is_empty()),
             (Actor::Log, log),
@@ -176,6 +181,7 @@ impl Running {
             (Actor::History, self.reading.is_some() || !self.histories.is_empty()),
             (Actor::Upkeep, !self.jobs.is_empty()),
             (Actor::LogRead, !self.log_reads.is_empty()),
+            (Actor::Install, self.install.is_some()),
         ];
         all.into_iter().filter(|(_, ready)| *ready).map(|(actor, _)| actor).collect()
     }
@@ -190,7 +196,8 @@ impl Running {
         let log = self.log_writes_until.is_some() || !self.to_log.is_empty();
         let applied = |input: &FrontInput| matches!(input, FrontInput::Applied { .. });
         let told = !self.to_front.iter().any(applied);
-        !log && told && self.to_engine.is_empty() && self.syncs.is_empty() && self.jobs.is_empty()
+        let store = self.syncs.is_empty() && self.jobs.is_empty() && self.install.is_none();
+        !log && told && self.to_engine.is_empty() && store
     }
 
     pub(crate) fn start(&mut self) {
@@ -217,6 +224,11 @@ impl Running {
             }
             Actor::History => self.history_turn()?,
             Actor::Upkeep => self.upkeep_turn(chance),
+            Actor::Install => {
+                if let Some(job) = self.install.take() {
+                    self.engine_does(Do::InstallStep(job.run(&mut || true)));
+                }
+            }
             Actor::LogRead => {
                 if let Some((ticket, reading)) = self.log_reads.pop_front() {
                     let entries = reading.and_then(|reading| reading.run().ok());
@@ -378,7 +390,7 @@ impl Running {
     }
 
     fn engine_turn(&mut self, pace: Pace, chance: &mut Chance) -> Result<(), Death> {
-        if self.engine().applier().is_pruning() {
+        if self.applying.is_pruning() {
             let idle = self.to_engine.is_empty();
             self.applying.engine_mut().prune(if idle { pace.compaction_batch } else { 2 });
         }
@@ -434,7 +446,11 @@ impl Running {
                     let message = Box::new(message);
                     self.out.push(Out::SendSnapshot { message, image });
                 }
-                ApplyingEffect::Snapshot { .. } | ApplyingEffect::Hashes => {}
+                ApplyingEffect::Install(job) => self.install = Some(job),
+                ApplyingEffect::GoOn => self.engine_does(Do::GoOn),
+                ApplyingEffect::Replaced(_)
+                | ApplyingEffect::Snapshot { .. }
+                | ApplyingEffect::Hashes => {}
                 ApplyingEffect::CheckpointFailed(error) => {
                     self.out.push(Out::UpkeepFailed(format!("checkpoint: {error}")));
                 }

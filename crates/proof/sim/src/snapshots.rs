@@ -1,7 +1,7 @@
 //! Snapshots on their way between members: a database in pieces, into a file of the receiver's, then the message.
 //!
-//! As `peer` does it: the file is synced and named before raft hears of it, and its sender is told whether it arrived,
-//! which it may not learn.
+//! As `peer` does it: the file is synced and named before raft hears of it, no name is given twice, and its sender is
+//! told whether it arrived, which it may not learn.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(crate) struct Transfer {
     from: (usize, u64),
     to: (usize, u64),
     state: Flow,
+    /// Whether its receiver has a file of its name already.
+    is_there: bool,
     pub(crate) due: u64,
 }
 
@@ -48,6 +50,7 @@ impl World {
             from,
             to,
             state: Flow::Begins(Box::new(image)),
+            is_there: false,
             due,
         });
     }
@@ -86,6 +89,11 @@ impl World {
             Ok(false) => {
                 transfer.due = self.now_ms + self.chance.between(0, 10);
                 self.transfers.push(transfer);
+            }
+            Ok(true) if transfer.is_there => {
+                self.note(&format!("a snapshot is at m{} already", transfer.to.0));
+                transfer.give_up(&disk);
+                self.tell_sender(transfer.from.0, peer, false);
             }
             Ok(true) => self.arrived(transfer),
             Err(why) => {
@@ -141,7 +149,11 @@ impl Transfer {
                 file.sync_data().map_err(told)?;
                 let metadata = self.message.snapshot.as_ref().and_then(|s| s.metadata.as_ref());
                 let index = metadata.map_or(0, |metadata| metadata.index());
-                replace_durably(disk, temporary, &member::spooled(dir, index)).map_err(told)?;
+                let named = member::spooled(dir, index);
+                self.is_there = disk.exists(&named).map_err(told)?;
+                if !self.is_there {
+                    replace_durably(disk, temporary, &named).map_err(told)?;
+                }
                 Ok(true)
             }
         }

@@ -107,7 +107,7 @@ impl EngineRef {
         loop {
             let message = inbox.try_recv().ok();
             let mut engine = self.engine.lock().ok()?;
-            if !engine.engine().applier().is_pruning() {
+            if !engine.applying.is_pruning() {
                 drop(engine);
                 return message.or_else(|| inbox.recv().ok());
             }

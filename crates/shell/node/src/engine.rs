@@ -25,6 +25,7 @@ use crate::Event;
 use crate::door::Applied;
 use crate::front::FrontMessage;
 use crate::history::HistoryJob;
+use crate::install::InstallWork;
 use crate::lane::{LaneMessage, Outcome};
 use crate::peers::snapshot_body;
 use crate::report::chain;
@@ -100,6 +101,8 @@ pub(crate) struct EngineThread {
     pub(crate) sync: Sender<SyncJob>,
     pub(crate) history: Sender<HistoryJob>,
     pub(crate) upkeep: Sender<UpkeepJob>,
+    /// Nobody after it was told to stop.
+    pub(crate) install: Option<Sender<InstallWork>>,
     pub(crate) streams: HashMap<watch::StreamId, mpsc::UnboundedSender<Vec<watch::Response>>>,
     pub(crate) ids: RequestIds,
     pub(crate) defragmenting: Vec<oneshot::Sender<()>>,
@@ -239,6 +242,11 @@ impl EngineThread {
                     let _ = answer.send((view, state));
                 }
             }
+            ApplyingEffect::Install(job) => self.install(InstallWork::Step(job)),
+            ApplyingEffect::Replaced(applier) => self.install(InstallWork::LetGo(applier)),
+            ApplyingEffect::GoOn => {
+                let _ = self.shared.engine.send(EngineMessage::Do(Do::GoOn));
+            }
             ApplyingEffect::Hashes => self.publish_hashes(),
             ApplyingEffect::CheckpointFailed(error) => {
                 let what = "writing the index checkpoint";
@@ -253,6 +261,12 @@ impl EngineThread {
                 self.stopped = true;
                 self.fatal_at("taking a snapshot over", &error);
             }
+        }
+    }
+
+    fn install(&self, work: InstallWork) {
+        if let Some(install) = &self.install {
+            let _ = install.send(work);
         }
     }
 
@@ -470,6 +484,8 @@ impl EngineThread {
 
     /// Leaves a store that needs no replay. What fails here costs the next start some time.
     pub(crate) fn stop(&mut self) -> Option<Left> {
+        // Its thread ends with what it has in hand.
+        self.install = None;
         let left = self.applying.leave().unwrap_or_else(|fault| {
             let what = "leaving the store";
             self.shared.report.report(Event::UpkeepFailed { what, error: chain(&fault) });

@@ -29,6 +29,7 @@ mod front;
 mod go_dir;
 mod handle;
 mod history;
+mod install;
 mod lane;
 mod log;
 mod peers;

@@ -32,7 +32,9 @@ use crate::peers::{Peers, Received};
 use crate::report::chain;
 use crate::shared::{ClusterView, Figures, PublishedStanding, Shared};
 use crate::timed::Timed;
-use crate::{BootError, Config, Event, Node, Report, engine, go_dir, history, log, upkeep};
+use crate::{
+    BootError, Config, Event, Node, Report, engine, go_dir, history, install, log, upkeep,
+};
 
 /// A sync of the store, for the thread that waits for it.
 #[derive(Debug)]
@@ -178,6 +180,7 @@ fn threads(
     let (history_sender, history_inbox) = channel();
     let (upkeep_sender, upkeep_inbox) = channel();
     let (reads_sender, reads_inbox) = channel();
+    let (install_sender, install_inbox) = channel();
     let (ticker, ticker_inbox) = channel();
     let Booted { parts, lock } = booted;
     let Recovered { wal, consensus, applier, marked, committed, installer, .. } = parts;
@@ -196,6 +199,7 @@ fn threads(
         sync: sync_sender,
         history: history_sender,
         upkeep: upkeep_sender.clone(),
+        install: Some(install_sender),
         streams: HashMap::new(),
         ids: ids(1),
         snapshots: (HashMap::new(), 0),
@@ -225,6 +229,8 @@ fn threads(
     spawn("store-sync", Box::new(move || run_syncs(&sync_inbox, &s)));
     let s = shared.clone();
     spawn("log-read", Box::new(move || log::run_reads(&reads_inbox, &s)));
+    let s = shared.clone();
+    spawn("install", Box::new(move || install::run(&install_inbox, &s)));
     let s = shared.clone();
     spawn("history", Box::new(move || history::run(&history_inbox, &s)));
     let (s, l) = (shared.clone(), log_sender.clone());
@@ -335,7 +341,7 @@ impl Running {
             let _ = self.log.send(LogMessage::Work(LogWork::Mark(Mark { stored, keep_from })));
         }
         let _ = self.log.send(LogMessage::Stop);
-        let names = ["front", "log", "engine", "ticker"];
+        let names = ["front", "log", "engine", "install", "ticker"];
         for thread in self.threads {
             // The others end when the last of their askers is gone, which is after us.
             if thread.thread().name().is_some_and(|name| names.contains(&name)) {
