@@ -20,6 +20,7 @@ use apply::{Applier, Fault, ReadView};
 use consensus::{Message, Standing};
 use exchange::Image;
 use mvcc::HashTriple;
+use planted::planted;
 use proto::raftpb::{self, MessageType};
 use store::{CheckpointDone, Cleaning, StoreError, Synced};
 use types::{ConfState, Entry};
@@ -208,7 +209,9 @@ impl Applying {
     }
 
     fn take(&mut self, input: Input, now_ms: u64, effects: &mut Vec<Effect>) -> Result<(), Fault> {
-        if self.is_installing() && waits_for_the_store(&input) {
+        let overtakes = planted!("what has waited for a snapshot is overtaken");
+        let waits = self.arriving.is_some() || (!self.held.is_empty() && !overtakes);
+        if waits && waits_for_the_store(&input) {
             self.held.push_back(input);
             return Ok(());
         }

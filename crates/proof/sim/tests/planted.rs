@@ -224,6 +224,11 @@ fn all_snapshots_thrown_away_with_one_is_found() {
 }
 
 #[test]
+fn what_has_waited_for_a_snapshot_and_is_overtaken_is_found() {
+    check_cluster("what has waited for a snapshot is overtaken", 100);
+}
+
+#[test]
 fn a_proposal_made_again_is_found() {
     check_cluster("a proposal made again", 100);
 }
