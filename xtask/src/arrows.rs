@@ -34,6 +34,7 @@ const ORDER: &[(&str, Layer)] = &[
     ("mvcc", Layer::Pure),
     ("watch", Layer::Pure),
     ("lease", Layer::Pure),
+    ("v2", Layer::Pure),
     ("consensus", Layer::Pure),
     ("auth", Layer::Pure),
     ("apply", Layer::Pure),
