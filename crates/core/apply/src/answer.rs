@@ -3,6 +3,7 @@
 //! The shell turns an answer into a response by adding the header's ids and splicing the rows in.
 
 use std::fmt;
+use std::sync::Arc;
 
 use proto::authpb;
 use proto::etcdserverpb as pb;
@@ -47,6 +48,8 @@ pub enum Answer {
         /// What it asked for.
         answer: AuthAnswer,
     },
+    /// To a request of the API v2: what it read or did, or why it did not.
+    V2(Box<V2Answer>),
     /// To a membership change.
     Members {
         /// All members afterwards, by id.
@@ -55,6 +58,9 @@ pub enum Answer {
         changed: MemberId,
     },
 }
+
+/// What came of a request of the API v2; nothing for a look at what has ended.
+pub type V2Answer = Result<Option<Arc<v2::Event>>, v2::Error>;
 
 /// To a range.
 #[derive(Clone, Debug, Default, PartialEq)]

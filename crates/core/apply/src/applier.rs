@@ -147,6 +147,7 @@ pub struct Applier {
     pub(crate) alarms: Alarms,
     pub(crate) membership: Membership,
     pub(crate) users: Arc<Users>,
+    pub(crate) v2: v2::Tree,
     pub(crate) hashes: CompactionHashes,
     pub(crate) hash_jobs: VecDeque<HashJob>,
     /// Jobs whose hash is not known yet. Pruning waits: it would take rows they need.

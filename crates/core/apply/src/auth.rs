@@ -69,7 +69,7 @@ impl Applier {
             | Request::ClusterMemberAttrSet(_)
             | Request::DowngradeInfoSet(_)
             | Request::DowngradeVersionTest(_)
-            | Request::V2Sync
+            | Request::V2(_)
             | Request::NotText => Ok(()),
         }
     }

@@ -39,7 +39,8 @@ impl Applier {
             Request::LeaseCheckpoint(checkpoint) => self.lease_checkpoint(&checkpoint, compat),
             Request::Alarm(alarm) => self.alarm(&alarm),
             Request::Auth(request) => self.auth(&request),
-            Request::DowngradeVersionTest(_) | Request::V2Sync => Ok(Outcome::default()),
+            Request::V2(request) => Ok(self.v2_step(&request)),
+            Request::DowngradeVersionTest(_) => Ok(Outcome::default()),
             Request::NotText => {
                 let text = "etcdserver: a text of this request is not UTF-8";
                 Err(Refusal::invalid(text).into())

@@ -25,6 +25,8 @@ pub enum Fact {
     LeaseRevoked(LeaseId),
     /// What is left of a lease was noted.
     LeaseCheckpointed(Lease),
+    /// A node of the API v2's tree changed.
+    V2(v2::Passed),
     /// Alarms changed.
     Alarms,
     /// Users or roles may have changed, or somebody logged in: what that means for tokens.

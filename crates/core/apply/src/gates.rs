@@ -41,8 +41,17 @@ impl Gates {
             Request::DowngradeInfoSet(_) => gates(false, 0),
             Request::DowngradeVersionTest(_) => gates(false, 0),
             Request::Auth(_) => gates(false, 0),
-            Request::V2Sync | Request::NotText => gates(false, 0),
+            Request::V2(request) => gates(true, v2_cost(request)),
+            Request::NotText => gates(false, 0),
         }
+    }
+}
+
+/// Bytes that a request of the API v2 may add. Ends are for every member, however full it is.
+fn v2_cost(request: &v2::Request) -> u64 {
+    match request.method {
+        v2::Method::Put | v2::Method::Post => (request.path.len() + request.value.len()) as u64,
+        v2::Method::Delete | v2::Method::QGet | v2::Method::Sync => 0,
     }
 }
 

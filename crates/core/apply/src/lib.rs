@@ -29,10 +29,13 @@ mod request;
 mod source;
 mod txn;
 mod upkeep;
+mod v2tree;
 pub mod wire;
 
 pub use alarms::{Alarms, CORRUPT, NOSPACE};
-pub use answer::{Answer, AuthAnswer, DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer};
+pub use answer::{
+    Answer, AuthAnswer, DeleteAnswer, OpAnswer, PutAnswer, RangeAnswer, TxnAnswer, V2Answer,
+};
 pub use applier::{Applied, Applier, Config, Fault, HashJob, ReadView};
 pub use compat::Compat;
 pub use fact::{Change, Fact};

@@ -51,6 +51,9 @@ pub enum RecoverError {
     /// A row of a user or role is none.
     #[error(transparent)]
     Users(#[from] BadRow),
+    /// A row of the API v2's tree is none.
+    #[error(transparent)]
+    V2(#[from] v2::BadRow),
 }
 
 impl Applier {
@@ -71,6 +74,7 @@ impl Applier {
         }
         let alarms = Alarms::restore(store.state());
         let users = Arc::new(Users::restore(store.state())?);
+        let v2 = Applier::restore_v2(store.state())?;
         Ok(Applier {
             // Pruning starts over: what the last run marked dead was only in its memory.
             pruning: 0 <= mvcc.compact_revision(),
@@ -80,6 +84,7 @@ impl Applier {
             alarms,
             membership,
             users,
+            v2,
             hashes: CompactionHashes::new(),
             hash_jobs: Default::default(),
             hashing: 0,

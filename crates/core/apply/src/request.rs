@@ -120,8 +120,8 @@ requests! {
         ---
         /// Something about users and roles.
         Auth(AuthRequest) = Request::Auth(request) => request.name(),
-        /// The v2 store of 3.4 and 3.5 looks at its clock. There is nothing to expire here.
-        V2Sync = Request::V2Sync => NAMELESS,
+        /// A change or a read of the API v2's tree.
+        V2(Box<v2::Request>) = Request::V2(request) => request.method.name(),
         /// A request with a text that is not UTF-8, which members up to 3.6 let into the log. Everybody
         /// here refuses it.
         NotText = Request::NotText => NAMELESS,
@@ -240,17 +240,20 @@ struct V2Attributes {
     client_urls: Option<Vec<String>>,
 }
 
-/// The requests of the v2 store that concern the cluster are the same as two of the v3 ones. Others would
-/// change a store that does not exist here, so a cluster whose clients use it cannot have this member.
+/// The requests of the v2 store that concern the cluster are the same as two of the v3 ones. Others are for the tree
+/// of the API v2, if they were made here: a Go member counts changes from the cluster's first entry on, and its
+/// clients' conditions on an index would be decided differently here. So a cluster whose clients use the API v2 of Go
+/// members cannot have this member.
 fn v2(request: &v2pb::Request) -> Result<Asked, Unknown> {
     let unknown = || {
         let (method, path) = (request.method(), request.path());
-        Unknown(format!(
-            "a request of the v2 store, {method} {path:?}, which this release does not have"
-        ))
+        Unknown(format!("a request of a Go member's v2 store, {method} {path:?}"))
     };
+    if let Some(asked) = tree_request(request) {
+        let (id, request) = (request.id(), Request::V2(Box::new(asked)));
+        return Ok(Asked { id, asker: Asker::default(), request });
+    }
     let asked = match (request.method(), request.path()) {
-        ("SYNC", _) => Request::V2Sync,
         ("PUT", "/0/version") => {
             Request::ClusterVersionSet(ClusterVersionSetRequest { ver: request.val().to_owned() })
         }
@@ -268,6 +271,26 @@ fn v2(request: &v2pb::Request) -> Result<Asked, Unknown> {
         _ => return Err(unknown()),
     };
     Ok(Asked { id: request.id(), asker: Asker::default(), request: asked })
+}
+
+/// A request for the tree: one that bears the time of its proposer. Go's members note that only for `SYNC`, which
+/// means the same here.
+fn tree_request(request: &v2pb::Request) -> Option<v2::Request> {
+    let method = v2::Method::from_name(request.method())?;
+    let is_ours = request.time() != 0 || method == v2::Method::Sync;
+    is_ours.then(|| v2::Request {
+        method,
+        path: request.path().to_owned(),
+        value: request.val().to_owned(),
+        dir: request.dir(),
+        previous_value: request.prev_value().to_owned(),
+        previous_index: request.prev_index(),
+        previous_exists: request.prev_exist,
+        ends: request.expiration(),
+        recursive: request.recursive(),
+        refresh: request.refresh(),
+        time: request.time(),
+    })
 }
 
 /// The member of `/0/members/<hexadecimal>/attributes`.

@@ -3,7 +3,7 @@
 mod support;
 
 use bytes::Bytes;
-use holdfast_apply::{Asked, Fault, Request};
+use holdfast_apply::{Answer, Asked, Fact, Fault, Request};
 use prost::Message as _;
 use proto::{etcdserverpb as pb, v2pb};
 use store::Bucket;
@@ -91,7 +91,10 @@ fn members_of_3_4_publish_themselves_and_their_version() {
     let published = log.bytes(v2("PUT", "/0/members/7/attributes", attributes)).expect("known");
     assert_eq!((published.request, published.operation), (9, "ClusterMemberAttrSet"));
     log.bytes(v2("PUT", "/0/version", "3.4.0")).expect("known");
-    log.bytes(v2("SYNC", "", "")).expect("known");
+    // A Go leader looks at its v2 store: there is nothing to end here.
+    let looked = log.bytes(v2("SYNC", "", "")).expect("known");
+    assert_eq!((looked.operation, &looked.facts[..]), ("SYNC", &[][..]));
+    assert!(log.applier.v2().is_untouched());
     let member = log.applier.membership().get(7).expect("it was added").clone();
     assert_eq!((member.name.as_str(), &member.client_urls[..]), ("a", &["http://a:2".into()][..]));
     assert_eq!(log.applier.membership().version(), Some(Version::new(3, 4)));
@@ -119,13 +122,39 @@ fn an_entry_nobody_here_can_apply_ends_the_member_by_name() {
     ends(normal, future, "a request of a kind unknown here, with fields 100, 1400");
     let twelve = "12 bytes that are no request";
     ends(normal, &b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"[..], twelve);
-    let store = r#"a request of the v2 store, PUT "/1/a", which this release does not have"#;
+    let store = r#"a request of a Go member's v2 store, PUT "/1/a""#;
     ends(normal, v2("PUT", "/1/a", "x"), store);
-    let delete = r#"a request of the v2 store, DELETE "/0/members/7/attributes", which this release does not have"#;
+    let delete = r#"a request of a Go member's v2 store, DELETE "/0/members/7/attributes""#;
     ends(normal, v2("DELETE", "/0/members/7/attributes", ""), delete);
     ends(EntryKind::ConfChange, &[0x10, 9][..], "a configuration change of kind 9");
     let second = "a configuration change of the second kind, which no etcd proposes";
     ends(EntryKind::ConfChangeV2, &[][..], second);
+}
+
+#[test]
+fn a_request_of_the_api_v2_changes_its_tree_in_the_batch_of_its_entry_and_a_restart_finds_it() {
+    let mut log = Log::new();
+    let request = |method: &str, path: &str, value: &str| v2pb::Request {
+        time: Some(1_800_000_000_000_000_000),
+        ..v2pb::Request::decode(v2(method, path, value)).expect("it was just made")
+    };
+    let applied = log.bytes(request("PUT", "/1/a", "x").encode_to_vec()).expect("known");
+    assert_eq!((applied.request, applied.operation), (9, "PUT"));
+    let Ok(Answer::V2(answer)) = applied.result else { panic!("{:?}", applied.result) };
+    let event = answer.expect("nothing speaks against it").expect("it is a client's");
+    assert_eq!((event.index, event.node.value.as_deref()), (1, Some("x")));
+    assert!(matches!(&applied.facts[..], [Fact::V2(_)]));
+    assert_eq!(log.applier.revision(), 1, "the keyspace is another one");
+    // A refusal is an entry that was applied, like any other.
+    let applied = log.bytes(request("PUT", "/1/a/b", "x").encode_to_vec()).expect("known");
+    let Ok(Answer::V2(answer)) = applied.result else { panic!("{:?}", applied.result) };
+    assert_eq!(answer.expect_err("a is a file").code, v2::Code::NotDir);
+    let state = log.applier.stored().state();
+    let rows: Vec<_> = state.iter(Bucket::V2).map(|(key, _)| &key[..]).collect();
+    assert_eq!(rows, [&b"i"[..], b"n/1/a"]);
+    let mut again = log.restarted();
+    let read = again.applier.v2_get("/1/a", false, 1).expect("it was kept");
+    assert_eq!((read.index, read.node.value.as_deref(), read.node.modified), (1, Some("x"), 1));
 }
 
 #[test]

@@ -22,17 +22,26 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub struct Image {
     view: ReadView,
     state: State,
+    /// Whether another member will go on with it, and needs the API v2's tree. A snapshot for a backup is without, as
+    /// etcd's is.
+    for_member: bool,
 }
 
 impl Image {
     /// The state that this view shows, with the small state of the same entry.
     pub fn new(view: ReadView, state: State) -> Image {
-        Image { view, state }
+        Image { view, state, for_member: false }
     }
 
     /// Index and term of the entry it is at.
     pub fn applied(&self) -> (u64, u64) {
         (self.view.applied_index, self.view.applied_term)
+    }
+
+    /// Whether there is a node of the API v2's tree. It has no place in a Go etcd's database.
+    pub fn has_v2(&self) -> bool {
+        let rows = self.state.iter(Bucket::V2).map(|(key, value)| (&key[..], &value[..]));
+        v2::Tree::restore(rows).map_or(true, |tree| 0 < tree.bytes())
     }
 
     /// All members, by id.
@@ -78,9 +87,10 @@ impl Image {
     /// # Errors
     /// What the store could not read.
     pub fn stream(self, chunk_bytes: usize) -> Result<MemberSnapshot, WriteError> {
-        let plan = bolt::plan(&self, Layout::default())?;
+        let whole = Image { for_member: true, ..self };
+        let plan = bolt::plan(&whole, Layout::default())?;
         let bytes = plan.image_bytes();
-        let stream = ImageStream::new(Box::new(self), plan)?;
+        let stream = ImageStream::new(Box::new(whole), plan)?;
         Ok(MemberSnapshot { stream, bytes, chunk_bytes })
     }
 
@@ -162,7 +172,8 @@ impl Image {
             | Bucket::Cluster
             | Bucket::Lease
             | Bucket::Members
-            | Bucket::MembersRemoved => {}
+            | Bucket::MembersRemoved
+            | Bucket::V2 => {}
         }
         rows
     }
@@ -220,9 +231,11 @@ impl Iterator for MemberSnapshot {
 
 const KEY: &str = "key";
 
-/// All buckets of etcd's backend, in the order of their names.
+/// All buckets of etcd's backend, in the order of their names. That of the API v2 is none of them: it travels to
+/// another member alone, and no hash covers it.
 fn bucket_names() -> Vec<&'static str> {
-    let mut names: Vec<&str> = Bucket::ALL.iter().map(|bucket| bucket.name()).collect();
+    let etcds = Bucket::ALL.iter().filter(|bucket| **bucket != Bucket::V2);
+    let mut names: Vec<&str> = etcds.map(|bucket| bucket.name()).collect();
     names.push(KEY);
     names.sort_unstable();
     names
@@ -298,7 +311,12 @@ impl Iterator for KeyRows {
 
 impl Source for Image {
     fn buckets(&self) -> Result<Vec<Bytes>, SourceError> {
-        Ok(bucket_names().into_iter().map(|name| Bytes::from_static(name.as_bytes())).collect())
+        let mut names = bucket_names();
+        if self.for_member && self.state.iter(Bucket::V2).next().is_some() {
+            // The last by its name.
+            names.push(Bucket::V2.name());
+        }
+        Ok(names.into_iter().map(|name| Bytes::from_static(name.as_bytes())).collect())
     }
 
     /// Known from the log's tables and its rows' keys: no value is read twice, and the first byte leaves before any is.

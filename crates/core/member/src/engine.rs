@@ -87,6 +87,17 @@ pub enum Effect {
     SyncStore,
     /// This member was removed from its cluster. What it still has to say may leave; then it ends.
     Removed,
+    /// Tell somebody who watches the API v2's tree.
+    V2Told(v2::Told),
+    /// Nothing will come any more for anybody who watches it: the tree is another one.
+    V2Ended,
+    /// A node of it ends at this moment: when that has come, propose to remove what has ended.
+    V2Ends {
+        /// When the first one does.
+        first: v2::UnixNanos,
+        /// Who may take it.
+        scope: Scope,
+    },
     /// What an entry means for the tokens this member remembers. Comes before the view that holds the entry: who
     /// sees it applied may use its token.
     Tokens(TokenChange),
@@ -121,6 +132,9 @@ const ROWS_HANDED_OVER_MAX: usize = 1000;
 pub struct Engine {
     applier: Applier,
     hub: Hub,
+    v2: v2::Hub,
+    /// When the API v2's ends were last looked at.
+    v2_looked_ms: u64,
     options: Options,
     standing: Standing,
     /// There from the first entry of a term in which this member leads until it has lost that term.
@@ -138,6 +152,9 @@ struct Group {
     told: Vec<Effect>,
 }
 
+/// How often the leader looks at what has ended in the API v2's tree.
+const V2_LOOKS_EVERY_MS: u64 = 500;
+
 /// Leases that get their first deadlines from a new leader in one go: a few milliseconds.
 const LEASES_PER_STEP: usize = 10_000;
 
@@ -145,7 +162,16 @@ impl Engine {
     /// An engine over an applied state.
     pub fn new(applier: Applier, limits: watch::Limits, options: Options) -> Engine {
         let hub = Hub::new(limits, applier.revision(), applier.compact_revision());
-        Engine { applier, hub, options, standing: Standing::default(), primary: None }
+        let v2 = v2::Hub::new(applier.v2().index());
+        Engine {
+            applier,
+            hub,
+            v2,
+            v2_looked_ms: 0,
+            options,
+            standing: Standing::default(),
+            primary: None,
+        }
     }
 
     /// Applies committed entries, in order, as one group.
@@ -207,6 +233,9 @@ impl Engine {
                     effects.extend(self.applier.take_hash_job().map(Effect::Hash));
                 }
                 Fact::Users(change) => group.tokens.push(Effect::Tokens(change)),
+                Fact::V2(passed) => {
+                    effects.extend(self.v2.pass(&passed).into_iter().map(Effect::V2Told));
+                }
                 Fact::QuotaExceeded => effects.extend(self.raise_no_space()),
                 Fact::LeaseGranted(lease) => {
                     self.primary.iter_mut().for_each(|primary| primary.granted(&lease, now_ms));
@@ -341,6 +370,8 @@ impl Engine {
         if !planted!("watchers not told of a snapshot") {
             self.hub_step(watch::Input::Restored { revision, compacted }, &mut effects);
         }
+        self.v2 = v2::Hub::new(self.applier.v2().index());
+        effects.push(Effect::V2Ended);
         effects.push(Effect::Tokens(TokenChange::DropAll));
         effects.push(Effect::Cluster);
         (effects, replaced)
@@ -364,6 +395,12 @@ impl Engine {
             Scope::LeaderOf(primary.term())
         };
         let due = primary.tick(self.applier.leases(), now_ms);
+        if let Some(first) = self.applier.v2().first_end()
+            && V2_LOOKS_EVERY_MS <= now_ms.saturating_sub(self.v2_looked_ms)
+        {
+            self.v2_looked_ms = now_ms;
+            effects.push(Effect::V2Ends { first, scope });
+        }
         for due in due {
             let request = match due {
                 lease::Effect::ProposeRevoke { lease } => pb::InternalRaftRequest {
@@ -484,6 +521,44 @@ impl Engine {
     /// Where this member stands, as far as the engine was told.
     pub fn standing(&self) -> Standing {
         self.standing
+    }
+}
+
+/// The API v2, for which nothing here waits in the log.
+impl Engine {
+    /// Reads a node as it is here.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn v2_get(
+        &mut self,
+        path: &str,
+        recursive: bool,
+        now: v2::UnixNanos,
+    ) -> Result<v2::Event, v2::Error> {
+        self.applier.v2_get(path, recursive, now)
+    }
+
+    /// Somebody watches, under an id of his own.
+    ///
+    /// # Errors
+    /// History does not reach back so far, or too many watch.
+    pub fn v2_watch(
+        &mut self,
+        id: v2::WatchId,
+        request: &v2::WatchRequest,
+    ) -> Result<v2::WatchAnswer, v2::Error> {
+        self.v2.watch(id, request, self.applier.v2().index())
+    }
+
+    /// Somebody watches no more.
+    pub fn v2_unwatch(&mut self, id: v2::WatchId) {
+        self.v2.unwatch(id);
+    }
+
+    /// What the tree has done, and how many watch it.
+    pub fn v2_stats(&self) -> (v2::Stats, usize) {
+        (self.applier.v2().stats(), self.v2.watchers())
     }
 }
 

@@ -51,6 +51,32 @@ impl Proposal {
         Proposal { id, scope: Scope::Anyone, kind: EntryKind::Normal, data }
     }
 
+    /// A request of the API v2, in Go's form, which writes every field. It bears the time of its proposer, as Go's do
+    /// not: by that it is told from theirs.
+    pub fn of_v2(request: v2::Request, id: u64, scope: Scope) -> Proposal {
+        let data = v2pb::Request {
+            id: Some(id),
+            method: Some(request.method.name().to_owned()),
+            path: Some(request.path),
+            val: Some(request.value),
+            dir: Some(request.dir),
+            prev_value: Some(request.previous_value),
+            prev_index: Some(request.previous_index),
+            prev_exist: request.previous_exists,
+            expiration: Some(request.ends),
+            wait: Some(false),
+            since: Some(0),
+            recursive: Some(request.recursive),
+            sorted: Some(false),
+            quorum: Some(request.method == v2::Method::QGet),
+            time: Some(request.time),
+            stream: Some(false),
+            refresh: request.refresh.then_some(true),
+        };
+        let data = data.encode_to_vec().into();
+        Proposal { id, scope, kind: EntryKind::Normal, data }
+    }
+
     /// A configuration change. Its id is set here.
     pub fn of_change(change: ConfChange, id: u64) -> Proposal {
         let change = ConfChange { id: Some(id), ..change };

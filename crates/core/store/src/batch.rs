@@ -71,7 +71,7 @@ pub enum StateChange {
 }
 
 /// Where small state lives: the buckets of etcd's backend except `key`
-/// (`docs/etcd/bbolt-and-backend.md` 2), in the order of their names.
+/// (`docs/etcd/bbolt-and-backend.md` 2) and one of ours, in the order of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names are etcd's own")]
 #[repr(u8)]
@@ -85,11 +85,13 @@ pub enum Bucket {
     Members = 6,
     MembersRemoved = 7,
     Meta = 8,
+    /// None of etcd's backend: the tree of the API v2, which etcd keeps in its `.snap` files.
+    V2 = 9,
 }
 
 impl Bucket {
     /// All buckets, in the order of their names and of their numbers on disk.
-    pub const ALL: [Bucket; 9] = [
+    pub const ALL: [Bucket; 10] = [
         Bucket::Alarm,
         Bucket::Auth,
         Bucket::AuthRoles,
@@ -99,9 +101,10 @@ impl Bucket {
         Bucket::Members,
         Bucket::MembersRemoved,
         Bucket::Meta,
+        Bucket::V2,
     ];
 
-    /// The name in etcd's backend.
+    /// The name in etcd's backend, and that of what only ours has there.
     pub fn name(self) -> &'static str {
         match self {
             Bucket::Alarm => "alarm",
@@ -113,6 +116,7 @@ impl Bucket {
             Bucket::Members => "members",
             Bucket::MembersRemoved => "members_removed",
             Bucket::Meta => "meta",
+            Bucket::V2 => "v2",
         }
     }
 

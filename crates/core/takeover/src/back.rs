@@ -108,6 +108,9 @@ pub fn hand_back(
     options: &BackOptions,
 ) -> Result<Back, TakeoverError> {
     let (index, term) = image.applied();
+    if image.has_v2() {
+        return Err(TakeoverError::V2Stored { target: options.target });
+    }
     let lowered_from = lowered(&image, options)?;
     let log = Log::read(&**disk, dirs, (index, term))?;
     log.behind(index).try_for_each(|entry| has_form(entry, options.target))?;
@@ -298,6 +301,9 @@ fn has_form(entry: &Entry, target: Version) -> Result<(), TakeoverError> {
         Err(unknown) => return no_form(unknown.to_string()),
     };
     let since = match &request {
+        // What a Go leader proposes while nothing of its clients has an end.
+        Request::V2(request) if request.method == v2::Method::Sync => Version::new(3, 0),
+        Request::V2(_) => return no_form("a request of the API v2".to_owned()),
         Request::ClusterVersionSet(set) => {
             if set.ver.parse::<Version>().is_ok_and(|version| target < version) {
                 return no_form(format!("which raises the cluster's version to {}", set.ver));
@@ -317,7 +323,6 @@ fn has_form(entry: &Entry, target: Version) -> Result<(), TakeoverError> {
         | Request::LeaseCheckpoint(_)
         | Request::Alarm(_)
         | Request::Auth(_)
-        | Request::V2Sync
         | Request::NotText => Version::new(3, 0),
     };
     if since <= target {

@@ -237,6 +237,16 @@ pub enum TakeoverError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Clients of the API v2 have stored something, which is not handed back.
+    #[error(
+        "clients of the API v2 have stored something, which is not written for etcd {}: remove it (/v2/keys), and stop the \
+         member in order",
+        .target.short()
+    )]
+    V2Stored {
+        /// Who is to go on.
+        target: Version,
+    },
     /// An entry behind the state that the release that is to go on cannot read.
     #[error(
         "entry {index} of the raft log, {what}, has no form in etcd {}: start the server, and stop it in order, so that \

@@ -360,7 +360,10 @@ impl Lone {
                 | EngineEffect::ReadHistory(_)
                 | EngineEffect::Removed
                 | EngineEffect::Cluster
-                | EngineEffect::Tokens(_) => {}
+                | EngineEffect::Tokens(_)
+                | EngineEffect::V2Told(_)
+                | EngineEffect::V2Ended
+                | EngineEffect::V2Ends { .. } => {}
             }
         }
     }

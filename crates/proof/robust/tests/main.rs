@@ -1,6 +1,7 @@
 //! The tests with real processes, in one binary because linking is dear.
 
 mod advisories;
+mod api_v2;
 mod attack;
 mod clients;
 mod cluster;

@@ -486,7 +486,12 @@ impl Running {
                 }
                 EngineEffect::SyncStore => self.engine_does(Do::SyncStore),
                 EngineEffect::Removed => self.out.push(Out::Removed),
-                EngineEffect::Cluster | EngineEffect::Tokens(_) => {}
+                // Nobody here speaks the API v2.
+                EngineEffect::Cluster
+                | EngineEffect::Tokens(_)
+                | EngineEffect::V2Told(_)
+                | EngineEffect::V2Ended
+                | EngineEffect::V2Ends { .. } => {}
             }
         }
     }

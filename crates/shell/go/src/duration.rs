@@ -21,6 +21,11 @@ const UNITS: [(&str, u64); 8] = [
 ];
 
 impl GoDuration {
+    /// So many nanoseconds.
+    pub const fn from_nanos(nanos: i64) -> GoDuration {
+        GoDuration(nanos)
+    }
+
     /// Whole milliseconds.
     pub const fn from_millis(millis: i64) -> GoDuration {
         GoDuration(millis * 1_000_000)

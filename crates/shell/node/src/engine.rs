@@ -33,6 +33,7 @@ use crate::shared::{ClusterView, Shared};
 use crate::start::SyncJob;
 use crate::timed::{self, Timed};
 use crate::upkeep::UpkeepJob;
+use crate::v2::{V2Message, V2Queue};
 
 /// What reaches the engine's thread.
 #[derive(Debug)]
@@ -64,6 +65,8 @@ pub(crate) enum EngineMessage {
         after: Option<LeaseId>,
         answer: oneshot::Sender<Vec<(u64, LeaseId)>>,
     },
+    /// About the tree of the API v2.
+    V2(V2Message),
     /// A piece of a pass of scrubbing is through, or has failed.
     Scrubbed {
         scrub: Box<Scrub>,
@@ -104,6 +107,8 @@ pub(crate) struct EngineThread {
     /// Nobody after it was told to stop.
     pub(crate) install: Option<Sender<InstallWork>>,
     pub(crate) streams: HashMap<watch::StreamId, mpsc::UnboundedSender<Vec<watch::Response>>>,
+    /// Who watches the API v2's tree.
+    pub(crate) v2_queues: HashMap<v2::WatchId, V2Queue>,
     pub(crate) ids: RequestIds,
     pub(crate) defragmenting: Vec<oneshot::Sender<()>>,
     /// Who waits for the applied state, by ticket, and the last ticket.
@@ -183,6 +188,7 @@ impl EngineThread {
             EngineMessage::Leases { after, answer } => {
                 let _ = answer.send(self.engine().leases_after(after, LEASE_PAGE));
             }
+            EngineMessage::V2(message) => self.handle_v2(message),
             EngineMessage::Scrubbed { scrub, failed } => self.scrubbed(*scrub, failed),
             EngineMessage::Defragment { answer } => {
                 self.defragmenting.push(answer);
@@ -311,6 +317,9 @@ impl EngineThread {
                 EngineEffect::Propose { request, asker, scope } => {
                     self.propose(*request, asker, scope);
                 }
+                EngineEffect::V2Told(told) => self.tell_v2(told),
+                EngineEffect::V2Ended => self.v2_queues.clear(),
+                EngineEffect::V2Ends { first, scope } => self.end_v2(first, scope),
                 EngineEffect::Applied { index: at, changes } => {
                     index = Some(at);
                     applied = Some((at, changes));
@@ -345,8 +354,10 @@ impl EngineThread {
 
     fn count(&mut self, operation: &'static str, outcome: &Outcome) {
         let metrics = &self.shared.metrics;
-        let find =
-            |told: &'static str| metrics.server.apply_duration.with(&[operation, told, "v3"]);
+        let find = |told: &'static str| {
+            let version = if v2::Method::from_name(operation).is_some() { "v2" } else { "v3" };
+            metrics.server.apply_duration.with(&[operation, told, version])
+        };
         self.timed.observe(operation, outcome.is_ok(), self.per_entry, find);
         match (operation, outcome) {
             ("Put", Ok(_)) => metrics.mvcc.puts.inc(),
@@ -404,7 +415,10 @@ impl EngineThread {
     /// Proposes on the member's own behalf; nobody waits.
     fn propose(&mut self, request: pb::InternalRaftRequest, asker: Asker, scope: Scope) {
         let id = self.ids.next_id();
-        let proposal = Proposal::of(request, id, scope, asker);
+        self.propose_now(Proposal::of(request, id, scope, asker));
+    }
+
+    pub(crate) fn propose_now(&self, proposal: Proposal) {
         let _ = self.shared.front.send(FrontMessage::Do(Front::Propose(vec![proposal])));
     }
 

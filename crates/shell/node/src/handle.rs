@@ -229,7 +229,7 @@ impl Node {
         self.decide(&lane, proposal).await
     }
 
-    async fn decide(
+    pub(crate) async fn decide(
         &self,
         lane: &std::rc::Rc<Lane>,
         proposal: Proposal,
@@ -366,7 +366,7 @@ impl Node {
         self.ask(|answer| EngineMessage::Snapshot { answer }).await
     }
 
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         question: impl FnOnce(oneshot::Sender<T>) -> EngineMessage,
     ) -> Result<T, Refusal> {

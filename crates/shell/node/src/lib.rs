@@ -41,6 +41,7 @@ mod shared;
 mod start;
 mod timed;
 mod upkeep;
+mod v2;
 
 /// A product with planted bugs does not compile.
 const _: () = assert!(!planted::COMPILED_IN);
@@ -55,3 +56,4 @@ pub use repair::Repairing;
 pub use report::{Event, Level, Line, Report, SlowCall};
 pub use shared::{ClusterView, Figures, HashSource};
 pub use start::{Opened, Running, open, start};
+pub use v2::{V2Watch, unix_nanos};

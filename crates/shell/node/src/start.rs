@@ -184,7 +184,6 @@ fn threads(
     let (ticker, ticker_inbox) = channel();
     let Booted { parts, lock } = booted;
     let Recovered { wal, consensus, applier, marked, committed, installer, .. } = parts;
-
     let (lanes, disk) = (shared.lanes.max(), installer.disk.clone());
     let own_disk = disk.clone();
     let applied = applier.applied().0;
@@ -201,6 +200,7 @@ fn threads(
         upkeep: upkeep_sender.clone(),
         install: Some(install_sender),
         streams: HashMap::new(),
+        v2_queues: HashMap::new(),
         ids: ids(1),
         snapshots: (HashMap::new(), 0),
         defragmenting: Vec::new(),

@@ -443,6 +443,7 @@ fn http(values: &Values) -> Http {
         gateway: values.truth(table::ENABLE_GRPC_GATEWAY),
         origins: values.words_or_all(table::CORS),
         hosts: values.words_or_all(table::HOST_WHITELIST),
+        v2: values.truth(table::ENABLE_V2),
         metrics_extensive: values.text(table::METRICS) == "extensive",
     }
 }

@@ -312,6 +312,8 @@ pub struct Http {
     pub origins: Vec<String>,
     /// Host names this server may be called by; empty for all.
     pub hosts: Vec<String>,
+    /// Serve the API v2 (`--enable-v2`).
+    pub v2: bool,
     /// Measure how long each kind of call takes (`--metrics=extensive`).
     pub metrics_extensive: bool,
 }

@@ -24,7 +24,7 @@ use crate::desk::Desk;
 use crate::duties::{self, Duties};
 use crate::encryption::{Connector, Encryption, EncryptionError, Endpoint};
 use crate::gatekeeper::Gatekeeper;
-use crate::http::{Serves, Settings, Site};
+use crate::http::{Serves, Settings, Site, V2};
 use crate::login::{Passwords, Provider, Told};
 use crate::observer::{Counting, Refusals};
 use crate::services;
@@ -153,7 +153,7 @@ pub fn start(
     let router = Arc::new(services::router(&desk));
     let counting = Counting::new(metrics.clone(), config.timers.warn_unary, report.clone(), follow);
     let (ports, clients) =
-        listeners.serve(config, &node, &router, &metrics, counting, &connections)?;
+        listeners.serve(config, &desk, &router, &metrics, counting, &connections)?;
     let (stop_duties, stop) = watch::channel(false);
     let (published_sender, published) = watch::channel(false);
     let duties = duties_of(config, desk.clone(), report, published_sender);
@@ -399,13 +399,14 @@ impl Listeners {
     fn serve(
         self,
         config: &Config,
-        node: &Node,
+        desk: &Desk,
         router: &Arc<Router>,
         metrics: &Arc<Metrics>,
         counting: Counting,
         connections: &Connections,
     ) -> Result<Ports, ServeError> {
-        let limits = rpc_limits(config);
+        let (limits, node) = (rpc_limits(config), desk.node());
+        let v2 = config.http.v2.then(|| Arc::new(V2::new(desk.clone())));
         let site = |serves: Serves, gateway: Option<Gateway>| -> Arc<dyn HttpHandler> {
             Arc::new(Site(Arc::new(Settings {
                 node: node.clone(),
@@ -416,6 +417,7 @@ impl Listeners {
                 hosts: config.http.hosts.clone(),
                 certificates_count: config.tls.client.client_cert_auth,
                 gateway,
+                v2: v2.clone().filter(|_| serves == Serves::Clients),
             })))
         };
         let both = if self.client_http.is_empty() { Protocols::Both } else { Protocols::Grpc };

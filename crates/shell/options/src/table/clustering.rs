@@ -34,7 +34,7 @@ flags! {
     AUTO_COMPACTION_RETENTION: Text = "auto-compaction-retention", Kind::Text, "0", "all", Its, "How much history to keep; 0 keeps all. A bare number means hours or revisions.";
     AUTO_COMPACTION_MODE: Text = "auto-compaction-mode", Kind::Text, "periodic", "all", Its, "What the retention counts: periodic (time) or revision.";
     MAX_LEARNERS: Signed = "max-learners", Kind::Signed("int"), "1", "3.6+", Its, "Learners the cluster may have.";
-    ENABLE_V2: Truth = "enable-v2", Kind::Bool, "false", "3.4 - 3.5", Refused("the v2 API is gone since etcd 3.6"), "Serves the v2 API.";
+    ENABLE_V2: Truth = "enable-v2", Kind::Bool, "false", "3.4 - 3.5", Its, "Serves the v2 API. All members must be of this kind.";
     V2_DEPRECATION: Text = "v2-deprecation", Kind::Phase(&["not-yet", "write-only", "write-only-skip-check", "write-only-drop-data", "gone"]), "write-only", "3.5 - 3.7", Nothing("The value is checked; there is no v2 store to deprecate."), "How far the v2 store is on its way out.";
     PROXY: Text = "proxy", Kind::Choice(&["off", "readonly", "on"]), "off", "3.4 - 3.5", Refused("the v2 proxy is gone since etcd 3.6"), "Runs as a v2 proxy: off, readonly or on.";
     PROXY_FAILURE_WAIT: Count = "proxy-failure-wait", Kind::Unsigned("uint"), "5000", "3.4 - 3.5", Nothing("Matters only to the v2 proxy, which is gone."), "Milliseconds the v2 proxy leaves a failed member alone.";

@@ -12,7 +12,7 @@ pub(super) const FORMER: &[Flag] = &[
     flag("experimental-corrupt-check-time", Duration, "0s", "3.4 - 3.6", RenamedTo("corrupt-check-time"), "Former name of --corrupt-check-time."),
     flag("experimental-compact-hash-check-enabled", Bool, "false", "3.5 - 3.6", IsGate("CompactHashCheck"), "Former name of the feature gate CompactHashCheck."),
     flag("experimental-compact-hash-check-time", Duration, "1m", "3.5 - 3.6", RenamedTo("compact-hash-check-time"), "Former name of --compact-hash-check-time."),
-    flag("experimental-enable-v2v3", Text, "", "3.4 - 3.5", Refused("the v2 API is gone since etcd 3.6"), "Serves the v2 API from the v3 store under this prefix."),
+    flag("experimental-enable-v2v3", Text, "", "3.4 - 3.5", Refused("the v2 API has a store of its own here; use --enable-v2"), "Serves the v2 API from the v3 store under this prefix."),
     flag("experimental-enable-lease-checkpoint", Bool, "false", "3.4 - 3.6", IsGate("LeaseCheckpoint"), "Former name of the feature gate LeaseCheckpoint."),
     flag("experimental-enable-lease-checkpoint-persist", Bool, "false", "3.4 - 3.6", IsGate("LeaseCheckpointPersist"), "Former name of the feature gate LeaseCheckpointPersist."),
     flag("experimental-compaction-batch-limit", Signed("int"), "1000", "3.4 - 3.6", RenamedTo("compaction-batch-limit"), "Former name of --compaction-batch-limit."),

@@ -86,6 +86,8 @@ pub enum Endpoint {
     SnapshotPart,
     /// Ours alone: whether this member has no state.
     Repairing,
+    /// Ours alone: whether this member applies requests of the API v2.
+    AppliesV2,
 }
 
 /// What is checked, in this order, after the method.
@@ -142,7 +144,7 @@ const fn route(
 }
 
 /// Everything a peer URL answers. What is not here does not exist: metrics and health least of all.
-static ROUTES: [Route; 14] = [
+static ROUTES: [Route; 15] = [
     route("/raft", POST, POSTED, Endpoint::Raft),
     Route {
         prefix: true,
@@ -189,6 +191,7 @@ static ROUTES: [Route; 14] = [
         Endpoint::SnapshotPart,
     ),
     Route { names_cluster: false, ..route("/holdfast/repairing", GET, &[], Endpoint::Repairing) },
+    Route { names_cluster: false, ..route("/holdfast/v2", GET, &[], Endpoint::AppliesV2) },
 ];
 
 /// The beginning of a request.

@@ -75,6 +75,7 @@ fn every_path_is_answered_and_no_other() {
     check("POST", "/holdfast/snapshot", 0, "WantSnapshot");
     check("GET", "/holdfast/snapshot/part", 0, "SnapshotPart");
     check("GET", "/holdfast/repairing", 0, "Repairing");
+    check("GET", "/holdfast/v2", 0, "AppliesV2");
     for path in ["/", "/metrics", "/health", "/raft/", "/members/", "/debug/vars", "", "/v2/keys"] {
         check("GET", path, 404, "404 page not found");
     }

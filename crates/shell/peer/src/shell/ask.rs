@@ -173,6 +173,15 @@ impl Asker {
         Ok(answer.status == StatusCode::OK && answer.text() == "true")
     }
 
+    /// Whether a member applies requests of the API v2 as ours do. Members of Go's never say so.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn applies_v2(&self, url: &str) -> Result<bool, AskError> {
+        let answer = self.get(url, "/holdfast/v2").await?;
+        Ok(answer.status == StatusCode::OK && answer.text() == "true")
+    }
+
     /// Asks the leader to make a learner a voter, in the name of whoever holds this token. A refusal is inside.
     ///
     /// # Errors

@@ -189,6 +189,7 @@ async fn handle(
             answers::want_snapshot(core, headers).await?;
             Ok(no_content())
         }
+        Endpoint::AppliesV2 => answers::page("text/plain", "true".to_owned()),
         Endpoint::Repairing => answers::page("text/plain", core.facts.is_repairing().to_string()),
     }
 }

@@ -7,8 +7,10 @@ mod address;
 mod answer;
 mod health;
 mod info;
+mod v2;
 
 pub(crate) use info::version_texts;
+pub(crate) use v2::V2;
 
 use std::sync::Arc;
 
@@ -56,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) certificates_count: bool,
     /// Answers `/v3/…`; `None` with `--enable-grpc-gateway=false`.
     pub(crate) gateway: Option<Gateway>,
+    /// Answers `/v2/…`; `None` without `--enable-v2`.
+    pub(crate) v2: Option<Arc<V2>>,
 }
 
 /// What is said to a certificate with a name that asks over JSON while users are asked for.
@@ -107,7 +111,10 @@ impl Settings {
             "/debug/vars" if self.serves == Serves::Clients => info::vars(&self.node, &request),
             _ => match health::check(&self.node, &path, &request).await {
                 Some(response) => response,
-                None => self.gateway(&path, request, remote).await,
+                None => match &self.v2 {
+                    Some(v2) if V2::serves(&path) => v2.handle(&path, request).await,
+                    _ => self.gateway(&path, request, remote).await,
+                },
             },
         }
     }

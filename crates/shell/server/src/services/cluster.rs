@@ -35,9 +35,20 @@ async fn add(
     _call: Call,
     permitted: Permitted<pb::MemberAddRequest>,
 ) -> Result<pb::MemberAddResponse, Refusal> {
+    member_added(&desk, &permitted).await
+}
+
+/// Adds a member.
+///
+/// # Errors
+/// Those of the call.
+pub(crate) async fn member_added(
+    desk: &Desk,
+    permitted: &Permitted<pb::MemberAddRequest>,
+) -> Result<pb::MemberAddResponse, Refusal> {
     let request = permitted.message();
     let is_learner = request.is_learner;
-    checked(&desk, |health| health.may_add(is_learner))?;
+    checked(desk, |health| health.may_add(is_learner))?;
     let mut peer_urls = request.peer_ur_ls.clone();
     peer_urls.sort_unstable();
     let id = added_member_id(&peer_urls, unix_seconds());
@@ -47,7 +58,7 @@ async fn add(
         true => ConfChangeType::ConfChangeAddLearnerNode,
         false => ConfChangeType::ConfChangeAddNode,
     };
-    let members = change(&desk, &permitted, kind, id, Some(member)).await?;
+    let members = change(desk, permitted, kind, id, Some(member)).await?;
     Ok(pb::MemberAddResponse { header: Some(desk.header(0)), member: Some(added), members })
 }
 
@@ -56,10 +67,21 @@ async fn remove(
     _call: Call,
     permitted: Permitted<pb::MemberRemoveRequest>,
 ) -> Result<pb::MemberRemoveResponse, Refusal> {
+    member_removed(&desk, &permitted).await
+}
+
+/// Removes a member.
+///
+/// # Errors
+/// Those of the call.
+pub(crate) async fn member_removed(
+    desk: &Desk,
+    permitted: &Permitted<pb::MemberRemoveRequest>,
+) -> Result<pb::MemberRemoveResponse, Refusal> {
     let id = permitted.message().id;
-    checked(&desk, |health| health.may_remove(id))?;
+    checked(desk, |health| health.may_remove(id))?;
     let kind = ConfChangeType::ConfChangeRemoveNode;
-    let members = change(&desk, &permitted, kind, id, None).await?;
+    let members = change(desk, permitted, kind, id, None).await?;
     Ok(pb::MemberRemoveResponse { header: Some(desk.header(0)), members })
 }
 
@@ -68,10 +90,21 @@ async fn update(
     _call: Call,
     permitted: Permitted<pb::MemberUpdateRequest>,
 ) -> Result<pb::MemberUpdateResponse, Refusal> {
+    member_updated(&desk, &permitted).await
+}
+
+/// Gives a member other peer URLs.
+///
+/// # Errors
+/// Those of the call.
+pub(crate) async fn member_updated(
+    desk: &Desk,
+    permitted: &Permitted<pb::MemberUpdateRequest>,
+) -> Result<pb::MemberUpdateResponse, Refusal> {
     let pb::MemberUpdateRequest { id, peer_ur_ls } = permitted.message().clone();
     let member = Member { id, peer_urls: peer_ur_ls, ..Member::default() };
     let kind = ConfChangeType::ConfChangeUpdateNode;
-    let members = change(&desk, &permitted, kind, id, Some(member)).await?;
+    let members = change(desk, permitted, kind, id, Some(member)).await?;
     Ok(pb::MemberUpdateResponse { header: Some(desk.header(0)), members })
 }
 

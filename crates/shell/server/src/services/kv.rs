@@ -184,7 +184,7 @@ pub(crate) fn revision_of(answer: &Answer) -> i64 {
         Answer::Put(answer) => answer.revision,
         Answer::DeleteRange(answer) => answer.revision,
         Answer::Txn(answer) => answer.revision,
-        Answer::Members { .. } => 0,
+        Answer::Members { .. } | Answer::V2(_) => 0,
     }
 }
 

@@ -18,7 +18,7 @@ mod size;
 mod watch;
 
 use ::auth::Permitted;
-pub(crate) use cluster::promote_for;
+pub(crate) use cluster::{member_added, member_removed, member_updated, promote_for};
 use futures_util::FutureExt as _;
 pub(crate) use maintenance::hash_at;
 pub(crate) use range::room;
