@@ -19,7 +19,7 @@ mod v2json;
 pub use image::{Image, MemberSnapshot};
 pub use import::{Arrived, ImportError, import, import_while, write_store};
 pub use snap_file::{SnapFile, SnapFileError, read_snap_file, snap_file};
-pub use v2json::{V2Json, members_json, read_members_json};
+pub use v2json::{V2Json, members_json, read_members_json, with_lone_member};
 
 /// The row of the store's meta data that says whose the store is: member, cluster, and the number of its last run,
 /// eight bytes each. No other member has it, so it is no part of a snapshot.

@@ -131,6 +131,18 @@ pub fn members_json(members: &[Member], removed: &[String], version: Option<&str
     store.to_string().into_bytes()
 }
 
+/// The same store with one member in the place of all others; `None` if it is none.
+pub fn with_lone_member(json: &[u8], member: &Member) -> Option<Vec<u8>> {
+    let mut store: Value = serde_json::from_slice(json).ok()?;
+    let root = store.get_mut("Root")?.get_mut("Children")?;
+    let cluster = root.get_mut("0")?.get_mut("Children")?.as_object_mut()?;
+    let mut members = Map::new();
+    members.insert(format!("{:x}", member.id), node_of(member));
+    cluster.insert("members".into(), directory("/0/members", members.into()));
+    cluster.remove("removed_members");
+    Some(store.to_string().into_bytes())
+}
+
 /// A member's directory. One that has not started has told nobody its attributes.
 fn node_of(member: &Member) -> Value {
     let path = format!("/0/members/{:x}", member.id);
@@ -246,5 +258,17 @@ mod tests {
         check(r#""1":{"Children":{"key":{"Value":"x"}}}"#, Some("/1/key"));
         check(r#""2":{"Children":{"users":{"Children":{}},"roles":{"Children":null}}}"#, None);
         check(r#""2":{"Children":{"users":{"Children":{"u":{"Value":"x"}}}}}"#, Some("/2/users"));
+    }
+
+    #[test]
+    fn a_lone_member_takes_the_place_of_all_others() {
+        let member = |id| Member { id, peer_urls: vec!["http://a:1".into()], ..Member::default() };
+        let json = members_json(&[member(1), member(2)], &["3".to_owned()], Some("3.4.0"));
+        let alone = with_lone_member(&json, &member(9)).expect("it is a store");
+        let found = read_members_json(&alone).expect("it is one still");
+        let version = Some("3.4.0".to_owned());
+        let expected = V2Json { members: vec![member(9)], version, ..V2Json::default() };
+        assert_eq!(found, expected);
+        assert_eq!(with_lone_member(b"{}", &member(9)), None);
     }
 }

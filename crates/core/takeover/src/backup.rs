@@ -5,16 +5,16 @@
 //! in the database, and comes along only when asked for. Member and cluster get new ids. Entries of the log that speak of
 //! members become empty ones, so that all others keep their numbers, which the database counts by.
 
-use std::io as std_io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use apply::Member;
 use bolt::{Bolt, Layout, Rewrite, Rows, Source, SourceError, names, write_file};
 use bytes::Bytes;
-use exchange::{SnapFile, read_snap_file};
+use exchange::{SnapFile, read_snap_file, snap_file, with_lone_member};
 use prost::Message as _;
 use proto::{etcdserverpb as pb, v2pb};
-use types::{Entry, EntryKind};
+use types::{ConfState, Entry, EntryKind};
 use vfs::Disk;
 use wal::{Marker, Wal};
 
@@ -57,7 +57,7 @@ pub fn back_up(
     options: &BackupOptions,
     told: &mut dyn FnMut(LeftOut),
 ) -> Result<(), TakeoverError> {
-    let marker = copy_snap(&**disk, from, to)?;
+    let marker = copy_snap(&**disk, from, to, options.ids.0)?;
     let mut log = Wal::read(&**disk, &from.wal, &marker)?;
     for entry in &mut log.entries {
         if let Some(left_out) = left_out(entry, options.with_v3) {
@@ -78,35 +78,30 @@ pub fn back_up(
     Ok(wal.sync()?)
 }
 
-/// Copies the newest `.snap` file that the log knows of, and gives its place in the log.
-fn copy_snap(disk: &dyn Disk, from: &Dirs, to: &Dirs) -> Result<Marker, TakeoverError> {
+/// What `--force-new-cluster` gives to a member that it makes.
+const PEER_URL: &str = "http://localhost:2380";
+
+/// Copies the newest `.snap` file that the log knows of, and gives its place in the log. In the copy the new member is
+/// the only one: etcd 3.4 cannot remove all who are named there before it has added itself.
+fn copy_snap(disk: &dyn Disk, from: &Dirs, to: &Dirs, id: u64) -> Result<Marker, TakeoverError> {
+    let member = Member { id, peer_urls: vec![PEER_URL.to_owned()], ..Member::default() };
     let mut markers = Wal::valid_markers(disk, &from.wal)?;
     markers.sort_by_key(|marker| std::cmp::Reverse(marker.index));
     for marker in markers {
         let name = SnapFile::name(marker.index, marker.term);
-        let source = from.snap.join(&name);
-        if read_snap_file(disk, &source).is_ok() {
-            io("copying", &source, copy(disk, &source, &to.snap.join(&name)))?;
-            io("syncing", &to.snap, disk.sync_dir(&to.snap))?;
-            return Ok(marker);
-        }
+        let Ok(snap) = read_snap_file(disk, &from.snap.join(&name)) else { continue };
+        let Some(json) = with_lone_member(&snap.json, &member) else { continue };
+        let conf_state = ConfState { voters: vec![id], learners: Vec::new() };
+        let bytes =
+            snap_file(&SnapFile { conf_state: conf_state.clone(), json: json.into(), ..snap });
+        let target = to.snap.join(&name);
+        let file = io("making", &target, disk.create(&target))?;
+        io("writing", &target, file.write_all_at(&bytes, 0).and_then(|()| file.sync_data()))?;
+        io("syncing", &to.snap, disk.sync_dir(&to.snap))?;
+        let conf_state = marker.conf_state.is_some().then_some(conf_state);
+        return Ok(Marker { conf_state, ..marker });
     }
     Ok(Marker::default())
-}
-
-fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> std_io::Result<()> {
-    const STEP_BYTES: usize = 1 << 20;
-    let (source, target) = (disk.open_read(from)?, disk.create(to)?);
-    let (mut buffer, mut offset) = (vec![0; STEP_BYTES], 0);
-    loop {
-        match source.read_at(&mut buffer, offset)? {
-            0 => return target.sync_data(),
-            count => {
-                target.write_all_at(&buffer[..count], offset)?;
-                offset += count as u64;
-            }
-        }
-    }
 }
 
 /// Whether an entry has no place in another cluster.
