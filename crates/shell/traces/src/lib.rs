@@ -95,7 +95,7 @@ impl Traces {
         self.follower.clone()
     }
 
-    /// Sends what waits, for as long as [`export::FLUSH_DURATION_MAX`] at most, and ends the thread. What is left then
+    /// Sends what waits, for three seconds at most, and ends the thread. What is left then
     /// is counted as dropped. Blocks.
     pub fn stop(self) {
         self.stop.send_replace(true);
