@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -140,13 +142,32 @@ impl Connection {
         Ok(Connection { runtime: Arc::new(runtime), sender, authority: address.to_string() })
     }
 
+    /// Opens an encrypted connection to `host:port`, showing `who`'s certificate of a folder in which
+    /// [`CERTIFICATES`](crate::secure::CERTIFICATES) were made.
+    pub fn open_as(address: &str, folder: &Path, who: &str) -> io::Result<Connection> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let sender = runtime.block_on(async {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            Connection::speak(crate::secure::encrypt(tcp, folder, who).await?).await
+        })?;
+        Ok(Connection { runtime: Arc::new(runtime), sender, authority: address.to_string() })
+    }
+
     async fn handshake(address: &str) -> io::Result<SendRequest<Bytes>> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
+        Connection::speak(tcp).await
+    }
+
+    async fn speak<T>(io: T) -> io::Result<SendRequest<Bytes>>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(16 << 20).initial_connection_window_size(64 << 20);
         builder.max_header_list_size(1 << 20);
-        let (sender, connection) = builder.handshake(tcp).await.map_err(io::Error::other)?;
+        let (sender, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
         tokio::spawn(async move {
             // Its end is noticed by the calls on it.
             let _ = connection.await;

@@ -1,10 +1,19 @@
 //! What production runs: members that show each other and their clients certificates, and users.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::process::free_ports;
 
@@ -33,6 +42,42 @@ pub fn bash(folder: &Path, script: &str) {
     let made = Command::new("bash").args(["-c", script]).current_dir(folder).output();
     let made = made.expect("bash is there");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// More certificates of the same authority, for clients with these common names.
+#[track_caller]
+pub fn make_certificates(folder: &Path, names: &[&str]) {
+    for name in names {
+        let script = format!(
+            "set -e
+            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -new -subj /CN={name} -keyout {name}.key -out {name}.csr
+            openssl x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out {name}.pem"
+        );
+        bash(folder, &script);
+    }
+}
+
+/// Encrypts a connection, showing a certificate of a folder.
+pub(crate) async fn encrypt(
+    tcp: TcpStream,
+    folder: &Path,
+    who: &str,
+) -> io::Result<TlsStream<TcpStream>> {
+    let certificate = |name: &str| {
+        let read = CertificateDer::from_pem_file(folder.join(format!("{name}.pem")));
+        read.map_err(io::Error::other)
+    };
+    let key = PrivateKeyDer::from_pem_file(folder.join(format!("{who}.key")));
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate("ca")?).map_err(io::Error::other)?;
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let shown = vec![certificate(who)?];
+    let mut config = config
+        .with_client_auth_cert(shown, key.map_err(io::Error::other)?)
+        .map_err(io::Error::other)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
 /// Members of one cluster, ours and Go's, with TLS everywhere. They end with this.

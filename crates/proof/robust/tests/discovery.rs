@@ -105,6 +105,25 @@ fn refused_by(service: &Server, ours: &Path) {
     }
 }
 
+/// GHSA-9gp7-6833-wv89: a size that no cluster has ends the start in etcd's words, not the process in a panic.
+#[test]
+fn a_size_that_no_cluster_has_is_refused_in_etcds_words() {
+    let name = "discovery-sizes";
+    let Some(ours) = foreign::subject(name) else { return };
+    let Some(theirs) = need(name, Part::EtcdNew) else { return };
+    let service = Home::new(&ours, &[]).start();
+    let sizes = ["-1", "0", "-9223372036854775808", "9223372036854775808", "3.0", " 3", ""];
+    for (token, size) in sizes.iter().enumerate() {
+        let (token, flag) = (format!("t{token}"), format!("--discovery-token=t{token}"));
+        announce(&service, &token, size);
+        for binary in [&ours, &theirs] {
+            let log = tried(&service, binary, &[&flag]);
+            let why = "failed to join discovery cluster (discovery: size key is bad)";
+            assert!(log.contains(why) && !log.contains("panic"), "{size:?}: {log}");
+        }
+    }
+}
+
 const NAME_SERVER: &str = "127.0.53.7";
 const DOMAIN: &str = "members.test";
 

@@ -35,5 +35,6 @@ mod soak;
 mod takeover;
 mod takeover_states;
 mod tls;
+mod tls_members;
 mod traces;
 mod users;

@@ -59,7 +59,7 @@ impl Drop for Etcd {
     }
 }
 
-fn free_address() -> String {
+pub fn free_address() -> String {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
     free.expect("a free port").to_string()
 }
@@ -115,7 +115,7 @@ impl Etcd {
     }
 
     /// Exit code, output and complaints of a line of the shell, in which `ADDRESS` stands for the port.
-    fn shell(&self, line: &str) -> String {
+    pub fn shell(&self, line: &str) -> String {
         let line = line.replace("ADDRESS", &self.address);
         let ran = Command::new("bash").args(["-c", &line]).current_dir(&self.folder).output();
         let ran = ran.expect("bash is there");
@@ -123,15 +123,21 @@ impl Etcd {
         format!("{:?} {} {}", ran.status.code(), text(&ran.stdout), text(&ran.stderr))
     }
 
+    /// All lines of the log.
+    pub fn lines(&self) -> Vec<serde_json::Value> {
+        self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// The errors of connections that were rejected, as the log names them, each once.
     fn rejections(&self) -> Vec<String> {
-        let log = self.log();
-        let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
-        let rejected = lines.filter(|line: &serde_json::Value| {
-            line["msg"] == "rejected connection on client endpoint"
-        });
+        self.rejections_on("client")
+    }
+
+    pub fn rejections_on(&self, side: &str) -> Vec<String> {
+        let text = format!("rejected connection on {side} endpoint");
+        let lines = self.lines().into_iter().filter(|line| line["msg"] == text.as_str());
         let mut errors: Vec<_> =
-            rejected.map(|line| line["error"].as_str().unwrap_or_default().to_owned()).collect();
+            lines.map(|line| line["error"].as_str().unwrap_or_default().to_owned()).collect();
         errors.sort();
         errors.dedup();
         errors
@@ -139,7 +145,7 @@ impl Etcd {
 }
 
 /// Ours, and the newest etcd. `None` where a part is missing.
-fn both(name: &str) -> Option<(PathBuf, PathBuf)> {
+pub fn both(name: &str) -> Option<(PathBuf, PathBuf)> {
     Some((foreign::subject(name)?, need(name, Part::EtcdNew)?))
 }
 
@@ -155,7 +161,7 @@ fn compare(ours: &Etcd, theirs: &Etcd, probes: &[&str]) {
 }
 
 /// `curl` as a client with a certificate, and what it came to.
-fn curl(who: &str, more: &str, path: &str) -> String {
+pub fn curl(who: &str, more: &str, path: &str) -> String {
     let certificate =
         if who.is_empty() { String::new() } else { format!("--cert {who}.pem --key {who}.key") };
     // The code by which curl ends depends on who is quicker; what was answered does not.
@@ -326,21 +332,42 @@ fn a_listener_without_files_and_files_that_are_not_there_end_the_start_in_etcds_
         "",
         "--cert-file=server.pem --key-file=gone.key",
         "--cert-file=server.pem --key-file=client.key",
+        "--cert-file=server.pem",
+        "--cert-file=server.pem --key-file=server.key --trusted-ca-file=gone.pem",
+        "--cert-file=server.pem --key-file=server.key --client-cert-file=client.pem",
+        "--cert-file=server.pem --key-file=server.key --client-cert-file=client.pem --client-key-file=gone.key",
+        "--cert-file=server.pem --key-file=server.key --tls-min-version=TLS1.1",
+        "--cert-file=server.pem --key-file=server.key --tls-max-version=1.3",
+        "--cert-file=server.pem --key-file=server.key --tls-min-version=TLS1.3 --tls-max-version=TLS1.2",
+        "--cert-file=server.pem --key-file=server.key --cipher-suites=TLS_NO_SUCH_SUITE",
+        "--cert-file=server.pem --key-file=server.key --tls-min-version=TLS1.3 --cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        "--auto-tls --self-signed-cert-validity=0",
+        "--listen-metrics-urls=https://127.0.0.1:0 --listen-client-urls=http://ADDRESS --advertise-client-urls=http://ADDRESS",
+        "--listen-peer-urls=https://127.0.0.1:0 --peer-auto-tls --self-signed-cert-validity=0",
+        "--listen-peer-urls=https://127.0.0.1:0 --peer-cert-file=server.pem --peer-key-file=server.key --peer-trusted-ca-file=gone.pem",
+        "--listen-peer-urls=https://127.0.0.1:0 --peer-cert-file=server.pem --peer-key-file=server.key --peer-client-cert-file=client.pem",
+        "--listen-peer-urls=https://127.0.0.1:0 --peer-cert-file=server.pem --peer-key-file=server.key --peer-cert-allowed-cn=a,b --peer-cert-allowed-hostname=c",
     ] {
         let fatal = |binary: &Path, name: &str| {
             let address = free_address();
-            let ran = Command::new(binary)
+            // A server that starts all the same is a failure, not a test without an end.
+            let ran = Command::new("timeout")
+                .arg("60")
+                .arg(binary)
                 .current_dir(&folder)
                 .args([format!("--data-dir={name}.data")])
                 .args([format!("--listen-client-urls=https://{address}")])
                 .args([format!("--advertise-client-urls=https://{address}")])
                 .args(["--listen-peer-urls=http://127.0.0.1:0"])
-                .args(flags.split_whitespace())
+                .args(flags.replace("ADDRESS", &address).split_whitespace())
                 .output()
                 .expect("it runs");
             let log = String::from_utf8_lossy(&ran.stderr).into_owned();
             let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
-            let mut fatal = lines.filter(|line: &serde_json::Value| line["level"] == "fatal");
+            // What the flags themselves say wrong is no fatal line, and the end all the same.
+            let mut fatal = lines.filter(|line: &serde_json::Value| {
+                line["level"] == "fatal" || line["msg"] == "failed to verify flags"
+            });
             let last = fatal.next_back();
             let error = last.map(|line| line["error"].as_str().unwrap_or_default().to_owned());
             (ran.status.code(), error.unwrap_or(log).replace(&address, "ADDRESS"))

@@ -33,9 +33,37 @@ pub enum EncryptionError {
     /// `--cipher-suites`.
     #[error(transparent)]
     Suites(#[from] SuitesError),
-    /// `--auto-tls`.
-    #[error("certificates cannot be made")]
-    SelfSigned(#[from] SelfSignedError),
+    /// A URL for metrics does.
+    #[error(
+        "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"
+    )]
+    NoMetricsFiles,
+    /// The certificate to dial with has no key, or the key no certificate.
+    #[error(
+        "ClientKeyFile and ClientCertFile must both be present or both absent: key: {}, cert: {}]",
+        .0.key.display(),
+        .0.cert.display()
+    )]
+    HalfOfDialer(Pair),
+    /// Certificates are known by their common names or by their hosts, not by both.
+    #[error(
+        "AllowedCNs and AllowedHostnames are mutually exclusive (cns={cns}, hostnames={hosts})"
+    )]
+    TwoRules {
+        /// As Go prints a list.
+        cns: String,
+        /// Likewise.
+        hosts: String,
+    },
+    /// `--auto-tls`, `--peer-auto-tls`.
+    #[error("failed to get {side} self-signed certs")]
+    SelfSigned {
+        /// `client` or `peer`.
+        side: &'static str,
+        /// Why not.
+        #[source]
+        source: SelfSignedError,
+    },
 }
 
 /// What the sockets of a member are encrypted with.
@@ -61,12 +89,40 @@ impl Endpoint {
         }
     }
 
-    fn folder(self, config: &Config) -> PathBuf {
-        let name = match self {
+    fn name(self) -> &'static str {
+        match self {
             Endpoint::Client => "client",
             Endpoint::Peer => "peer",
+        }
+    }
+
+    fn folder(self, config: &Config) -> PathBuf {
+        config.data_dir.join("fixtures").join(self.name())
+    }
+
+    /// Whether any listener of this kind encrypts. Where none does, files of the flags are not read, as in etcd.
+    fn is_secure(self, config: &Config) -> bool {
+        let listen = &config.listen;
+        let of_clients = [&listen.client, &listen.client_http, &listen.metrics];
+        let of_peers = [&listen.peer];
+        let lists: &[&Vec<Url>] = match self {
+            Endpoint::Client => &of_clients,
+            Endpoint::Peer => &of_peers,
         };
-        config.data_dir.join("fixtures").join(name)
+        lists.iter().copied().flatten().any(|url| url.scheme().is_secure())
+    }
+
+    /// Looks at what needs no file.
+    fn check(self, config: &Config) -> Result<(), EncryptionError> {
+        let side = self.side(config);
+        if !side.allowed_cns.is_empty() && !side.allowed_hostnames.is_empty() {
+            let (cns, hosts) = (go_list(&side.allowed_cns), go_list(&side.allowed_hostnames));
+            return Err(EncryptionError::TwoRules { cns, hosts });
+        }
+        if side.client_cert_file.is_some() != side.client_key_file.is_some() {
+            return Err(EncryptionError::HalfOfDialer(dialing_pair(side)));
+        }
+        Ok(())
     }
 
     fn rules(self, config: &Config) -> Rules {
@@ -100,6 +156,10 @@ impl Encryption {
         }
         let [client_pair, peer_pair] = made;
         let listening = |endpoint: Endpoint, pair: &Option<Pair>| {
+            if !endpoint.is_secure(config) {
+                return Ok(None);
+            }
+            endpoint.check(config)?;
             let Some(pair) = pair.clone() else { return Ok(None) };
             let side = endpoint.side(config);
             let files = ServerFiles {
@@ -116,6 +176,10 @@ impl Encryption {
             Ok::<_, EncryptionError>(Some(Arc::new(acceptor) as Arc<dyn Tls>))
         };
         let clients = listening(Endpoint::Client, &client_pair)?;
+        if clients.is_some() && config.tls.client.client_cert_file.is_some() {
+            // etcd's gateway dials with it; ours dials nobody, but a file that is not there is a mistake all the same.
+            dialing_pair(&config.tls.client).read()?;
+        }
         let peers = listening(Endpoint::Peer, &peer_pair)?;
         let dialer = dialer(config, peer_pair, suites.clone(), report)?;
         Ok(Encryption { clients, peers, dialer: Arc::new(dialer) })
@@ -160,13 +224,29 @@ fn pair(
     let hosts = urls.iter().filter_map(|url| url.host_and_port());
     let hosts: Vec<_> = hosts.map(|(host, _)| host.to_owned()).collect();
     let years = u32::try_from(config.tls.self_signed_years).unwrap_or(u32::MAX);
-    let (pair, made) = tls::self_signed(&endpoint.folder(config), &hosts, years)?;
+    let made = tls::self_signed(&endpoint.folder(config), &hosts, years);
+    let (pair, made) = made.map_err(|source| {
+        say(report, Level::Warn, "cannot generate cert", vec![("error", source.to_string())]);
+        EncryptionError::SelfSigned { side: endpoint.name(), source }
+    })?;
     if made {
         for (text, path) in [("created cert file", &pair.cert), ("created key file", &pair.key)] {
             say(report, Level::Info, text, vec![("path", path.display().to_string())]);
         }
     }
     Ok(Some(pair))
+}
+
+/// The certificate to show when dialling.
+fn dialing_pair(side: &TlsSide) -> Pair {
+    let path = |file: &Option<PathBuf>| file.clone().unwrap_or_default();
+    Pair { cert: path(&side.client_cert_file), key: path(&side.client_key_file) }
+}
+
+/// A list of texts as Go quotes it: `["a" "b"]`.
+fn go_list(texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(go::quote).collect();
+    format!("[{}]", quoted.join(" "))
 }
 
 /// The side that dials other members.
@@ -179,9 +259,7 @@ fn dialer(
     let side = &config.tls.peer;
     let own = match (&side.client_cert_file, &side.client_key_file) {
         (None, None) => own.unwrap_or_default(),
-        (cert, key) => {
-            Pair { cert: cert.clone().unwrap_or_default(), key: key.clone().unwrap_or_default() }
-        }
+        _ => dialing_pair(side),
     };
     let files = ClientFiles {
         pair: own,

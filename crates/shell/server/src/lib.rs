@@ -24,5 +24,6 @@ mod serve;
 mod services;
 mod wide;
 
+pub use encryption::EncryptionError;
 pub use member::bootstrap_member_id as member_id;
 pub use serve::{Room, SERVER_VERSION, ServeError, Serving, start};

@@ -376,6 +376,12 @@ impl Listeners {
     }
 
     fn open(config: &Config, encryption: &Encryption) -> Result<Listeners, ServeError> {
+        let of_metrics = |fault| match fault {
+            ServeError::Encryption(EncryptionError::NoClientFiles(_)) => {
+                EncryptionError::NoMetricsFiles.into()
+            }
+            other => other,
+        };
         let options = SocketOptions { reuse_port: config.listen.reuse_port };
         let open = |endpoint: Endpoint, urls: &[Url]| -> Result<Vec<Place>, ServeError> {
             let place = |url: &Url| {
@@ -392,7 +398,7 @@ impl Listeners {
             client: open(Endpoint::Client, &config.listen.client)?,
             client_http: open(Endpoint::Client, &config.listen.client_http)?,
             // As etcd: with the certificates that clients see.
-            metrics: open(Endpoint::Client, &config.listen.metrics)?,
+            metrics: open(Endpoint::Client, &config.listen.metrics).map_err(of_metrics)?,
         })
     }
 

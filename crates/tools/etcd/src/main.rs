@@ -14,6 +14,7 @@ mod host;
 mod memory;
 mod notify;
 mod refuse;
+mod remarks;
 mod report;
 mod run;
 mod signals;

@@ -15,7 +15,7 @@ use crate::data_dir::{self, Kind};
 use crate::refuse::to_standard_error;
 use crate::report::LogReport;
 use crate::signals::{Door, Ending};
-use crate::{discovery, host, notify, tracing};
+use crate::{discovery, host, notify, remarks, tracing};
 
 /// The code Go's runtime ends a panicking process with.
 const CODE_PANIC: i32 = 2;
@@ -52,6 +52,7 @@ fn serve(mut config: Config, log: &Logger) -> Result<std::convert::Infallible, O
     look_at_data_dir(&config, log)?;
     info!(log, "configuring peer listeners", "listen-peer-urls" => &config.listen.peer);
     info!(log, "configuring client listeners", "listen-client-urls" => &config.listen.client);
+    remarks::on_encryption(&config, log);
     let initialized = data_dir::has_log(&config);
     if !initialized {
         discovery::prepare(&mut config, log)?;
@@ -64,12 +65,13 @@ fn serve(mut config: Config, log: &Logger) -> Result<std::convert::Infallible, O
         discovery::join(&mut config, log).map_err(|_| None)?;
     }
     let config = &config;
+    remarks::on_tokens(config, log);
     let metrics = Arc::new(Metrics::new(config.http.metrics_extensive));
     let report = Arc::new(LogReport::new(log, config, door.ender()));
     let traces = tracing::start(config, metrics.clone(), log)?;
     let follow = tracing::follower(traces.as_ref());
     let mut serving =
-        server::start(config, metrics, report, follow).map_err(|fault| in_gos_words(&fault))?;
+        server::start(config, metrics, report, follow).map_err(|fault| refused(log, &fault))?;
     say_serving(config, log, &serving);
     let asked = door.serve();
     let early = OnceCell::new();
@@ -245,6 +247,15 @@ fn end(
         Ending::Asked(signal) => signal.die(),
         Ending::Removed => std::process::exit(0),
     }
+}
+
+/// Why nothing is served, if that is not said yet.
+fn refused(log: &Logger, fault: &ServeError) -> Option<String> {
+    let ServeError::Encryption(server::EncryptionError::SelfSigned { source, .. }) = fault else {
+        return Some(in_gos_words(fault));
+    };
+    fatal!(log, &fault.to_string(), "error" => source.to_string());
+    None
 }
 
 /// A taken port in the words people look for; everything else with its causes.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use holdfast_robust::foreign::{self, Part};
 use holdfast_robust::grpc::{Call, Item};
 use holdfast_robust::process::Home;
+use holdfast_robust::secure::bash;
 use prost::Message;
 use proto::authpb::Permission;
 use proto::etcdserverpb as pb;
@@ -330,7 +331,29 @@ fn unusable_keys_end_the_start_with_etcds_words() {
     }
     let path = |folder: &Path, file: &str| folder.join(file).display().to_string();
     let (private, other) = (path(&one, "private.pem"), path(&two, "public.pem"));
+    let (pkcs1, text) = (path(&one, "pkcs1.pem"), path(&one, "text"));
+    bash(
+        &one,
+        "openssl genrsa -out pkcs8.pem 2048 && openssl rsa -traditional -in pkcs8.pem -out pkcs1.pem && echo text > text",
+    );
+    let pkcs8 = path(&one, "pkcs8.pem");
     for options in [
+        String::new(),
+        "sign-method".to_owned(),
+        "sign-method=".to_owned(),
+        "sign-method=HS256".to_owned(),
+        format!("sign-method=ES256,priv-key={private},priv-key={private}"),
+        format!("sign-method=ES256,priv-key={private},ttl=5"),
+        format!("sign-method=ES256,priv-key={text}"),
+        format!("sign-method=EdDSA,pub-key={text}"),
+        format!("sign-method=RS256,priv-key={private}"),
+        format!("sign-method=PS512,priv-key={private}"),
+        format!("sign-method=EdDSA,priv-key={private}"),
+        format!("sign-method=ES256,priv-key={pkcs1}"),
+        format!("sign-method=EdDSA,priv-key={pkcs1}"),
+        format!("sign-method=ES256,priv-key={pkcs8}"),
+        format!("sign-method=EdDSA,priv-key={pkcs8}"),
+        format!("sign-method=RS256,priv-key={pkcs1},pub-key={other}"),
         "sign-method=none".to_owned(),
         "sign-method=ES256".to_owned(),
         "sign-method=ES256,ttl=x".to_owned(),
@@ -340,8 +363,9 @@ fn unusable_keys_end_the_start_with_etcds_words() {
         "sign-method=HS256,pub-key=/dev/null".to_owned(),
     ] {
         let flag = format!("--auth-token=jwt,{options}");
+        let flag = flag.strip_suffix(',').unwrap_or(&flag);
         let said = [&subject, &reference].map(|binary| {
-            let (status, log) = Home::new(binary, &[&flag]).start_and_fail(Duration::from_secs(20));
+            let (status, log) = Home::new(binary, &[flag]).start_and_fail(Duration::from_secs(20));
             assert!(status.is_some_and(|status| !status.success()), "{options}: {log}");
             let line = log.lines().rfind(|line| line.contains("discovery failed"));
             let line: serde_json::Value =

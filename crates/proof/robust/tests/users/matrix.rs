@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_robust::foreign::{self, Part};
-use holdfast_robust::grpc::{Answer, Call};
+use holdfast_robust::grpc::{Answer, Call, Connection};
 use holdfast_robust::{http, schema};
 use prost::Message;
 use prost_reflect::{DynamicMessage, SerializeOptions};
@@ -35,15 +35,19 @@ fn shown(rpc: Rpc, answer: &Answer) -> String {
 }
 
 fn ask(world: &World, rpc: Rpc, message: &[u8], token: Option<&str>) -> Answer {
+    ask_on(&world.connection, rpc, message, token)
+}
+
+fn ask_on(connection: &Connection, rpc: Rpc, message: &[u8], token: Option<&str>) -> Answer {
     let mut call = Call::unary(rpc.path(), message);
     if let Some(token) = token {
         call = call.with_header("token", token);
     }
     match rpc {
         Rpc::Watch | Rpc::HealthWatch | Rpc::ElectionObserve => {
-            world.connection.call_for(&call, SILENCE, 1)
+            connection.call_for(&call, SILENCE, 1)
         }
-        _ => world.connection.call(&call),
+        _ => connection.call(&call),
     }
 }
 
@@ -78,6 +82,36 @@ fn every_method_answers_everybody_as_etcd_does() {
         let put = put("z/open", 0, false).encode_to_vec();
         done(&ask(world, Rpc::KvPut, &put, Some("abc")));
     }
+}
+
+/// A certificate's name is a user; one that no user has is somebody without any right, and none is nobody.
+#[test]
+fn every_method_answers_every_certificate_as_etcd_does() {
+    let name = "users: every certificate";
+    let (Some(subject), Some(reference)) =
+        (foreign::subject(name), foreign::need(name, Part::EtcdNew))
+    else {
+        return;
+    };
+    let world = |binary| World::with_certificates(binary, &["--bcrypt-cost=4"]);
+    let worlds = [world(&subject), world(&reference)];
+    let mut differ = Vec::new();
+    let everybody = ["nameless", "peer", "norole", "reader", "writer", "root"];
+    for (number, who) in everybody.into_iter().enumerate() {
+        let connections = [worlds[0].connect_as(who), worlds[1].connect_as(who)];
+        for rpc in Rpc::ALL.into_iter().filter(|rpc| *rpc != Rpc::AuthDisable || who != "root") {
+            for message in asks(rpc, &number.to_string()) {
+                let [ours, theirs] =
+                    [0, 1].map(|at| shown(rpc, &ask_on(&connections[at], rpc, &message, None)));
+                if ours != theirs {
+                    let (input, _) = schema::method(rpc.path()).expect("etcd's own");
+                    let asked = schema::describe(&input, &message);
+                    differ.push(format!("{who} {rpc} {asked}\n  ours   {ours}\n  theirs {theirs}"));
+                }
+            }
+        }
+    }
+    assert!(differ.is_empty(), "{} answers differ:\n{}", differ.len(), differ.join("\n"));
 }
 
 /// Paths of the JSON gateway whose answers come at once.

@@ -1,8 +1,10 @@
 //! Tokens over websockets, and keys of signed tokens that are certificates.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holdfast_robust::foreign::{self, Part};
@@ -10,7 +12,8 @@ use holdfast_robust::process::Home;
 use holdfast_robust::secure::bash;
 use proto::etcdserverpb as pb;
 
-use super::world::{IDENTITIES, Identity, World, as_user};
+use super::asks::put;
+use super::world::{IDENTITIES, Identity, World, as_user, done};
 
 /// Opens a websocket as a browser does, which can set no header but one, sends a frame, and returns the first that
 /// comes back.
@@ -88,6 +91,49 @@ fn a_websockets_token_is_who_asks() {
         }
     }
     assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+/// Whoever writes while users change is served, or told that they did and may try again; nobody is refused for another reason.
+#[test]
+fn whoever_writes_while_users_change_is_served_or_told_so() {
+    let name = "users: they change";
+    let Some(subject) = foreign::subject(name) else { return };
+    let Some(reference) = foreign::need(name, Part::EtcdNew) else { return };
+    for binary in [subject, reference] {
+        let world = World::new(&binary, &["--bcrypt-cost=4"]);
+        let [root, writer] =
+            ["root", "writer"].map(|who| world.token(Identity::User(who)).expect("a token"));
+        let over = AtomicBool::new(false);
+        let (over, server, writer) = (&over, &world.server, writer.as_str());
+        let write = move || {
+            let (connection, mut answers) = (server.connect(), BTreeMap::new());
+            let call = as_user("/etcdserverpb.KV/Put", &put("a/1", 0, false), writer);
+            while !over.load(Ordering::Relaxed) {
+                let answer = connection.call(&call);
+                *answers.entry((answer.status, answer.message)).or_insert(0) += 1;
+            }
+            answers
+        };
+        let answers = std::thread::scope(|threads| {
+            let writers: Vec<_> = (0..4).map(|_| threads.spawn(write)).collect();
+            for number in 0..60 {
+                let role = pb::AuthRoleAddRequest { name: format!("role-{number}") };
+                done(&world.connection.call(&as_user("/etcdserverpb.Auth/RoleAdd", &role, &root)));
+            }
+            over.store(true, Ordering::Relaxed);
+            let ended = writers.into_iter().map(|writer| writer.join().expect("it ends well"));
+            ended.collect::<Vec<_>>()
+        });
+        let old = "etcdserver: revision of auth store is old";
+        let may = |status: Option<i32>, message: Option<&str>| {
+            status == Some(0) || (status == Some(3) && message == Some(old))
+        };
+        for ((status, message), _) in answers.iter().flatten() {
+            assert!(may(*status, message.as_deref()), "{}: {answers:?}", binary.display());
+        }
+        let served = |all: &BTreeMap<(Option<i32>, _), i32>| all.keys().any(|k| k.0 == Some(0));
+        assert!(answers.iter().all(served), "{}: {answers:?}", binary.display());
+    }
 }
 
 const KEYS: &str = "set -e

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use holdfast_robust::grpc::{Answer, Call, Connection};
 use holdfast_robust::process::{Home, Server};
+use holdfast_robust::secure::make_certificates;
 use prost::Message;
 use proto::authpb::{Permission, permission::Type};
 use proto::etcdserverpb as pb;
@@ -57,6 +58,28 @@ impl World {
     pub fn new(binary: &Path, flags: &[&str]) -> World {
         let server = Home::new(binary, flags).start();
         let connection = server.connect();
+        World::people(server, connection)
+    }
+
+    /// The same, where a certificate is asked of everybody and its name is a user. There is one for each user, one with a
+    /// name that no user has (`peer`), and one without a name (`nameless`).
+    pub fn with_certificates(binary: &Path, flags: &[&str]) -> World {
+        let flags: Vec<&str> = flags.iter().copied().chain(["--client-cert-auth"]).collect();
+        let home = Home::new(binary, &flags).with_tls();
+        make_certificates(home.folder(), &["reader", "writer", "norole"]);
+        let server = home.start();
+        let connection = Connection::open_as(&server.address(), server.home().folder(), "peer");
+        World::people(server, connection.expect("it lets a certificate in"))
+    }
+
+    /// A connection with somebody's certificate.
+    #[track_caller]
+    pub fn connect_as(&self, who: &str) -> Connection {
+        let opened = Connection::open_as(&self.server.address(), self.server.home().folder(), who);
+        opened.expect("it lets a certificate in")
+    }
+
+    fn people(server: Server, connection: Connection) -> World {
         keys(&connection);
         users(&connection);
         done(&connection.unary("/etcdserverpb.Auth/AuthEnable", &pb::AuthEnableRequest {}));

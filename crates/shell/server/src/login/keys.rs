@@ -119,10 +119,23 @@ fn not_a(method: Method, half: &str) -> String {
     format!("key is not a valid {family} {half} key")
 }
 
+/// What Go says to the file of a key whose form belongs to keys of another kind.
+fn other_format(reader: &str) -> String {
+    format!("x509: failed to parse private key (use {reader} instead for this key format)")
+}
+
 impl Signer {
     fn read(method: Method, pem: &[u8]) -> Result<Signer, String> {
         let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| NOT_PEM)?;
-        Signer::of(method, &der).ok_or_else(|| not_a(method, "private"))
+        Signer::of(method, &der).ok_or_else(|| match (&der, method) {
+            (PrivateKeyDer::Sec1(_), Method::Rsa(_) | Method::RsaPss(_) | Method::EdDsa) => {
+                other_format("ParseECPrivateKey")
+            }
+            (PrivateKeyDer::Pkcs1(_), Method::Ecdsa(_) | Method::EdDsa) => {
+                other_format("ParsePKCS1PrivateKey")
+            }
+            _ => not_a(method, "private"),
+        })
     }
 
     fn of(method: Method, der: &PrivateKeyDer<'_>) -> Option<Signer> {

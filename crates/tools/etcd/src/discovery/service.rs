@@ -80,6 +80,12 @@ pub fn join(config: &Config, service: &DiscoveryService, log: &Logger) -> Result
     joined
 }
 
+/// How many there will be: a positive number that fits where Go keeps it. Nothing is reserved on its word.
+fn size_of(text: &[u8]) -> Option<usize> {
+    let size: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    usize::try_from(size).ok().filter(|size| 0 < *size)
+}
+
 /// Those who have come, first come first.
 #[derive(Debug, Default)]
 struct Founders {
@@ -233,10 +239,7 @@ impl Registry<'_> {
         let range = pb::RangeRequest { key, ..Default::default() };
         let sizes = self.in_time(client).call(methods::RANGE, &range).await?;
         let Some(size) = sizes.kvs.first() else { return Ok(Err(Failed::NoSize)) };
-        let size = std::str::from_utf8(&size.value).ok().and_then(|text| text.parse().ok());
-        let Some(size) = size.filter(|size: &usize| 0 < *size) else {
-            return Ok(Err(Failed::BadSize));
-        };
+        let Some(size) = size_of(&size.value) else { return Ok(Err(Failed::BadSize)) };
         let prefix = self.below("members");
         let range = pb::RangeRequest {
             key: prefix.clone().into(),
@@ -374,6 +377,20 @@ mod tests {
             assert_eq!(founders.add(PREFIX, &kv(key, value, 20)), Err(why));
         }
         assert_eq!(founders.found.len(), 3);
+    }
+
+    /// GHSA-9gp7-6833-wv89: a negative size ended etcd's process.
+    #[test]
+    fn a_size_that_no_cluster_has_is_no_size() {
+        for (text, size) in [("3", 3), ("+3", 3), ("003", 3), ("9223372036854775807", i64::MAX)] {
+            assert_eq!(size_of(text.as_bytes()), usize::try_from(size).ok(), "{text}");
+        }
+        for text in
+            ["-1", "0", "-0", "", " 3", "3 ", "0x3", "1_0", "3.0", "many", "9223372036854775808"]
+        {
+            assert_eq!(size_of(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(size_of(b"\xff"), None);
     }
 
     #[test]
