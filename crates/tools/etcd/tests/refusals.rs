@@ -4,7 +4,7 @@
 //! run as well and must still agree with the file; so the file cannot drift away from etcd unseen.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -29,6 +29,26 @@ fn cases(text: &str) -> Vec<Case> {
     blocks.collect()
 }
 
+/// What a program said that ends by itself. One that serves instead is killed after a while.
+fn ended(mut command: Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let pid = child.id().to_string();
+    let (done, ends) = std::sync::mpsc::channel::<()>();
+    let killer = std::thread::spawn(move || {
+        if ends.recv_timeout(REFUSED_WITHIN) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            // It may have ended just now.
+            let _ = Command::new("kill").args(["-9", &pid]).status();
+        }
+    });
+    let output = child.wait_with_output().expect("the program runs");
+    drop(done);
+    killer.join().expect("it ends with the program");
+    output
+}
+
+/// How long a start may take to be refused on a busy machine.
+const REFUSED_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Starts the program in an empty directory and tells its exit code and last word.
 fn verdict(program: &Path, start: &[String]) -> String {
     let folder = tempfile::tempdir().expect("a folder");
@@ -50,7 +70,7 @@ fn verdict(program: &Path, start: &[String]) -> String {
     if !file.is_empty() {
         std::fs::write(folder.path().join("etcd.yaml"), file).expect("writes");
     }
-    let output = command.output().expect("the program runs");
+    let output = ended(command);
     let said = String::from_utf8_lossy(&output.stderr);
     let last_line =
         said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).next_back();
