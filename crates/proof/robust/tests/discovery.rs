@@ -1,6 +1,8 @@
 //! Members that find each other: by a cluster that runs already, ours or Go's, and by DNS.
 
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use holdfast_robust::cluster::Cluster;
 use holdfast_robust::foreign::{self, Part, need, skip};
@@ -37,7 +39,11 @@ fn three_by_service(service: &Server, token: &str, programs: [&Path; 3], flags: 
         format!("--discovery-endpoints=http://{}", service.address()),
     ];
     let found: Vec<&str> = found.iter().map(String::as_str).chain(flags.iter().copied()).collect();
-    let mut cluster = Cluster::new(&programs, &found);
+    three(&programs, &found);
+}
+
+fn three(programs: &[&Path; 3], flags: &[&str]) {
+    let mut cluster = Cluster::new(programs, flags);
     cluster.forget_initial();
     (0..3).for_each(|seat| cluster.launch(seat));
     (0..3).for_each(|seat| cluster.wait_until_ready(seat));
@@ -122,6 +128,52 @@ fn a_size_that_no_cluster_has_is_refused_in_etcds_words() {
             assert!(log.contains(why) && !log.contains("panic"), "{size:?}: {log}");
         }
     }
+}
+
+#[test]
+fn ours_and_gos_find_each_other_by_a_service_that_encrypts() {
+    let name = "discovery-tls";
+    let Some(ours) = foreign::subject(name) else { return };
+    let Some(theirs) = need(name, Part::EtcdNew) else { return };
+    let service = Home::new(&ours, &[]).start();
+    announce(&service, "one", "3");
+    announce(&service, "two", "3");
+    let (home, _) = service.stop();
+    let mut home = home.with_tls();
+    home.set_flags(&["--client-cert-auth"]);
+    let service = home.start();
+    let file = |name: &str| service.home().folder().join(name).display().to_string();
+    let endpoints = format!("--discovery-endpoints=https://{}", service.address());
+    let authority = format!("--discovery-cacert={}", file("ca.pem"));
+    let own = [
+        "--discovery-insecure-transport=false".to_owned(),
+        format!("--discovery-cert={}", file("root.pem")),
+        format!("--discovery-key={}", file("root.key")),
+    ];
+    let flags = |token| {
+        let all = [token, endpoints.as_str(), authority.as_str()].into_iter();
+        all.chain(own.iter().map(String::as_str)).collect::<Vec<_>>()
+    };
+    three(&[&ours, &theirs, &ours], &flags("--discovery-token=one"));
+    // Without a certificate of its own, and with no authority that signed the service's: as etcd it asks again and
+    // again, and founds nothing.
+    let insecure = "--discovery-insecure-transport=false";
+    for refused in [
+        vec!["--discovery-token=two", &endpoints, &authority, insecure],
+        vec!["--discovery-token=two", &endpoints, insecure],
+    ] {
+        let mut cluster = Cluster::new(&[&ours], &refused);
+        cluster.forget_initial();
+        cluster.launch(0);
+        let began = Instant::now();
+        while !cluster.log(0).contains("retry connecting to discovery service") {
+            assert!(began.elapsed() < Duration::from_secs(40), "{}", cluster.log(0));
+            sleep(Duration::from_millis(50));
+        }
+        assert!(cluster.is_running(0) && cluster.status(0).is_none(), "{}", cluster.log(0));
+        cluster.kill(0);
+    }
+    three(&[&ours, &ours, &ours], &flags("--discovery-token=two"));
 }
 
 const NAME_SERVER: &str = "127.0.53.7";

@@ -7,6 +7,7 @@ mod clients;
 mod cluster;
 mod cluster_metrics;
 mod cluster_oracle;
+mod cluster_times;
 mod conformance;
 mod corners;
 mod corruption;
