@@ -194,10 +194,12 @@ mod tests {
     fn bytes_in_either_direction_are_life() {
         local(async {
             let (near, mut far) = duplex(64);
-            let mut timed = Timed::new(Box::new(near), PATIENCE, Busy::default());
+            // Long enough that a busy machine does not pass for silence, and shorter than the talk is.
+            let patience = Patience { read: Duration::from_secs(1), ..PATIENCE };
+            let mut timed = Timed::new(Box::new(near), patience, Busy::default());
             let talk = async {
                 for _ in 0..6 {
-                    tokio::time::sleep(Duration::from_millis(30)).await;
+                    tokio::time::sleep(Duration::from_millis(250)).await;
                     far.write_all(&[1]).await.unwrap();
                 }
             };
