@@ -176,7 +176,7 @@ mod tests {
             assert_eq!(Bucket::from_name(bucket.name().as_bytes()), Some(bucket));
         }
         assert!(Bucket::ALL.is_sorted_by_key(|bucket| bucket.name()));
-        assert_eq!(Bucket::from_number(9), None);
+        assert_eq!(Bucket::from_number(10), None);
         assert_eq!(Bucket::from_name(b"key"), None);
     }
 }
