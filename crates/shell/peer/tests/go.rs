@@ -60,7 +60,7 @@ fn distro(foreign: &Path) -> PathBuf {
 
 /// Go etcd's server and a client for it, or `None` after the test was reported as skipped.
 fn programs(name: &str, server: &str) -> Option<(PathBuf, PathBuf)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/foreign");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/foreign");
     let foreign = std::env::var_os("HOLDFAST_FOREIGN").map_or(root, PathBuf::from);
     let server = match server {
         "3.4" => PathBuf::from("/usr/bin/etcd"),
