@@ -6,13 +6,17 @@ use super::*;
 #[test]
 fn many_watchers_of_a_range_share_one_watch() {
     let Some(programs) = both("many_watchers_of_a_range_share_one_watch") else { return };
-    for program in &programs {
+    for (at, program) in programs.iter().enumerate() {
+        // etcd's proxy has a watch of its own, which comes or goes while these are counted.
+        let is_ours = at == 0;
         let (server, proxy) = pair(program, "");
         let connection = proxy.connect();
         let before = figure(&server.address(), "/metrics", WATCHERS).unwrap_or_default();
         let mut streams: Vec<Stream> =
             (0..40).map(|_| watching(&connection, create("k/", "k0", 0))).collect();
-        wait_for_figure(&server.address(), "/metrics", WATCHERS, before + 1.0);
+        if is_ours {
+            wait_for_figure(&server.address(), "/metrics", WATCHERS, before + 1.0);
+        }
         for number in 0..5 {
             put(&connection, &format!("k/{number}"), "v");
         }
@@ -22,6 +26,9 @@ fn many_watchers_of_a_range_share_one_watch() {
             assert_eq!(events(stream, 5), expected);
         }
         drop(streams);
+        if !is_ours {
+            continue;
+        }
         wait_until("nobody watches any more", || {
             // A connection of these tests says what it has to say while it is used.
             get(&connection, &range("k/1", true));
