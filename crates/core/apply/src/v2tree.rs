@@ -32,7 +32,7 @@ impl Applier {
     /// Reads a node of it.
     ///
     /// # Errors
-    /// There is none.
+    /// No node is at this path.
     pub fn v2_get(
         &mut self,
         path: &str,

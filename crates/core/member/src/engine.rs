@@ -529,7 +529,7 @@ impl Engine {
     /// Reads a node as it is here.
     ///
     /// # Errors
-    /// There is none.
+    /// No node is at this path.
     pub fn v2_get(
         &mut self,
         path: &str,
@@ -539,7 +539,7 @@ impl Engine {
         self.applier.v2_get(path, recursive, now)
     }
 
-    /// Somebody watches, under an id of his own.
+    /// Begins a watch under an id that nobody else has.
     ///
     /// # Errors
     /// History does not reach back so far, or too many watch.
@@ -551,7 +551,7 @@ impl Engine {
         self.v2.watch(id, request, self.applier.v2().index())
     }
 
-    /// Somebody watches no more.
+    /// Ends a watch.
     pub fn v2_unwatch(&mut self, id: v2::WatchId) {
         self.v2.unwatch(id);
     }
