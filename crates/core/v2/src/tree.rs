@@ -16,8 +16,8 @@ use crate::row::{self, BadRow, Change, Read};
 use crate::stats::Stats;
 use crate::{UnixNanos, writes};
 
-/// What all nodes of a tree may take in memory, in bytes, each counted with [`NODE_BYTES`]. A write that would pass
-/// it is refused, on every member alike.
+/// What all nodes of a tree may take in memory, in bytes, each counted with 160 beside its path and value. A
+/// write that would pass it is refused, on every member alike.
 pub const TREE_BYTES_MAX: usize = 256 << 20;
 
 /// What a node takes beside its path and value, roughly, in bytes.

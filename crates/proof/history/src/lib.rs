@@ -16,6 +16,7 @@
 pub mod keyspace;
 pub mod lease;
 pub mod linear;
+mod makers;
 pub mod order;
 pub mod record;
 pub mod watch;

@@ -10,7 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::keyspace::{Change, Keyspace};
+use crate::keyspace::Keyspace;
+use crate::makers;
 use crate::record::{Action, Operation, Outcome, Request, Time};
 use crate::{Violation, ensure};
 
@@ -39,8 +40,10 @@ pub fn judge(
             })?;
         }
     }
-    every_revision_has_a_maker(operations, keys, revoked, &mut makers)?;
-    order_fits_the_clock(operations, &makers)?;
+    let answered = answered_before(operations);
+    let too_old: Vec<i64> = answered.iter().map(|(revision, _)| *revision).collect();
+    makers::find(operations, keys, revoked, &too_old, &mut makers)?;
+    order_fits_the_clock(operations, &answered, &makers)?;
     compactions(operations)
 }
 
@@ -67,81 +70,47 @@ fn answered_as_the_keyspace_does(operation: &Operation, keys: &Keyspace) -> Resu
     })
 }
 
-fn every_revision_has_a_maker(
-    operations: &[Operation],
-    keys: &Keyspace,
-    revoked: &BTreeSet<i64>,
-    makers: &mut BTreeMap<i64, usize>,
-) -> Result<(), Violation> {
-    let unknown = |operation: &Operation| operation.outcome == Outcome::Unknown;
-    let mut unknown: Vec<usize> =
-        (0..operations.len()).filter(|number| unknown(&operations[*number])).collect();
-    // Whoever ends first has the fewest revisions to choose from.
-    unknown.sort_by_key(|number| operations[*number].returned);
-    for (expected, (revision, made)) in (2..).zip(keys.changes()) {
-        ensure(*revision == expected, || {
-            format!("revision {revision} was published, but {expected} never was")
-        })?;
-        if makers.contains_key(revision) {
-            continue;
-        }
-        if revoked.contains(revision) && made.iter().all(|change| change.after.is_none()) {
-            continue;
-        }
-        let maker = unknown.iter().position(|number| {
-            fits(&operations[*number].request, made)
-                && keys.effect(&operations[*number].request, revision - 1).changes == *made
-        });
-        let Some(maker) = maker else {
-            return Err(Violation(format!("nobody asked for revision {revision}: {made:?}")));
-        };
-        makers.insert(*revision, unknown.remove(maker));
-    }
-    Ok(())
-}
-
-/// A quick look before the long one: a put has its own value.
-fn fits(request: &Request, made: &[Change]) -> bool {
-    match request {
-        Request::One(Action::Put { key, value, .. }) => {
-            let after = made.first().and_then(|change| change.after.as_ref());
-            after.is_some_and(|after| after.key == *key && after.value == *value)
-        }
-        Request::Serializable(_) | Request::Compact { .. } => false,
-        Request::One(_) | Request::Txn { .. } => true,
-    }
-}
-
-fn order_fits_the_clock(
-    operations: &[Operation],
-    makers: &BTreeMap<i64, usize>,
-) -> Result<(), Violation> {
-    let made: BTreeMap<usize, i64> = makers.iter().map(|(revision, by)| (*by, *revision)).collect();
+/// The newest revision that had been answered when each request was asked, and to which request: what is made
+/// later is newer, and what is read later not older.
+fn answered_before(operations: &[Operation]) -> Vec<(i64, Option<usize>)> {
     let mut by_return: Vec<usize> = (0..operations.len()).collect();
     by_return.sort_by_key(|number| operations[*number].returned);
     let mut by_call = by_return.clone();
     by_call.sort_by_key(|number| operations[*number].invoked);
-    let mut floor: (i64, Option<usize>) = (0, None);
+    let mut answered = vec![(0, None); operations.len()];
+    let mut newest: (i64, Option<usize>) = (0, None);
     let mut returned = by_return.into_iter().peekable();
     for number in by_call {
-        let operation = &operations[number];
         while let Some(before) =
-            returned.next_if(|before| operations[*before].returned < operation.invoked)
+            returned.next_if(|before| operations[*before].returned < operations[number].invoked)
         {
             // An old state that was asked for, or allowed, tells nothing about the present.
-            if let Some(revision) = operations[before].revision().filter(|r| floor.0 < *r) {
-                floor = (revision, Some(before));
+            if let Some(revision) = operations[before].revision().filter(|r| newest.0 < *r) {
+                newest = (revision, Some(before));
             }
         }
+        answered[number] = newest;
+    }
+    answered
+}
+
+fn order_fits_the_clock(
+    operations: &[Operation],
+    answered: &[(i64, Option<usize>)],
+    makers: &BTreeMap<i64, usize>,
+) -> Result<(), Violation> {
+    let made: BTreeMap<usize, i64> = makers.iter().map(|(revision, by)| (*by, *revision)).collect();
+    for (number, operation) in operations.iter().enumerate() {
         let (writes, revision) = match (made.get(&number), operation.revision()) {
             (Some(made), _) => (true, *made),
             (None, Some(told)) => (false, told),
             (None, None) => continue,
         };
+        let (newest, told) = answered[number];
         let may_be_stale = matches!(operation.request, Request::Serializable(_));
-        let fits = if writes { floor.0 < revision } else { may_be_stale || floor.0 <= revision };
+        let fits = if writes { newest < revision } else { may_be_stale || newest <= revision };
         ensure(fits, || {
-            let before = floor.1.map(|before| &operations[before]);
+            let before = told.map(|before| &operations[before]);
             format!("revision {revision} of {operation:?}\n  is too old: before it came {before:?}")
         })?;
     }
@@ -273,6 +242,31 @@ mod tests {
         check(&run[..1], &keys, Some("nobody asked for revision 3"));
         run[1].outcome = Outcome::Unknown;
         check(&run, &keys, None);
+    }
+
+    #[test]
+    fn of_two_requests_that_may_have_made_a_revision_the_other_is_left_for_the_next() {
+        let delete = |invoked, end: Option<&'static str>| {
+            let span = Span { first: "k".into(), end: end.map(Into::into) };
+            let action = Action::Delete { span, previous: false };
+            let request = Request::One(action);
+            Operation { client: 2, invoked, returned: 90, request, outcome: Outcome::Unknown }
+        };
+        let mut run = vec![put(0, "1", 2), delete(3, None), put(10, "2", 4), put(20, "3", 5)];
+        let mut keys = keyspace(&run);
+        let both = delete(4, Some("z"));
+        keys.push(6, keys.effect(&both.request, 5).changes);
+        // Either may have deleted the key the first time. The second time it was deleted after the one that
+        // is written down last had been asked.
+        run.push(both);
+        check(&run, &keys, None);
+        run.swap(1, 4);
+        check(&run, &keys, None);
+        // Had one of them been asked after the last put was answered, it is the other that made the first.
+        run[1].invoked = 30;
+        check(&run, &keys, None);
+        run[4].invoked = 30;
+        check(&run, &keys, Some("nobody asked for revision 3"));
     }
 
     #[test]
