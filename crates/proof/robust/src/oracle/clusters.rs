@@ -43,10 +43,6 @@ fn is_known(difference: &Difference) -> bool {
             || is("grpc.message", "context deadline exceeded", "etcdserver: request timed out"))
 }
 
-/// What a second member of the same URLs is refused with, in the second in which the first came, and after it.
-const ID_IS_THERE: &str = "member ID already exist";
-const URLS_ARE_THERE: &str = "Peer URLs already exists";
-
 type Looking<'scope> = thread::ScopedJoinHandle<'scope, Vec<Field>>;
 
 /// One of the two clusters, and what things in it are called.
@@ -143,8 +139,6 @@ impl Side {
 
     fn fields(&self, call: &Call, answer: &Answer) -> Vec<Field> {
         let named = call_fields(call, answer).into_iter().map(|(at, is)| (at, self.named(&is)));
-        // An id is made of URLs and the second: whether the id or only the URLs are there already depends on the clock.
-        let named = named.map(|(at, is)| (at, is.replace(ID_IS_THERE, URLS_ARE_THERE)));
         in_order_of_names(named.collect())
     }
 
