@@ -1,7 +1,8 @@
 //! Which crate may depend on what.
 //!
 //! Our crates stand in one order (ARCHITECTURE.md); arrows point up this list, never down. The pure
-//! crates know no async, socket, thread, clock or dice, and only `vfs` among them knows files.
+//! crates know no async, socket, thread, clock or dice, and only `vfs` among them knows files: libraries that bring such
+//! things are refused here, and what the standard library has of them by the `clippy.toml` of each floor.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +10,6 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::root;
-use crate::source::{blanked, without_tests};
 
 /// How far a crate is from the outside world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,26 +93,25 @@ const WORLDLY: [&str; 17] = [
 /// Libraries that make system calls: for `vfs` and the shells.
 const SYSTEM: [&str; 4] = ["libc", "memmap2", "nix", "rustix"];
 
-/// Words that a pure crate's source does not hold.
-const WORLDLY_WORDS: [&str; 8] = [
-    "std::net",
-    "std::thread",
-    "std::process",
-    "Instant::now",
-    "SystemTime::now",
-    "thread_rng",
-    "RandomState",
-    "thread::spawn",
+/// The lints file of a floor, which clippy finds by going up from a crate, and what it has to forbid: who deletes a line
+/// of it has to delete it here, too.
+const FLOORS: [(&str, &[&str]); 9] = [
+    ("crates/core", &[CLOCK, THREAD, SOCKET, DICE, FILES]),
+    ("crates/core/vfs", &[CLOCK, THREAD, SOCKET, DICE]),
+    ("crates/core/metrics", &[CLOCK, THREAD, SOCKET, DICE]),
+    ("crates/proof/history", &[CLOCK, THREAD, SOCKET, DICE, FILES]),
+    ("crates/proof/sim", &[CLOCK, THREAD, SOCKET, DICE, FILES]),
+    ("crates/proof/proof", &[CLOCK, THREAD, SOCKET, DICE, FILES]),
+    ("crates/shell", &[ASIDE]),
+    ("crates/tools", &[ASIDE]),
+    ("crates/proof", &[ASIDE]),
 ];
-
-/// Who may hand work to a thread of tokio's pool: `rpc::aside`, which owns turn, reservation and cancellation; a
-/// handshake that asks DNS, of which a few are under way at a time; and clients, which serve nobody.
-const BLOCKING: [&str; 4] = [
-    "crates/shell/rpc/src/aside.rs",
-    "crates/shell/tls/src/server.rs",
-    "crates/tools/etcdctl/src/commands/lock.rs",
-    "crates/tools/etcdctl/src/commands/watch.rs",
-];
+const CLOCK: &str = "std::time::Instant::now";
+const THREAD: &str = "std::thread::spawn";
+const SOCKET: &str = "std::net::TcpStream";
+const DICE: &str = "std::hash::RandomState";
+const FILES: &str = "std::fs::File";
+const ASIDE: &str = "tokio::task::spawn_blocking";
 
 /// Everything that breaks the rules.
 pub fn check() -> Vec<String> {
@@ -126,6 +125,7 @@ pub fn check() -> Vec<String> {
     }
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
     let mut complaints = Vec::new();
+    lints(&mut complaints);
     for package in metadata["packages"].as_array().expect("a list of packages") {
         let name = short(package["name"].as_str().unwrap_or_default()).to_string();
         if name == "xtask" {
@@ -137,8 +137,7 @@ pub fn check() -> Vec<String> {
             }
             Some((at, layer)) => {
                 dependencies(&name, at, layer, package, &mut complaints);
-                words(package, layer, &mut complaints);
-                blocking(package, &mut complaints);
+                lints_of_its_own(package, &mut complaints);
                 floor(&name, layer, package, &mut complaints);
             }
         }
@@ -199,56 +198,24 @@ fn floor(name: &str, layer: Layer, package: &Value, complaints: &mut Vec<String>
     }
 }
 
-/// The words of the sources, without their tests.
-fn words(package: &Value, layer: Layer, complaints: &mut Vec<String>) {
-    if layer == Layer::Shell {
-        return;
-    }
-    for file in rust_files(&folder(package).join("src")) {
-        let Ok(source) = std::fs::read_to_string(&file) else { continue };
-        let blank = blanked(&source);
-        let product = without_tests(&blank);
-        let files = (layer == Layer::Pure).then_some("std::fs");
-        for word in WORLDLY_WORDS.iter().copied().chain(files) {
-            if let Some(start) = product.find(word) {
-                let line = product[..start].matches('\n').count() + 1;
-                let shown = file.strip_prefix(root()).unwrap_or(&file).display();
-                complaints.push(format!("{shown}:{line}: {word} does not belong in a pure crate"));
-            }
+/// Floors whose lints file is gone or lacks something, and lints files that stand in the way of a floor's.
+fn lints(complaints: &mut Vec<String>) {
+    for (floor, forbidden) in FLOORS {
+        let file = format!("{floor}/clippy.toml");
+        let text = std::fs::read_to_string(root().join(&file)).unwrap_or_default();
+        for word in forbidden.iter().filter(|word| !text.contains(&format!("\"{word}\""))) {
+            complaints.push(format!("{file} does not forbid {word}"));
         }
     }
 }
 
-/// Work that leaves a connection's thread another way than by `rpc::aside`.
-fn blocking(package: &Value, complaints: &mut Vec<String>) {
-    for file in rust_files(&folder(package).join("src")) {
-        let shown = file.strip_prefix(root()).unwrap_or(&file).display().to_string();
-        let Ok(source) = std::fs::read_to_string(&file) else { continue };
-        let blank = blanked(&source);
-        let blocks = ["spawn_blocking", "block_in_place"];
-        if blocks.iter().any(|word| without_tests(&blank).contains(word))
-            && !BLOCKING.contains(&shown.as_str())
-        {
-            complaints.push(format!("{shown}: work leaves a connection's thread by rpc::aside"));
-        }
+/// A crate's own lints file takes the place of its floor's, so that only those of the list may have one.
+fn lints_of_its_own(package: &Value, complaints: &mut Vec<String>) {
+    let folder = folder(package);
+    let shown = folder.strip_prefix(root()).unwrap_or(&folder).display().to_string();
+    let listed = FLOORS.iter().any(|(floor, _)| *floor == shown);
+    let names = ["clippy.toml", ".clippy.toml"];
+    if !listed && names.iter().any(|name| folder.join(name).exists()) {
+        complaints.push(format!("{shown} has a clippy.toml of its own, which hides its floor's"));
     }
-}
-
-/// All Rust files below a folder, but not those that hold only tests.
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut out = Vec::new();
-    let Ok(entries) = std::fs::read_dir(folder) else { return out };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if path.is_dir() {
-            if name != "tests" {
-                out.extend(rust_files(&path));
-            }
-        } else if name.ends_with(".rs") && name != "tests.rs" && !name.ends_with("_tests.rs") {
-            out.push(path);
-        }
-    }
-    out.sort();
-    out
 }

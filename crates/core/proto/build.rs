@@ -2,6 +2,8 @@
 //! protoc is needed on a fresh machine. Beside the messages it writes a table of their shapes, from
 //! which `lenient` knows what may stand in which field, and the list of all methods.
 
+#![allow(clippy::disallowed_methods, reason = "a build script reads and writes files")]
+
 use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;

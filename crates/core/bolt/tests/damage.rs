@@ -5,6 +5,12 @@
 //! tables say, though, is told twice over (but for the length of a page's last element), and there
 //! damage must show or not matter.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may know the world around what it tests"
+)]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -3,6 +3,12 @@
 //! `HOLDFAST_BOLT_ROWS=50000000 cargo test --release -p holdfast-bolt --test memory -- --nocapture`
 //! streams 17 GB and prints how fast.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may know the world around what it tests"
+)]
+
 use std::time::Instant;
 
 use bytes::Bytes;

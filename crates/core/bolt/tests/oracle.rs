@@ -1,5 +1,11 @@
 //! Side by side with real etcd: its tools read what we write, and we read what it wrote.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may know the world around what it tests"
+)]
+
 mod support;
 
 use std::path::Path;

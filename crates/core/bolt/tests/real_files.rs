@@ -3,6 +3,8 @@
 //! The files hold keys with several lives, a compaction at a tombstone, changes after it, leases,
 //! a user and a role. Each `.txt` was written by the real tools beside its snapshot.
 
+#![allow(clippy::disallowed_methods, reason = "a test may know the world around what it tests")]
+
 mod support;
 
 use std::collections::HashMap;

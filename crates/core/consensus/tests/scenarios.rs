@@ -4,6 +4,8 @@
 //! diff then shows what changed. A block that begins with `cluster` begins a new story; disks sync and entries are
 //! applied at once unless told to stall; messages wait until they are delivered. The judges look after each step.
 
+#![allow(clippy::disallowed_methods, reason = "a test may know the world around what it tests")]
+
 mod player;
 mod world;
 

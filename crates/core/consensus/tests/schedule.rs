@@ -4,6 +4,8 @@
 //! changes, transfers. `HOLDFAST_SEED=N cargo test -p holdfast-consensus --test schedule` plays one seed again,
 //! `HOLDFAST_SEEDS=N` plays so many.
 
+#![allow(clippy::disallowed_methods, reason = "a test may know the world around what it tests")]
+
 mod world;
 
 use holdfast_consensus::{Consensus, Role, Scope};

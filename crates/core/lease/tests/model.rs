@@ -3,6 +3,12 @@
 //!
 //! Run one seed again with `HOLDFAST_SEED=n cargo test -p holdfast-lease --test model`.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may know the world around what it tests"
+)]
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

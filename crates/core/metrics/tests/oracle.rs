@@ -3,6 +3,12 @@
 //! Whatever the real one shows, we have too: the same name, type, labels and buckets. What we leave out on
 //! purpose is listed here.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may know the world around what it tests"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

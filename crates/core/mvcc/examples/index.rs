@@ -3,6 +3,12 @@
 //! Values are not stored; the row source gives the same small row for every revision, so what is
 //! measured is the index and the encoding of rows. Keys come in random order from a fixed seed.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "an example stands outside of the floor: it measures and reads files"
+)]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -3,6 +3,8 @@
 //! `HOLDFAST_BLESS=1 cargo test -p holdfast-mvcc --test scenarios` writes what came out into the
 //! files; the diff then shows what changed. Ranges are written `a`, `[a,c)` and `[a,)`.
 
+#![allow(clippy::disallowed_methods, reason = "a test may know the world around what it tests")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;

@@ -2,6 +2,8 @@
 //! operation of the recovery. Whatever the disk kept, the store must open and hold a prefix of what was
 //! applied that is no shorter than what was confirmed.
 
+#![allow(clippy::disallowed_methods, reason = "a test may know the world around what it tests")]
+
 mod support;
 
 use std::env;

@@ -1,5 +1,7 @@
 //! Random operations on a store and on a model beside it. Every run prints its seed; `SEED=n` plays one.
 
+#![allow(clippy::disallowed_methods, reason = "a test may know the world around what it tests")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

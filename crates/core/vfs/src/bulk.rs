@@ -351,6 +351,7 @@ impl File for BulkFile {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test may know the world around what it tests")]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,5 +1,7 @@
 //! The log's bytes, and what is read back from them.
 
+#![allow(clippy::disallowed_methods, reason = "a test may know the world around what it tests")]
+
 mod common;
 
 use std::sync::Arc;

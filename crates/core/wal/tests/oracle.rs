@@ -3,6 +3,12 @@
 //! Needs `etcd` and `etcdctl` in the search path; `HOLDFAST_ORACLE_ETCD` names another, newer etcd. A
 //! test without its binary says so and checks nothing.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may know the world around what it tests"
+)]
+
 mod common;
 
 use std::fs;

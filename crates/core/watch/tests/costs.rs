@@ -1,5 +1,11 @@
 //! What the hub costs: `cargo test --release -p holdfast-watch --test costs -- --ignored --nocapture`.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may know the world around what it tests"
+)]
+
 mod world;
 
 use std::sync::Arc;

@@ -3,6 +3,8 @@
 //!
 //! Run one seed again with `HOLDFAST_SEED=n cargo test -p holdfast-watch --test model`.
 
+#![allow(clippy::disallowed_methods, reason = "a test may know the world around what it tests")]
+
 mod world;
 
 use holdfast_watch::{Create, Filters, Input, Limits};

@@ -10,6 +10,8 @@
 //! prints: `HOLDFAST_STRIDE=1` takes all, `HOLDFAST_RECOVERY_STRIDE` is that of the cuts during recovery, and
 //! `HOLDFAST_SEED=n` lives another life.
 
+#![allow(clippy::disallowed_methods, reason = "a test may know the world around what it tests")]
+
 use std::collections::BTreeMap;
 
 use holdfast_proof::workload::{self, Ledger};

@@ -12,6 +12,12 @@
 //! `cargo xtask rot` runs 10,000 cases, CI fewer. `HOLDFAST_SEED=n` begins at another case,
 //! `HOLDFAST_CASES=1` runs just that one.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may know the world around what it tests"
+)]
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

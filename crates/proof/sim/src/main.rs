@@ -14,6 +14,7 @@ struct Wanted {
     show: bool,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a program reads its arguments")]
 fn main() -> Result<(), String> {
     let wanted = read(std::env::args().skip(1))?;
     let Wanted { members, from, seeds, step, cuts, .. } = wanted;

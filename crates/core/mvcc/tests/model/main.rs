@@ -7,6 +7,8 @@
 //! `HOLDFAST_SEED=n cargo test -p holdfast-mvcc --test model` plays one seed again;
 //! `HOLDFAST_SEEDS=n` plays n of them.
 
+#![allow(clippy::disallowed_methods, reason = "a test may know the world around what it tests")]
+
 mod dice;
 mod reference;
 mod world;
