@@ -152,7 +152,4 @@ mod tests {
         let found = functions(&blanked(source));
         assert_eq!(found, [Function { name: "a".into(), line: 1, lines: 4 }]);
     }
-
-    #[test]
-    fn tests_at_the_bottom_are_not_the_source() {}
 }
