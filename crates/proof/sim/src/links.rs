@@ -47,8 +47,7 @@ impl World {
                 return Ok(());
             }
             _ => {
-                self.machines[place].paused_until = until;
-                self.note(&format!("m{place} is paused for {lasts} ms"));
+                self.pause(place, lasts);
                 return Ok(());
             }
         };
@@ -58,6 +57,25 @@ impl World {
         self.note(&format!("{kind:?} for {lasts} ms: {links:x?}"));
         self.network.trouble(Trouble { links, kind, until });
         Ok(())
+    }
+
+    /// A member does not run for a while, as often as not the leader; and it may take somewhat longer until others reach
+    /// it again, as after the move of a virtual machine. Then it believes for a moment that it still leads.
+    fn pause(&mut self, place: usize, lasts: u64) {
+        let leader = self.leader().filter(|_| self.chance.one_in(2));
+        let place = leader.unwrap_or(place);
+        let until = self.now_ms + lasts;
+        self.machines[place].paused_until = until;
+        self.note(&format!("m{place} is paused for {lasts} ms"));
+        if !self.may.network || self.chance.one_in(2) {
+            return;
+        }
+        let here = self.machines[place].member;
+        let others = self.machines.iter().map(|machine| machine.member).filter(|id| *id != here);
+        let links = others.flat_map(|other| [(here, other), (other, here)]).collect();
+        let until = until + self.chance.between(0, 3000);
+        self.network.trouble(Trouble { links, kind: TroubleKind::Cut, until });
+        self.note(&format!("and nobody reaches it until {until} ms"));
     }
 
     /// What comes over the network.

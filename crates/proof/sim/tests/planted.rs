@@ -161,7 +161,7 @@ fn a_leader_that_counts_what_it_has_not_written_is_found() {
 #[test]
 fn a_read_answered_without_a_quorum_is_found() {
     // It takes a leader that others have replaced, that does not know it yet, and that a client asks just then.
-    check_cluster("a read answered without a quorum", 3000);
+    check_cluster("a read answered without a quorum", 1000);
 }
 
 #[test]
