@@ -17,67 +17,19 @@
 use std::collections::VecDeque;
 
 use apply::{Applier, Fault, ReadView};
-use consensus::{Message, Standing};
+use consensus::Message;
 use exchange::Image;
-use mvcc::HashTriple;
 use planted::planted;
 use proto::raftpb::{self, MessageType};
-use store::{CheckpointDone, Cleaning, StoreError, Synced};
+use store::StoreError;
 use types::{ConfState, Entry};
 
+use crate::applying_input::Input;
 use crate::boot_error::BootError;
 use crate::engine::{Effect as EngineEffect, Engine, Stored, Syncing};
 use crate::front::Input as FrontInput;
 use crate::house::{Chore, House};
 use crate::install::{InstallDone, InstallJob, Installer};
-
-/// Everything that can happen to the applying half.
-#[derive(Debug)]
-pub enum Input {
-    /// Entries are committed.
-    Apply(Vec<Entry>),
-    /// Term, leader or role changed.
-    Standing(Standing),
-    /// Something happened to a watch stream.
-    Watch(watch::Input),
-    /// Goes on with this snapshot, whose file is there and whose marker is synced.
-    Install(Stored),
-    /// A long step of that has ended.
-    InstallStep(Result<InstallDone, BootError>),
-    /// More of what was kept back may be done now.
-    GoOn,
-    /// Raft wants to send a snapshot: the applied state, whatever entry raft had in mind.
-    SendSnapshot(Box<Message>),
-    /// Somebody wants the applied state.
-    Snapshot {
-        /// By which it is told.
-        ticket: u64,
-    },
-    /// The store is to be synced.
-    SyncStore,
-    /// A sync has run.
-    Synced {
-        /// What came of it.
-        done: Result<Synced, StoreError>,
-        /// What it has made durable.
-        stored: Stored,
-    },
-    /// A compaction's hash is known, or could not be computed.
-    Hashed(Option<HashTriple>),
-    /// A round of cleaning has ended.
-    Cleaned {
-        /// The round.
-        cleaning: Box<Cleaning>,
-        /// Whether it ended well.
-        succeeded: bool,
-    },
-    /// A checkpoint has ended.
-    Checkpointed(Result<CheckpointDone, StoreError>),
-    /// The store is to be cleaned completely.
-    Defragment,
-    /// Time passed; every 100 ms or so.
-    Ticked,
-}
 
 /// Everything the applying half can ask for.
 pub enum Effect {
@@ -151,6 +103,8 @@ pub struct Applying {
     held: VecDeque<Input>,
     /// Syncs of the store under way.
     syncs: usize,
+    /// Groups that are made up for in one step.
+    made_up_groups: usize,
 }
 
 impl Applying {
@@ -164,7 +118,14 @@ impl Applying {
             arriving: None,
             held: VecDeque::new(),
             syncs: 0,
+            made_up_groups: MADE_UP_GROUPS,
         }
+    }
+
+    /// Sets how many groups of entries, of those that waited for a snapshot, are made up for in one step. It is a few
+    /// hundred; small numbers are for proofs, where few entries wait.
+    pub fn make_up_for(&mut self, groups: usize) {
+        self.made_up_groups = groups.max(1);
     }
 
     /// The engine, for questions.
@@ -338,7 +299,7 @@ impl Applying {
     /// come meanwhile is behind it.
     fn go_on(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> Result<(), Fault> {
         let mut bytes = 0;
-        for _ in 0..MADE_UP_GROUPS {
+        for _ in 0..self.made_up_groups {
             if self.arriving.is_some() || MADE_UP_BYTES <= bytes {
                 break;
             }

@@ -3,7 +3,7 @@
 //! A machine: it is told what happened ([`Input`]) and asks for what must be done ([`Effect`]). The log
 //! writer and the applying half run beside it and report back, so nothing here ever waits for a disk.
 //!
-//! Always true: an entry is handed to [`Effect::Apply`] once, in order, and only when a majority has
+//! Always true: an entry is handed to the applying half once, in order, and only when a majority has
 //! it in its synced log; a read is released at an index that was committed after the read arrived; what only a
 //! leader may propose is proposed in the leader's own term or never.
 //!
@@ -20,13 +20,16 @@ mod reads;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use consensus::{Consensus, LogRead, Message, Persist, Progress, RefusedMessage, Role, Standing};
+use consensus::{Consensus, Message, Progress, RefusedMessage, Role, Standing};
 use planted::planted;
 use proto::raftpb::{ConfChange, MessageType};
 use types::{ConfState, Entry, EntryKind, MemberId, Refusal};
 
+use crate::applying_input::Input as ApplyingInput;
+use crate::engine::Stored;
+use crate::identity::RequestIds;
+use crate::log_writer::{Input as LogInput, LogWork};
 use crate::proposal::Proposal;
-use crate::{Mark, RequestIds, Stored};
 use faults::Faults;
 use keeping::Hold;
 use office::Office;
@@ -94,7 +97,7 @@ pub enum Input {
     Installed(Stored),
     /// Another member sent a message. A snapshot's database is in its file already.
     Received(Box<Message>),
-    /// Entries that were asked for with [`Effect::ReadLog`].
+    /// Entries that were asked for with [`LogInput::Read`].
     LogRead {
         /// Names the question.
         ticket: u64,
@@ -125,26 +128,21 @@ pub enum Input {
     },
 }
 
-/// Everything the front can ask for.
+/// Everything the front can ask for. What one half of a member has to do is an input of that half already, so whoever
+/// drives them only hands it on.
 #[derive(Debug)]
 pub enum Effect {
-    /// For the log writer. Groups are written in the order they are asked for.
-    Persist(Persist),
+    /// For the log writer, in this order.
+    Log(LogInput),
+    /// For the applying half, in this order.
+    Applying(ApplyingInput),
     /// For the peers, at once. No snapshot is among them.
     Send(Vec<Message>),
-    /// For a peer that is too far behind: to be sent with a snapshot of the applied state in its place.
-    SendSnapshot(Box<Message>),
-    /// For the engine.
-    Apply(Vec<Entry>),
-    /// For the engine, and ahead of any further entries: go on with the snapshot at this entry.
-    Install(Stored),
     /// The snapshot at this entry is not wanted: its file may go.
     SnapshotUnused {
         /// The entry.
         index: u64,
     },
-    /// Entries to be read from the log's files; [`Input::LogRead`] is due.
-    ReadLog(LogRead),
     /// These reads may be served once everything up to `index` is applied.
     ReadReady {
         /// The reads.
@@ -159,14 +157,19 @@ pub enum Effect {
         /// Why.
         refusal: Refusal,
     },
-    /// For the engine: sync the store and report [`Input::Stored`].
-    SyncStore,
-    /// For the log writer: mark the log here, then forget what lies before.
-    Mark(Mark),
     /// Term, leader, role or commit index changed.
     Standing(Standing),
     /// This member's log, or its leader's, is not what was acknowledged: the member must not go on.
     LogLost(RefusedMessage),
+}
+
+/// What came of inputs that were taken together.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// What must be done, in order.
+    pub effects: Vec<Effect>,
+    /// Whether a tick was among them, with which figures may have changed.
+    pub ticked: bool,
 }
 
 /// The front of one member.
@@ -270,6 +273,25 @@ impl Front {
         effects
     }
 
+    /// Takes inputs that have gathered: each in its turn, and all proposals behind them as one, so that they become
+    /// one group.
+    pub fn step_all(&mut self, inputs: impl IntoIterator<Item = Input>) -> Gathered {
+        let mut proposals = Vec::new();
+        let mut gathered = Gathered::default();
+        for input in inputs {
+            if let Input::Propose(more) = input {
+                proposals.extend(more);
+                continue;
+            }
+            gathered.ticked |= matches!(input, Input::Ticked);
+            gathered.effects.extend(self.step(input));
+        }
+        if !proposals.is_empty() {
+            gathered.effects.extend(self.step(Input::Propose(proposals)));
+        }
+        gathered
+    }
+
     /// Term, leader, role and commit index.
     pub fn standing(&self) -> Standing {
         self.standing
@@ -348,7 +370,7 @@ impl Front {
             self.installing = Some(stored.index);
             // Ahead of whatever raft hands out behind it.
             if !planted!("a snapshot installed before its marker") {
-                effects.push(Effect::Install(stored));
+                effects.push(Effect::Applying(ApplyingInput::Install(stored)));
             }
         }
         self.consensus.persisted(number);
@@ -394,19 +416,20 @@ impl Front {
                         conf_state: point.conf_state,
                     };
                     if planted!("a snapshot installed before its marker") {
-                        effects.push(Effect::Install(stored.clone()));
+                        effects.push(Effect::Applying(ApplyingInput::Install(stored.clone())));
                     }
                     self.arriving = Some((persist.number, stored));
                 }
                 self.written_bytes +=
                     persist.entries.iter().map(|e| e.data.len() as u64).sum::<u64>();
-                effects.push(Effect::Persist(persist));
+                effects.push(Effect::Log(LogInput::Work(LogWork::Persist(persist))));
             }
             self.send(output.messages, effects);
             if !output.committed.is_empty() {
-                effects.push(Effect::Apply(output.committed));
+                effects.push(Effect::Applying(ApplyingInput::Apply(output.committed)));
             }
-            effects.extend(output.log_reads.into_iter().map(Effect::ReadLog));
+            let reads = output.log_reads.into_iter();
+            effects.extend(reads.map(|read| Effect::Log(LogInput::Read(read))));
             for read in output.reads {
                 effects.extend(self.reads.confirmed(read));
             }
@@ -416,6 +439,10 @@ impl Front {
             let before = self.standing;
             self.standing = standing;
             effects.push(Effect::Standing(standing));
+            let office = |it: Standing| (it.term, it.leader, it.role);
+            if office(before) != office(standing) {
+                effects.push(Effect::Applying(ApplyingInput::Standing(standing)));
+            }
             if (standing.term, standing.leader) != (before.term, before.leader) {
                 // Raft has forgotten the question; the reads join the next one.
                 self.reads.ask_again();
@@ -441,7 +468,7 @@ impl Front {
         }
         for message in snapshots {
             self.hold_for(message.to());
-            effects.push(Effect::SendSnapshot(Box::new(message)));
+            effects.push(Effect::Applying(ApplyingInput::SendSnapshot(Box::new(message))));
         }
     }
 }

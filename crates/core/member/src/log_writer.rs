@@ -6,12 +6,12 @@
 //!
 //! Three calls for one round, so that whoever drives it can measure them, or cut the power in between.
 
-use consensus::Persist;
+use consensus::{LogRead, Persist};
 use planted::planted;
 use types::HardState;
-use wal::{Marker, Preparation, Prepared, Wal, WriteError};
+use wal::{LogReading, Marker, Preparation, Prepared, Wal, WriteError};
 
-use crate::Stored;
+use crate::engine::Stored;
 
 /// The store holds, synced, everything up to an entry; the log is let go before another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,31 @@ pub enum LogWork {
     Mark(Mark),
 }
 
+/// Everything that can reach the log writer.
+#[derive(Debug)]
+pub enum Input {
+    /// To be written with this round.
+    Work(LogWork),
+    /// A preparation has run.
+    Prepared(Prepared),
+    /// Entries are wanted that are in the log's files only.
+    Read(LogRead),
+}
+
+/// What the log writer asks for before its round is over.
+#[derive(Debug)]
+pub enum Effect {
+    /// To be read elsewhere and told to the front under this ticket; nothing if the entries are gone.
+    Read {
+        /// Names the question.
+        ticket: u64,
+        /// The files to be read.
+        reading: Option<LogReading>,
+    },
+    /// The next segment could not be prepared: that costs a wait at the next cut, nothing else.
+    NotPrepared(WriteError),
+}
+
 /// What may be told, and done, now that a round is durable.
 #[derive(Debug, Default)]
 pub struct LogDone {
@@ -38,7 +63,7 @@ pub struct LogDone {
     pub persisted: Option<u64>,
     /// The log is marked here and has let go of what lies before.
     pub marked: Option<u64>,
-    /// To be run on another thread and handed back to [`LogWriter::prepared`].
+    /// To be run on another thread and handed back as [`Input::Prepared`].
     pub preparation: Option<Preparation>,
 }
 
@@ -76,6 +101,21 @@ impl LogWriter {
             keep_from: 0,
             newest_marker: 0,
             unwritten: None,
+        }
+    }
+
+    /// Takes one input into the round.
+    ///
+    /// # Errors
+    /// The log's; it is final.
+    pub fn step(&mut self, input: Input) -> Result<Option<Effect>, WriteError> {
+        match input {
+            Input::Work(work) => self.take(work).map(|()| None),
+            Input::Prepared(prepared) => Ok(self.prepared(prepared).err().map(Effect::NotPrepared)),
+            Input::Read(LogRead { ticket, first, last, bytes_max }) => {
+                let reading = self.wal.reading(first, last, bytes_max);
+                Ok(Some(Effect::Read { ticket, reading }))
+            }
         }
     }
 
@@ -197,11 +237,8 @@ impl LogWriter {
         Ok(LogDone { preparation, ..std::mem::take(&mut self.round) })
     }
 
-    /// Takes back a preparation. One that failed costs a wait at the next cut, nothing else.
-    ///
-    /// # Errors
-    /// Why it failed; the log can go on.
-    pub fn prepared(&mut self, prepared: Prepared) -> Result<(), WriteError> {
+    /// Takes back a preparation. After one that failed, nothing is prepared until there is something to write.
+    fn prepared(&mut self, prepared: Prepared) -> Result<(), WriteError> {
         self.wal.prepared(prepared).inspect_err(|_| self.prepares = false)
     }
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use consensus::{Boot, Config, Consensus, Message, Role, Scope};
 use holdfast_member::{
-    Front, FrontEffect, FrontInput, FrontOptions, Proposal, RequestIds, Run, Stored,
+    ApplyingInput, Front, FrontEffect, FrontInput, FrontOptions, LogInput, LogWork, Proposal,
+    RequestIds, Run, Stored,
 };
 use prost::Message as _;
 use proto::raftpb::{self, MessageType};
@@ -96,14 +97,16 @@ impl Three {
 
     fn effect(&mut self, id: u64, effect: FrontEffect) {
         match effect {
-            FrontEffect::Persist(persist) if self.silent.contains(&id) => {
+            FrontEffect::Log(LogInput::Work(LogWork::Persist(persist)))
+                if self.silent.contains(&id) =>
+            {
                 self.unwritten.insert(id, persist.number);
             }
-            FrontEffect::Persist(persist) => {
+            FrontEffect::Log(LogInput::Work(LogWork::Persist(persist))) => {
                 let number = persist.number;
                 self.own(id, FrontInput::Persisted { number });
             }
-            FrontEffect::Apply(entries) => {
+            FrontEffect::Applying(ApplyingInput::Apply(entries)) => {
                 let index = entries.last().expect("never none").index;
                 self.applied.get_mut(&id).expect("one of three").extend(entries);
                 self.own(id, FrontInput::Applied { index, changes: Vec::new() });
@@ -220,7 +223,7 @@ fn a_lone_members_disk_may_be_silent_as_long_as_it_likes() {
     let effects = front.start();
     let number = |effects: &[FrontEffect]| {
         effects.iter().find_map(|effect| match effect {
-            FrontEffect::Persist(persist) => Some(persist.number),
+            FrontEffect::Log(LogInput::Work(LogWork::Persist(persist))) => Some(persist.number),
             _ => None,
         })
     };
@@ -228,7 +231,7 @@ fn a_lone_members_disk_may_be_silent_as_long_as_it_likes() {
     while let Some(number) = written.take() {
         let effects = front.step(FrontInput::Persisted { number });
         written = effects.iter().rev().find_map(|effect| match effect {
-            FrontEffect::Persist(persist) => Some(persist.number),
+            FrontEffect::Log(LogInput::Work(LogWork::Persist(persist))) => Some(persist.number),
             _ => None,
         });
     }
@@ -363,7 +366,9 @@ fn the_commit_index_of_a_change_of_members_is_synced_and_others_wait_for_the_nex
         };
         let effects = leader.step(FrontInput::Received(Box::new(appended)));
         let persist = |effect: &FrontEffect| match effect {
-            FrontEffect::Persist(persist) => Some((persist.entries.len(), persist.must_sync)),
+            FrontEffect::Log(LogInput::Work(LogWork::Persist(persist))) => {
+                Some((persist.entries.len(), persist.must_sync))
+            }
             _ => None,
         };
         let persisted: Vec<_> = effects.iter().filter_map(persist).collect();

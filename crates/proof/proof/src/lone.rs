@@ -8,18 +8,19 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use apply::{Applier, Asker, Fault};
+use apply::{Applier, Asker};
 use consensus::Scope;
 use member::{
-    Begin, BootError, CheckpointJob, Chore, Engine, EngineEffect, EngineOptions, Front,
-    FrontEffect, FrontInput, FrontOptions, HashRead, House, LogWork, LogWriter, Mark, Proposal,
-    RecoverOptions, RequestIds, Syncing, recover,
+    Applying, ApplyingEffect, ApplyingInput, Asked, Begin, BootError, CheckpointJob, Chore, Ended,
+    Engine, EngineEffect, EngineOptions, Front, FrontEffect, FrontInput, FrontOptions, HashRead,
+    LogEffect, LogInput, LogWork, LogWriter, Machines, Mark, Proposal, RecoverOptions, RequestIds,
+    Syncing, recover,
 };
 use proto::etcdserverpb as pb;
 use store::{CleanProgress, Cleaning};
-use types::{Entry, Version};
+use types::Version;
 use vfs::MemoryDisk;
-use wal::{Preparation, WriteError};
+use wal::Preparation;
 
 use crate::Picture;
 use crate::picture::told;
@@ -28,31 +29,19 @@ use crate::picture::told;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stopped(pub String);
 
-impl From<WriteError> for Stopped {
-    fn from(error: WriteError) -> Stopped {
-        Stopped(told(&error))
-    }
-}
-
-impl From<Fault> for Stopped {
-    fn from(error: Fault) -> Stopped {
+impl From<Ended> for Stopped {
+    fn from(error: Ended) -> Stopped {
         Stopped(told(&error))
     }
 }
 
 /// A lone member over a disk.
 pub struct Lone {
-    front: Front,
-    engine: Engine,
-    log: LogWriter,
-    house: House,
+    machines: Machines,
     now_ms: u64,
     ids: u64,
     steps: u64,
-    to_front: VecDeque<FrontInput>,
-    to_log: VecDeque<LogWork>,
-    to_engine: VecDeque<Entry>,
-    syncing: Option<Syncing>,
+    syncing: VecDeque<Syncing>,
     preparing: Option<Preparation>,
     cleaning: Option<Box<Cleaning>>,
     checkpoint: Option<Box<CheckpointJob>>,
@@ -142,18 +131,16 @@ impl Lone {
             committed_before: parts.committed,
         };
         let own = (parts.member, RequestIds::new(parts.member, parts.run, 0, 1));
+        let front = Front::new(parts.consensus, front_options(), own, applied, parts.marked);
+        let engine = Engine::new(parts.applier, watch::Limits::default(), engine_options);
+        let applying = Applying::new(engine, 25, parts.installer);
+        let log = LogWriter::new(parts.wal, 2, true);
         Ok(Lone {
-            front: Front::new(parts.consensus, front_options(), own, applied, parts.marked),
-            engine: Engine::new(parts.applier, watch::Limits::default(), engine_options),
-            log: LogWriter::new(parts.wal, 2, true),
-            house: House::new(25),
+            machines: Machines::new(front, applying, log),
             now_ms,
             ids: now_ms << 20,
             steps: 0,
-            to_front: VecDeque::new(),
-            to_log: VecDeque::new(),
-            to_engine: VecDeque::new(),
-            syncing: None,
+            syncing: VecDeque::new(),
             preparing: None,
             cleaning: None,
             checkpoint: None,
@@ -181,8 +168,8 @@ impl Lone {
     /// # Errors
     /// Why the member ended.
     pub fn start(&mut self) -> Result<(), Stopped> {
-        let effects = self.front.start();
-        self.front_effects(effects);
+        let asked = self.machines.start();
+        self.asked(asked);
         self.pump()
     }
 
@@ -194,12 +181,12 @@ impl Lone {
 
     /// The replicated state.
     pub fn applier(&self) -> &Applier {
-        self.engine.applier()
+        self.machines.applying.engine().applier()
     }
 
     /// Every entry up to this one was committed, so it was in the synced log: it may never be lost.
     pub fn committed(&self) -> u64 {
-        self.engine.applier().applied().0
+        self.applier().applied().0
     }
 
     /// The time by this member's clock.
@@ -223,7 +210,7 @@ impl Lone {
             Proposal::of(request, self.ids, scope, asker.clone())
         });
         let proposals = proposals.collect();
-        self.to_front.push_back(FrontInput::Propose(proposals));
+        self.machines.tell_front(FrontInput::Propose(proposals));
     }
 
     /// Asks for everything to be cleaned.
@@ -232,9 +219,8 @@ impl Lone {
     /// Why the member ended.
     pub fn defragment(&mut self) -> Result<(), Stopped> {
         self.defragmenting = true;
-        let chores = self.house.defragment(&mut self.engine)?;
-        self.chores(chores);
-        Ok(())
+        self.machines.tell_applying(ApplyingInput::Defragment);
+        self.pump()
     }
 
     /// Whether a cleaning of everything is still under way.
@@ -249,9 +235,7 @@ impl Lone {
     pub fn step(&mut self, ms: u64) -> Result<(), Stopped> {
         self.steps += 1;
         self.now_ms += ms;
-        self.to_front.push_back(FrontInput::Ticked);
-        let effects = self.engine.ticked(self.now_ms);
-        self.engine_effects(effects);
+        self.machines.tell_front(FrontInput::Ticked);
         self.pump()?;
         self.upkeep()?;
         self.pump()
@@ -262,120 +246,61 @@ impl Lone {
     /// # Errors
     /// Why the member ended before it was through.
     pub fn leave(mut self) -> Result<(), Stopped> {
-        let stored = self.house.leave(&mut self.engine)?;
-        self.log.take(LogWork::Mark(Mark { keep_from: stored.index, stored }))?;
-        self.log.sync_all()?;
-        self.log.finish()?;
-        Ok(())
+        let stored = self.machines.applying.leave().map_err(Ended::from)?;
+        let stored = stored.expect("nobody sends it a snapshot");
+        let log = &mut self.machines.log;
+        let marked = log.take(LogWork::Mark(Mark { keep_from: stored.index, stored }));
+        let left = marked.and_then(|()| log.sync_all()).and_then(|()| log.finish());
+        left.map(drop).map_err(|error| Ended::from(error).into())
     }
 
     fn pump(&mut self) -> Result<(), Stopped> {
+        self.machines.one_by_one = self.album.is_some() || self.found.is_none();
         loop {
-            if let Some(input) = self.to_front.pop_front() {
-                let effects = self.front.step(input);
-                self.front_effects(effects);
-            } else if !self.to_log.is_empty() {
-                self.write_log()?;
-            } else if !self.to_engine.is_empty() {
-                self.apply()?;
-            } else {
-                return Ok(());
+            let applies = self.machines.applies_next();
+            if let Some(index) = applies.filter(|index| self.log_index < *index)
+                && self.found.is_none()
+            {
+                self.found = Some((index - 1, Picture::take(self.applier())));
+            }
+            let Some(asked) = self.machines.turn(self.now_ms)? else { return Ok(()) };
+            self.asked(asked);
+            if let (Some(index), Some(_)) = (applies, &self.album) {
+                let picture = Picture::take(self.applier()).expect("the disk works");
+                self.album.get_or_insert_default().push((index, picture));
             }
         }
     }
 
-    fn front_effects(&mut self, effects: Vec<FrontEffect>) {
-        for effect in effects {
-            match effect {
-                FrontEffect::Persist(persist) => self.to_log.push_back(LogWork::Persist(persist)),
-                FrontEffect::Mark(mark) => self.to_log.push_back(LogWork::Mark(mark)),
-                FrontEffect::Apply(entries) => self.to_engine.extend(entries),
-                FrontEffect::SyncStore => self.begin_sync(),
-                FrontEffect::Standing(standing) => self.engine.stands(standing),
-                FrontEffect::Send(_) | FrontEffect::ReadReady { .. } => {}
-                FrontEffect::SendSnapshot(_)
-                | FrontEffect::Install(_)
-                | FrontEffect::SnapshotUnused { .. }
-                | FrontEffect::ReadLog(_)
-                | FrontEffect::LogLost(_) => unreachable!("nobody is there to lag"),
-                FrontEffect::Refuse { refusal, .. } => panic!("refused: {refusal:?}"),
-            }
-        }
-    }
-
-    fn begin_sync(&mut self) {
-        // An error shows with the next flush.
-        self.syncing = self.engine.begin_sync().ok();
-    }
-
-    /// One round of the log writer, as its thread does it.
-    fn write_log(&mut self) -> Result<(), Stopped> {
-        while let Some(work) = self.to_log.pop_front() {
-            self.log.take(work)?;
-        }
-        self.log.sync()?;
-        let done = self.log.finish()?;
-        if let Some(number) = done.persisted {
-            self.to_front.push_back(FrontInput::Persisted { number });
-        }
-        if let Some(preparation) = done.preparation {
-            self.preparing = Some(preparation);
-        }
-        Ok(())
-    }
-
-    /// Applies what is committed: as one group, or one by one where pictures are wanted.
-    fn apply(&mut self) -> Result<(), Stopped> {
-        let entries: Vec<Entry> = self.to_engine.drain(..).collect();
-        let alone = self.album.is_some() || self.found.is_none();
-        for group in entries.chunks(if alone { 1 } else { entries.len() }) {
-            if self.found.is_none() && self.log_index < group[0].index {
-                let index = group[0].index - 1;
-                self.found = Some((index, Picture::take(self.engine.applier())));
-            }
-            let effects = self.engine.apply(group, self.now_ms)?;
-            self.engine_effects(effects);
-            if let Some(album) = &mut self.album {
-                let picture = Picture::take(self.engine.applier());
-                album.push((group[0].index, picture.expect("the disk works")));
-            }
-        }
-        Ok(())
-    }
-
-    fn engine_effects(&mut self, effects: Vec<EngineEffect>) {
-        for effect in effects {
-            match effect {
-                EngineEffect::Applied { index, changes } => {
-                    self.to_front.push_back(FrontInput::Applied { index, changes });
-                }
-                EngineEffect::SyncStore => self.begin_sync(),
-                EngineEffect::Hash(job) => self.hashing = Some(job.into()),
-                EngineEffect::Propose { request, asker, scope } => {
+    fn asked(&mut self, asked: Vec<Asked>) {
+        for asked in asked {
+            match asked {
+                Asked::Front(effect) => of_the_front(&effect),
+                Asked::Log(LogEffect::NotPrepared(error)) => self.given_up.push(told(&error)),
+                Asked::Log(LogEffect::Read { .. }) => unreachable!("nobody is there to lag"),
+                Asked::Prepare(preparation) => self.preparing = Some(preparation),
+                Asked::Applying(effect) => self.of_the_applying_half(*effect),
+                Asked::Engine(EngineEffect::Hash(job)) => self.hashing = Some(job.into()),
+                Asked::Engine(EngineEffect::Propose { request, asker, scope }) => {
                     self.propose_as([*request], &asker, scope);
                 }
-                EngineEffect::Publish(_)
-                | EngineEffect::Reply { .. }
-                | EngineEffect::Send { .. }
-                | EngineEffect::ReadHistory(_)
-                | EngineEffect::Removed
-                | EngineEffect::Cluster
-                | EngineEffect::Tokens(_)
-                | EngineEffect::V2Told(_)
-                | EngineEffect::V2Ended
-                | EngineEffect::V2Ends { .. } => {}
+                // Nobody reads, watches or is told.
+                Asked::Engine(_) => {}
             }
         }
     }
 
-    fn chores(&mut self, chores: Vec<Chore>) {
-        for chore in chores {
-            match chore {
-                Chore::Clean(cleaning) => self.cleaning = Some(cleaning),
-                Chore::Checkpoint(job) => self.checkpoint = Some(job),
-                Chore::Publish(_) => {}
-                Chore::Defragmented | Chore::NotDefragmented => self.defragmenting = false,
+    fn of_the_applying_half(&mut self, effect: ApplyingEffect) {
+        match effect {
+            ApplyingEffect::Sync(syncing) => self.syncing.push_back(syncing),
+            ApplyingEffect::Chore(Chore::Clean(cleaning)) => self.cleaning = Some(cleaning),
+            ApplyingEffect::Chore(Chore::Checkpoint(job)) => self.checkpoint = Some(job),
+            ApplyingEffect::Chore(Chore::Defragmented | Chore::NotDefragmented) => {
+                self.defragmenting = false;
             }
+            ApplyingEffect::CheckpointFailed(error) => self.given_up.push(told(&error)),
+            // Of snapshots, which nobody sends; and of readers, who are not there.
+            _ => {}
         }
     }
 
@@ -383,34 +308,30 @@ impl Lone {
     fn upkeep(&mut self) -> Result<(), Stopped> {
         for place in 0..6 {
             match (place + self.steps) % 6 {
-                0 => self.sync_store()?,
-                1 => self.clean()?,
-                2 => self.write_checkpoint()?,
+                0 => self.sync_store(),
+                1 => self.clean(),
+                2 => self.write_checkpoint(),
                 3 => self.prepare_log(),
                 4 => self.prune(),
-                _ => {
-                    let chores = self.house.tick(&mut self.engine)?;
-                    self.chores(chores);
-                }
+                _ => self.machines.tell_applying(ApplyingInput::Ticked),
             }
+            self.pump()?;
         }
         Ok(())
     }
 
-    fn sync_store(&mut self) -> Result<(), Stopped> {
-        let Some(Syncing { handle, stored }) = self.syncing.take() else { return Ok(()) };
-        let done = handle.sync().map_err(|error| Stopped(told(&error)))?;
-        self.engine.synced(done);
-        self.to_front.push_back(FrontInput::Stored(stored));
-        Ok(())
+    fn sync_store(&mut self) {
+        let Some(Syncing { handle, stored }) = self.syncing.pop_front() else { return };
+        let done = handle.sync();
+        self.machines.tell_applying(ApplyingInput::Synced { done, stored });
     }
 
-    fn clean(&mut self) -> Result<(), Stopped> {
-        let Some(mut cleaning) = self.cleaning.take() else { return Ok(()) };
+    fn clean(&mut self) {
+        let Some(mut cleaning) = self.cleaning.take() else { return };
         let succeeded = match cleaning.step(500) {
             Ok(CleanProgress::More) => {
                 self.cleaning = Some(cleaning);
-                return Ok(());
+                return;
             }
             Ok(CleanProgress::Done) => true,
             Err(error) => {
@@ -418,45 +339,45 @@ impl Lone {
                 false
             }
         };
-        let chores = self.house.cleaned(&mut self.engine, *cleaning, succeeded)?;
-        self.chores(chores);
-        Ok(())
+        self.machines.tell_applying(ApplyingInput::Cleaned { cleaning, succeeded });
     }
 
-    fn write_checkpoint(&mut self) -> Result<(), Stopped> {
-        let Some(mut job) = self.checkpoint.take() else { return Ok(()) };
-        let done = match job.step() {
-            Ok(None) => {
-                self.checkpoint = Some(job);
-                return Ok(());
-            }
-            Ok(Some(done)) => Ok(done),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = self.house.checkpointed(&mut self.engine, done) {
-            self.given_up.push(told(&error));
+    fn write_checkpoint(&mut self) {
+        let Some(mut job) = self.checkpoint.take() else { return };
+        match job.step().transpose() {
+            None => self.checkpoint = Some(job),
+            Some(done) => self.machines.tell_applying(ApplyingInput::Checkpointed(done)),
         }
-        Ok(())
     }
 
     fn prepare_log(&mut self) {
         let Some(preparation) = self.preparing.take() else { return };
-        if let Err(error) = self.log.prepared(preparation.run()) {
-            self.given_up.push(told(&error));
-        }
+        self.machines.tell_log(LogInput::Prepared(preparation.run()));
     }
 
     fn prune(&mut self) {
         if let Some(mut hashing) = self.hashing.take() {
-            match hashing.step(700) {
-                Ok(None) => self.hashing = Some(hashing),
-                Ok(Some(triple)) => self.engine.hashed(Some(triple)),
-                Err(error) => {
-                    self.given_up.push(told(&error));
-                    self.engine.hashed(None);
+            match hashing.step(700).transpose() {
+                None => self.hashing = Some(hashing),
+                Some(hashed) => {
+                    self.given_up.extend(hashed.as_ref().err().map(|error| told(error)));
+                    self.machines.tell_applying(ApplyingInput::Hashed(hashed.ok()));
                 }
             }
         }
-        self.engine.prune(4);
+        if self.machines.applying.is_pruning() {
+            self.machines.applying.engine_mut().prune(4);
+        }
+    }
+}
+
+fn of_the_front(effect: &FrontEffect) {
+    match effect {
+        FrontEffect::Send(_) | FrontEffect::ReadReady { .. } | FrontEffect::Standing(_) => {}
+        FrontEffect::Refuse { refusal, .. } => panic!("refused: {refusal:?}"),
+        FrontEffect::Log(_) | FrontEffect::Applying(_) => unreachable!("the machines keep these"),
+        FrontEffect::SnapshotUnused { .. } | FrontEffect::LogLost(_) => {
+            unreachable!("nobody is there to lag")
+        }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use member::{ApplyingInput as Do, CheckpointJob, HashRead};
+use member::{ApplyingInput as Do, CheckpointJob, HashRead, LogInput};
 use store::{CleanProgress, Cleaning};
 use wal::Preparation;
 
 use crate::chance::Chance;
 use crate::out::Out;
-use crate::running::{Running, ToEngine, ToLog};
+use crate::running::{Running, ToEngine};
 
 /// Where snapshots of other members arrive.
 pub(crate) const SNAP_DIR: &str = "data/member/snap";
@@ -53,7 +53,7 @@ impl Running {
                 }
             },
             Some(Job::Prepare(preparation)) => {
-                self.to_log.push_back(ToLog::Prepared(preparation.run()));
+                self.to_log.push_back(LogInput::Prepared(preparation.run()));
             }
             Some(Job::RemoveSnapshot(index)) => {
                 // The next start would do so too.

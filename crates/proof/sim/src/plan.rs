@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) sync_ms_max: u64,
     /// Something goes wrong once in about so many steps.
     pub(crate) fault_one_in: u64,
+    /// How often the engine has its turn, beside 4 of everybody else: what it is asked gathers where it is slow.
+    pub(crate) engine_weight: usize,
     /// Messages an actor takes in one turn, at most.
     pub(crate) batch_max: usize,
     /// Largest values, in bytes.
@@ -99,6 +101,7 @@ impl Plan {
             batch_max: chance.pick(&[1, 3, 10, 100]),
             value_bytes_max: chance.pick(&[4, 40, 400]),
             keys: chance.pick(&[2, 5, 12]),
+            engine_weight: chance.pick(&[1, 4]),
         }
     }
 
@@ -121,6 +124,7 @@ impl Plan {
             operations: more.between(60, 160) as usize,
             fault_one_in: more.pick(&[150, 400, 1200, 4000]),
             quota_bytes: plan.quota_bytes.filter(|_| more.one_in(2)),
+            engine_weight: more.pick(&[1, 4]),
             ..plan
         }
     }

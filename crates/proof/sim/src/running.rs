@@ -9,18 +9,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use apply::{Asker, ReadView};
-use consensus::{Message, Role, Scope};
+use consensus::{Message, Persist, Role, Scope};
 use lease::KeepAlive;
 use member::{
     Applying, ApplyingEffect, ApplyingInput as Do, Chore, Engine, EngineEffect, Front, FrontEffect,
-    FrontInput, HashRead, HistoryRead, InstallJob, LogWork, LogWriter, Mark, Proposal, RequestIds,
-    Stored,
+    FrontInput, Gathered, HashRead, HistoryRead, InstallJob, LogEffect, LogInput, LogWork,
+    LogWriter, Mark, Proposal, RequestIds, Stored,
 };
 use proto::etcdserverpb as pb;
 use store::SyncHandle;
 use types::{Entry, LeaseId};
 use vfs::Disk;
-use wal::{LogReading, Prepared};
+use wal::LogReading;
 
 use crate::chance::Chance;
 use crate::jobs::Job;
@@ -51,13 +51,6 @@ pub(crate) enum ToEngine {
         lease: LeaseId,
         led_in: u64,
     },
-}
-
-#[derive(Debug)]
-pub(crate) enum ToLog {
-    Work(LogWork),
-    Prepared(Prepared),
-    Read(consensus::LogRead),
 }
 
 /// How large the turns are.
@@ -97,7 +90,7 @@ pub(crate) struct Running {
     pub(crate) client_ids: Vec<RequestIds>,
     pub(crate) to_front: VecDeque<FrontInput>,
     pub(crate) to_engine: VecDeque<ToEngine>,
-    pub(crate) to_log: VecDeque<ToLog>,
+    pub(crate) to_log: VecDeque<LogInput>,
     /// The terms of the entries handed to the log since the start: the front's own log may have gone on, to
     /// other entries in their places, before a group of its effects is looked at.
     handed: BTreeMap<u64, u64>,
@@ -244,28 +237,15 @@ impl Running {
     /// may be claimed, as by a connection's thread: it is written ahead of whatever else reaches the front.
     fn front_turn(&mut self, pace: Pace, chance: &mut Chance) -> Result<(), Death> {
         let count = chance.between(1, pace.batch_max as u64) as usize;
-        let mut proposals = Vec::new();
-        let mut effects = Vec::new();
-        for _ in 0..count {
-            match self.to_front.pop_front() {
-                None => break,
-                Some(FrontInput::Propose(more)) => proposals.extend(more),
-                Some(input) => {
-                    let ticked = matches!(input, FrontInput::Ticked);
-                    effects.extend(self.front.step(input));
-                    if ticked && let Some(ticks) = self.front.quorum_silence() {
-                        let silence = ticks * crate::plan::HEARTBEAT_MS;
-                        self.quorum_heard_ms = pace.own_ms.saturating_sub(silence);
-                    }
-                }
-            }
-        }
-        if !proposals.is_empty() {
-            effects.extend(self.front.step(FrontInput::Propose(proposals)));
+        let inputs = self.to_front.drain(..count.min(self.to_front.len()));
+        let Gathered { effects, ticked } = self.front.step_all(inputs);
+        if ticked && let Some(ticks) = self.front.quorum_silence() {
+            let silence = ticks * crate::plan::HEARTBEAT_MS;
+            self.quorum_heard_ms = pace.own_ms.saturating_sub(silence);
         }
         let idle = self.to_log.is_empty() && self.log_writes_until.is_none();
         self.front_effects(effects);
-        let small = |work: &ToLog| matches!(work, ToLog::Work(LogWork::Persist(_)));
+        let small = |input: &LogInput| matches!(input, LogInput::Work(LogWork::Persist(_)));
         if pace.cluster && idle && self.to_log.front().is_some_and(small) && chance.one_in(3) {
             self.claimed = true;
             self.log_turn(pace, chance)?;
@@ -285,45 +265,43 @@ impl Running {
     fn front_effects(&mut self, effects: Vec<FrontEffect>) {
         for effect in effects {
             match effect {
-                FrontEffect::Persist(persist) => {
-                    let entries = persist.entries.clone();
-                    if let Some(point) = &persist.snapshot {
-                        self.handed = BTreeMap::from([(point.index, point.term)]);
+                FrontEffect::Log(input) => {
+                    if let LogInput::Work(LogWork::Persist(persist)) = &input {
+                        self.handed_to_the_log(persist);
                     }
-                    let before = self.term_before(&entries);
-                    self.out.push(Out::Written { before, entries });
-                    self.to_log.push_back(ToLog::Work(LogWork::Persist(persist)));
+                    self.to_log.push_back(input);
                 }
-                FrontEffect::Mark(mark) => {
-                    self.to_log.push_back(ToLog::Work(LogWork::Mark(mark)));
+                FrontEffect::Applying(input) => {
+                    if let Do::Apply(entries) = &input {
+                        self.out.push(Out::Committed(entries.clone()));
+                    }
+                    self.engine_does(input);
                 }
                 FrontEffect::Send(messages) => self.send(messages),
-                FrontEffect::SendSnapshot(message) => self.engine_does(Do::SendSnapshot(message)),
-                FrontEffect::Install(stored) => self.engine_does(Do::Install(stored)),
                 FrontEffect::SnapshotUnused { index } => {
                     self.jobs.push_back(Job::RemoveSnapshot(index));
                 }
-                FrontEffect::ReadLog(read) => self.to_log.push_back(ToLog::Read(read)),
-                FrontEffect::Apply(entries) => {
-                    self.out.push(Out::Committed(entries.clone()));
-                    self.engine_does(Do::Apply(entries));
-                }
-                FrontEffect::SyncStore => self.engine_does(Do::SyncStore),
                 FrontEffect::ReadReady { tickets, index } => {
                     self.out.push(Out::ReadReady { tickets, index });
                 }
                 FrontEffect::Refuse { id, refusal } => {
                     self.out.push(Out::Decided { id, result: Err(refusal) });
                 }
-                FrontEffect::Standing(standing) => {
-                    self.engine_does(Do::Standing(standing));
-                    self.out.push(Out::Standing(standing));
-                }
+                FrontEffect::Standing(standing) => self.out.push(Out::Standing(standing)),
                 FrontEffect::LogLost(refused) => {
                     self.death = Some(death("following the leader", &refused));
                 }
             }
         }
+    }
+
+    fn handed_to_the_log(&mut self, persist: &Persist) {
+        let entries = persist.entries.clone();
+        if let Some(point) = &persist.snapshot {
+            self.handed = BTreeMap::from([(point.index, point.term)]);
+        }
+        let before = self.term_before(&entries);
+        self.out.push(Out::Written { before, entries });
     }
 
     fn engine_does(&mut self, input: Do) {
@@ -345,22 +323,18 @@ impl Running {
         if self.log_writes_until.take().is_none() {
             let most = chance.between(1, pace.batch_max as u64) as usize;
             let count = if self.claimed { self.to_log.len() } else { most };
-            for message in self.to_log.drain(..count.min(self.to_log.len())) {
-                match message {
-                    ToLog::Work(work) => {
-                        self.groups.extend(Group::of(&work));
-                        self.log.take(work).map_err(fatal)?;
-                    }
-                    ToLog::Prepared(prepared) => {
-                        if let Err(error) = self.log.prepared(prepared) {
-                            self.out.push(Out::UpkeepFailed(error.to_string()));
-                        }
-                    }
-                    ToLog::Read(read) => {
-                        let consensus::LogRead { ticket, first, last, bytes_max } = read;
-                        let reading = self.log.log().reading(first, last, bytes_max);
+            for input in self.to_log.drain(..count.min(self.to_log.len())) {
+                if let LogInput::Work(work) = &input {
+                    self.groups.extend(Group::of(work));
+                }
+                match self.log.step(input).map_err(fatal)? {
+                    Some(LogEffect::Read { ticket, reading }) => {
                         self.log_reads.push_back((ticket, reading));
                     }
+                    Some(LogEffect::NotPrepared(error)) => {
+                        self.out.push(Out::UpkeepFailed(error.to_string()));
+                    }
+                    None => {}
                 }
             }
             self.log_writes_until = Some(pace.now_ms + chance.between(0, pace.sync_ms_max));

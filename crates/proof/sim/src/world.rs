@@ -173,7 +173,11 @@ impl World {
             let due = machine.boot_at <= self.now_ms && !machine.retired;
             if machine.running.is_some() {
                 let ready = machine.ready(self.now_ms);
-                could.extend(ready.into_iter().map(|actor| (4, Doing::Turn(place, actor))));
+                let weight =
+                    |actor| if actor == Actor::Engine { self.plan.engine_weight } else { 4 };
+                could.extend(
+                    ready.into_iter().map(|actor| (weight(actor), Doing::Turn(place, actor))),
+                );
             } else if due {
                 could.push((4, Doing::Boot(place)));
             }
@@ -188,7 +192,7 @@ impl World {
         could.extend(clients.map(|place| (3, Doing::Client(place))));
         let watchers = 0..self.watchers.len();
         could.extend(watchers.map(|place| (1, Doing::Watcher(place))));
-        let idle = could.iter().all(|(weight, _)| *weight == 1);
+        let idle = could.iter().all(|(_, doing)| matches!(doing, Doing::Watcher(_)));
         if !self.settling || idle {
             could.push((2, Doing::Advance));
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use member::{ApplyingInput as Do, Front, FrontEffect, FrontInput, LogWork, RequestIds};
+use member::{ApplyingInput as Do, Front, FrontEffect, FrontInput, Gathered, RequestIds};
 use types::Refusal;
 
 use crate::Event;
@@ -169,23 +169,13 @@ impl FrontRef {
     ) {
         let shared = &self.shared;
         match effect {
-            FrontEffect::Persist(persist) => {
-                self.log.claim(LogWork::Persist(persist), patience, claim);
-            }
-            FrontEffect::Mark(mark) => self.log.claim(LogWork::Mark(mark), patience, claim),
+            FrontEffect::Log(input) => self.log.claim(input, patience, claim),
             FrontEffect::Send(messages) => shared.peers.send(messages),
-            FrontEffect::SendSnapshot(message) => {
-                drop(shared.engine.send(EngineMessage::Do(Do::SendSnapshot(message))));
-            }
-            FrontEffect::Install(stored) => {
-                drop(shared.engine.send(EngineMessage::Do(Do::Install(stored))));
-            }
             FrontEffect::SnapshotUnused { index } => {
                 let file = member::spooled(&shared.snap_dir, index);
                 drop(self.upkeep.send(UpkeepJob::RemoveFile(file)));
             }
-            FrontEffect::ReadLog(read) => self.log.read(read),
-            FrontEffect::Apply(entries) => {
+            FrontEffect::Applying(Do::Apply(entries)) => {
                 let Some((index, changes)) = self.engine.apply(entries) else { return };
                 if shared.front.is_idle() {
                     next.push(FrontInput::Applied { index, changes });
@@ -195,7 +185,7 @@ impl FrontRef {
                     let _ = shared.front.send(FrontMessage::Do(applied));
                 }
             }
-            FrontEffect::SyncStore => drop(shared.engine.send(EngineMessage::Do(Do::SyncStore))),
+            FrontEffect::Applying(input) => drop(shared.engine.send(EngineMessage::Do(input))),
             FrontEffect::ReadReady { tickets, index } => {
                 for ticket in tickets {
                     let message = LaneMessage::ReadReady { ticket, index };
@@ -216,7 +206,6 @@ impl FrontRef {
                 if (before.leader, before.term, before.role)
                     != (standing.leader, standing.term, standing.role)
                 {
-                    let _ = shared.engine.send(EngineMessage::Do(Do::Standing(standing)));
                     shared.report.report(Event::Standing(standing));
                 }
             }
@@ -265,30 +254,22 @@ impl State {
         messages: impl Iterator<Item = FrontMessage>,
         shared: &Shared,
     ) -> (Vec<FrontEffect>, bool) {
-        let mut proposals = Vec::new();
-        let mut effects = Vec::new();
         let mut stop = false;
-        for message in messages {
-            match message {
-                FrontMessage::Do(FrontInput::Propose(more)) => proposals.extend(more),
-                FrontMessage::Do(input) => {
-                    if let FrontInput::Received(message) = &input {
-                        shared.received.leave(message);
-                    }
-                    let ticked = matches!(input, FrontInput::Ticked);
-                    effects.extend(self.front.step(input));
-                    if ticked {
-                        self.publish(shared);
-                    }
-                }
-                FrontMessage::Stop => {
-                    stop = true;
-                    break;
-                }
+        let inputs = messages.map_while(|message| match message {
+            FrontMessage::Do(input) => Some(input),
+            FrontMessage::Stop => {
+                stop = true;
+                None
             }
-        }
-        if !proposals.is_empty() {
-            effects.extend(self.front.step(FrontInput::Propose(proposals)));
+        });
+        let inputs = inputs.inspect(|input| {
+            if let FrontInput::Received(message) = input {
+                shared.received.leave(message);
+            }
+        });
+        let Gathered { effects, ticked } = self.front.step_all(inputs);
+        if ticked {
+            self.publish(shared);
         }
         (effects, stop)
     }

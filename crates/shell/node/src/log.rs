@@ -14,9 +14,8 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use consensus::LogRead;
-use member::{FrontInput, LogWork, LogWriter};
-use wal::{LogReading, Prepared, WriteError};
+use member::{FrontInput, LogEffect, LogInput, LogWork, LogWriter};
+use wal::{LogReading, WriteError};
 
 use crate::Event;
 use crate::front::FrontMessage;
@@ -27,9 +26,7 @@ use crate::upkeep::UpkeepJob;
 /// What reaches the log writer.
 #[derive(Debug)]
 pub(crate) enum LogMessage {
-    Work(LogWork),
-    Prepared(Prepared),
-    Read(LogRead),
+    Do(LogInput),
     Stop,
 }
 
@@ -96,19 +93,18 @@ pub(crate) struct Claim<'a> {
 }
 
 impl LogDoor {
-    /// Has entries read from the log's files, on another thread.
-    pub(crate) fn read(&self, read: LogRead) {
-        let _ = self.sender.send(LogMessage::Read(read));
-    }
-
-    /// Puts work into the claim if it may be done by its holder; else the log's thread does it. To be called in
-    /// the order in which raft asks, that is with the front in hand.
+    /// Puts work into the claim if it may be done by its holder; else the log's thread does it, and whatever else the
+    /// front asks of the log. To be called in the order in which raft asks, that is with the front in hand.
     pub(crate) fn claim<'a>(
         &'a self,
-        work: LogWork,
+        input: LogInput,
         patience: Patience,
         claim: &mut Option<Claim<'a>>,
     ) {
+        let LogInput::Work(work) = input else {
+            let _ = self.sender.send(LogMessage::Do(input));
+            return;
+        };
         let small = match &work {
             LogWork::Persist(persist) => {
                 let bytes: usize = persist.entries.iter().map(|entry| entry.data.len()).sum();
@@ -129,7 +125,7 @@ impl LogDoor {
             Some(claim) if next => claim.works.push(work),
             _ => {
                 self.waiting.fetch_add(1, Ordering::AcqRel);
-                let _ = self.sender.send(LogMessage::Work(work));
+                let _ = self.sender.send(LogMessage::Do(LogInput::Work(work)));
             }
         }
     }
@@ -171,7 +167,7 @@ impl Claim<'_> {
     /// Writes and syncs it, and says up to which group the log is durable now. Nothing after an error, which
     /// ends the process.
     pub(crate) fn write(mut self) -> Option<u64> {
-        let messages = self.works.drain(..).map(LogMessage::Work);
+        let messages = self.works.drain(..).map(|work| LogMessage::Do(LogInput::Work(work)));
         self.writer.round_or_report(messages)
     }
 }
@@ -182,9 +178,11 @@ impl LogThread {
         while let Ok(first) = inbox.recv() {
             let mut counted = 0;
             let more = std::iter::from_fn(|| inbox.try_recv().ok()).take(GROUPS_PER_SYNC_MAX);
+            let is_work =
+                |message: &LogMessage| matches!(message, LogMessage::Do(LogInput::Work(_)));
             let messages = std::iter::once(first)
                 .chain(more)
-                .inspect(|message| counted += usize::from(matches!(message, LogMessage::Work(_))));
+                .inspect(|message| counted += usize::from(is_work(message)));
             let Ok(mut writer) = self.writer.lock() else { return };
             if let Some(number) = writer.round_or_report(messages) {
                 let _ =
@@ -229,11 +227,9 @@ impl Writer {
         let began = Instant::now();
         for message in messages {
             match message {
-                LogMessage::Work(work) => self.log.take(work)?,
-                LogMessage::Prepared(prepared) => self.prepared(prepared),
-                LogMessage::Read(LogRead { ticket, first, last, bytes_max }) => {
-                    let reading = self.log.log().reading(first, last, bytes_max);
-                    let _ = self.reads.send(ReadJob { ticket, reading });
+                LogMessage::Do(input) => {
+                    let effect = self.log.step(input)?;
+                    effect.into_iter().for_each(|effect| self.effect(effect));
                 }
                 LogMessage::Stop => {
                     self.ended = true;
@@ -262,11 +258,15 @@ impl Writer {
         Ok(done.persisted)
     }
 
-    /// A spare segment that could not be prepared costs a wait at the next cut, nothing else.
-    fn prepared(&mut self, prepared: Prepared) {
-        if let Err(error) = self.log.prepared(prepared) {
-            let what = "preparing the next segment of the raft log";
-            self.shared.report.report(Event::UpkeepFailed { what, error: chain(&error) });
+    fn effect(&self, effect: LogEffect) {
+        match effect {
+            LogEffect::Read { ticket, reading } => {
+                let _ = self.reads.send(ReadJob { ticket, reading });
+            }
+            LogEffect::NotPrepared(error) => {
+                let what = "preparing the next segment of the raft log";
+                self.shared.report.report(Event::UpkeepFailed { what, error: chain(&error) });
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use auth::Tokens;
 use member::{
     Applying, ApplyingInput as Do, CHECKPOINT_ROWS_MIN, Engine, EngineOptions, Front, FrontInput,
-    FrontOptions, LogWork, LogWriter, Mark, Recovered, RequestIds, Stored,
+    FrontOptions, LogInput, LogWork, LogWriter, Mark, Recovered, RequestIds, Stored,
 };
 use metrics::Metrics;
 use mvcc::CompactionHashes;
@@ -338,7 +338,9 @@ impl Running {
             left_for_go = image;
             // Alone, nobody needs what lies before; others may, as soon as they have elected somebody.
             let keep_from = if shared.is_alone() { stored.index } else { 0 };
-            let _ = self.log.send(LogMessage::Work(LogWork::Mark(Mark { stored, keep_from })));
+            let _ = self
+                .log
+                .send(LogMessage::Do(LogInput::Work(LogWork::Mark(Mark { stored, keep_from }))));
         }
         let _ = self.log.send(LogMessage::Stop);
         let names = ["front", "log", "engine", "install", "ticker"];

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use apply::HashJob;
-use member::{ApplyingInput as Do, CheckpointJob, HashRead};
+use member::{ApplyingInput as Do, CheckpointJob, HashRead, LogInput};
 use mvcc::HashTriple;
 use store::{CleanProgress, Cleaning, Replaced, Scrub, StoreError};
 use vfs::Disk;
@@ -192,7 +192,7 @@ impl Upkeep<'_> {
         let Some(job) = self.jobs.take_next() else { return };
         match job {
             Job::PrepareLog(preparation) => {
-                let _ = self.log.send(LogMessage::Prepared(preparation.run()));
+                let _ = self.log.send(LogMessage::Do(LogInput::Prepared(preparation.run())));
             }
             Job::RemoveFile(file) => {
                 // The next start would do so too.

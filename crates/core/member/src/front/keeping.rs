@@ -4,7 +4,9 @@ use consensus::Role;
 use types::MemberId;
 
 use super::{Effect, Front};
-use crate::{Mark, Stored};
+use crate::applying_input::Input as ApplyingInput;
+use crate::engine::Stored;
+use crate::log_writer::{Input as LogInput, LogWork, Mark};
 
 /// A snapshot on its way to a member: what comes after it must be there when it has arrived.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ impl Front {
             || self.options.log_bytes_max < gathered;
         if due && !self.syncing && self.marked < self.applied {
             self.syncing = true;
-            effects.push(Effect::SyncStore);
+            effects.push(Effect::Applying(ApplyingInput::SyncStore));
         }
     }
 
@@ -33,7 +35,8 @@ impl Front {
         let keep_from = self.needed_by_others(index).max(self.bound_in_files(index));
         if self.marked < index {
             self.marked = index;
-            effects.push(Effect::Mark(Mark { stored, keep_from }));
+            let mark = LogWork::Mark(Mark { stored, keep_from });
+            effects.push(Effect::Log(LogInput::Work(mark)));
         }
         self.consensus.forget_to(keep_from);
         if self.options.lagging_bytes_max < self.consensus.log_bytes() {

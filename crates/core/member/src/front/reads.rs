@@ -6,7 +6,7 @@ use consensus::Read;
 use planted::planted;
 
 use super::{Effect, Front};
-use crate::RequestIds;
+use crate::identity::RequestIds;
 
 /// Reads that wait for a question, and the one under way.
 #[derive(Debug)]

@@ -4,7 +4,6 @@
 //! the operations between them took, whatever starting costs. Nothing here depends on time or chance, so
 //! the same program counts the same, on a busy machine as on an idle one.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,8 +12,9 @@ use apply::Asker;
 use bytes::Bytes;
 use consensus::Scope;
 use member::{
-    Begin, Engine, EngineEffect, EngineOptions, Front, FrontEffect, FrontInput, FrontOptions,
-    LogWork, LogWriter, Proposal, RecoverOptions, Recovered, RequestIds,
+    Applying, ApplyingEffect, ApplyingInput, Asked, Begin, CHECKPOINT_ROWS_MIN, Engine,
+    EngineEffect, EngineOptions, Front, FrontEffect, FrontInput, FrontOptions, LogInput, LogWriter,
+    Machines, Proposal, RecoverOptions, Recovered, RequestIds,
 };
 use proto::etcdserverpb as pb;
 use types::{KeyRange, Version};
@@ -100,9 +100,7 @@ fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
 
 /// A member whose every part is stepped by hand.
 struct Alone {
-    front: Front,
-    log: LogWriter,
-    engine: Engine,
+    machines: Machines,
     proposed: u64,
     answered: u64,
     sent: u64,
@@ -133,7 +131,9 @@ impl Alone {
         disk.create_dir_all(&options.wal_dir).expect("memory takes it");
         disk.create_dir_all(&options.store_dir).expect("memory takes it");
         let parts = member::recover(&disk, &options, &mut |_| {}).expect("an empty disk begins");
-        let Recovered { member, wal, consensus, applier, marked, committed, run, .. } = parts;
+        let Recovered {
+            member, wal, consensus, applier, marked, committed, run, installer, ..
+        } = parts;
         let front_options = FrontOptions {
             proposals_pending_max: 10_000,
             committed_applied_gap_max: 5_000,
@@ -158,79 +158,64 @@ impl Alone {
         };
         let engine = Engine::new(applier, watch::Limits::default(), engine_options);
         let log = LogWriter::new(wal, 1, true);
-        let mut alone = Alone { front, log, engine, proposed: 0, answered: 0, sent: 0 };
-        let effects = alone.front.start();
-        alone.settle(effects);
+        let applying = Applying::new(engine, CHECKPOINT_ROWS_MIN, installer);
+        let machines = Machines::new(front, applying, log);
+        let mut alone = Alone { machines, proposed: 0, answered: 0, sent: 0 };
+        let asked = alone.machines.start();
+        alone.does(asked);
+        alone.settle();
         alone
     }
 
-    /// Does what effects ask for, and what that leads to, until nothing is left.
-    fn settle(&mut self, effects: Vec<FrontEffect>) {
-        let mut waiting = VecDeque::from(effects);
-        while let Some(effect) = waiting.pop_front() {
-            let inputs = match effect {
-                FrontEffect::Persist(persist) => self.write(LogWork::Persist(persist)),
-                FrontEffect::Mark(mark) => self.write(LogWork::Mark(mark)),
-                FrontEffect::Apply(entries) => self.apply(&entries),
-                FrontEffect::SyncStore => {
-                    let syncing = self.engine.begin_sync().expect("memory takes it");
-                    let done = syncing.handle.sync().expect("memory takes it");
-                    self.engine.synced(done);
-                    vec![FrontInput::Stored(syncing.stored)]
+    /// Goes on until nothing is left to do.
+    fn settle(&mut self) {
+        while let Some(asked) = self.machines.turn(1).expect("memory takes it") {
+            self.does(asked);
+        }
+    }
+
+    fn does(&mut self, asked: Vec<Asked>) {
+        for asked in asked {
+            match asked {
+                Asked::Front(FrontEffect::Refuse { refusal, .. }) => {
+                    panic!("nothing is refused here: {refusal}")
                 }
-                FrontEffect::Standing(standing) => {
-                    self.engine.stands(standing);
-                    Vec::new()
+                Asked::Prepare(preparation) => {
+                    self.machines.tell_log(LogInput::Prepared(preparation.run()));
                 }
-                FrontEffect::Refuse { refusal, .. } => panic!("nothing is refused here: {refusal}"),
-                FrontEffect::Send(_) | FrontEffect::ReadReady { .. } => Vec::new(),
-                FrontEffect::SendSnapshot(_)
-                | FrontEffect::Install(_)
-                | FrontEffect::SnapshotUnused { .. }
-                | FrontEffect::ReadLog(_)
-                | FrontEffect::LogLost(_) => unreachable!("nobody is there to lag"),
-            };
-            for input in inputs {
-                waiting.extend(self.front.step(input));
+                Asked::Applying(effect) => {
+                    if let ApplyingEffect::Sync(syncing) = *effect {
+                        let (done, stored) = (syncing.handle.sync(), syncing.stored);
+                        self.machines.tell_applying(ApplyingInput::Synced { done, stored });
+                    }
+                }
+                Asked::Engine(effect) => self.hears(effect),
+                Asked::Front(_) | Asked::Log(_) => {}
             }
         }
     }
 
-    fn write(&mut self, work: LogWork) -> Vec<FrontInput> {
-        self.log.take(work).expect("memory takes it");
-        self.log.sync().expect("memory takes it");
-        let done = self.log.finish().expect("memory takes it");
-        if let Some(preparation) = done.preparation {
-            self.log.prepared(preparation.run()).expect("memory takes it");
+    fn hears(&mut self, effect: EngineEffect) {
+        match effect {
+            EngineEffect::Reply { result, .. } => {
+                result.expect("nothing is refused here");
+                self.answered += 1;
+            }
+            EngineEffect::Send { stream, response } => {
+                self.sent += 1;
+                let bytes = response.bytes();
+                self.watch(watch::Input::Sent { stream, responses: 1, bytes });
+            }
+            EngineEffect::Propose { request, asker, scope } => {
+                let proposal = Proposal::of(*request, 0, scope, asker);
+                self.machines.tell_front(FrontInput::Propose(vec![proposal]));
+            }
+            _ => {}
         }
-        done.persisted.map(|number| FrontInput::Persisted { number }).into_iter().collect()
     }
 
-    fn apply(&mut self, entries: &[types::Entry]) -> Vec<FrontInput> {
-        let effects = self.engine.apply(entries, 1).expect("memory takes it");
-        let mut inputs = Vec::new();
-        for effect in effects {
-            match effect {
-                EngineEffect::Reply { result, .. } => {
-                    result.expect("nothing is refused here");
-                    self.answered += 1;
-                }
-                EngineEffect::Send { stream, response } => {
-                    self.sent += 1;
-                    let bytes = response.bytes();
-                    self.engine.watch(watch::Input::Sent { stream, responses: 1, bytes });
-                }
-                EngineEffect::Applied { index, changes } => {
-                    inputs.push(FrontInput::Applied { index, changes });
-                }
-                EngineEffect::Propose { request, asker, scope } => {
-                    let proposal = Proposal::of(*request, 0, scope, asker);
-                    inputs.push(FrontInput::Propose(vec![proposal]));
-                }
-                _ => {}
-            }
-        }
-        inputs
+    fn watch(&mut self, input: watch::Input) -> Vec<EngineEffect> {
+        self.machines.applying.engine_mut().watch(input)
     }
 
     fn put_of(&mut self, key: String) -> Proposal {
@@ -254,8 +239,8 @@ impl Alone {
         while number < count {
             let group = (number..count.min(number + GROUP)).map(|n| self.put_of(key(n))).collect();
             number += GROUP;
-            let effects = self.front.step(FrontInput::Propose(group));
-            self.settle(effects);
+            self.machines.tell_front(FrontInput::Propose(group));
+            self.settle();
         }
         assert_eq!(self.answered, self.proposed, "every put is answered");
     }
@@ -263,7 +248,7 @@ impl Alone {
     /// One key at a time out of a thousand, as a reader on a connection's thread does it.
     fn gets(&mut self, count: usize) {
         self.puts(KEYS);
-        let view = self.engine.applier().view();
+        let view = self.machines.applying.engine().applier().view();
         for number in 0..count {
             let key = format!("/registry/pods/default/pod-{:05}", number * 13 % KEYS);
             let request = pb::RangeRequest { key: key.into(), ..Default::default() };
@@ -276,7 +261,7 @@ impl Alone {
     fn watched_puts(&mut self, count: usize) {
         for stream in 1..=10 {
             let opened = watch::Input::StreamOpened { stream, progress_interval_ms: 600_000 };
-            self.engine.watch(opened);
+            self.watch(opened);
         }
         for watcher in 0..WATCHERS {
             let create = watch::Create {
@@ -290,10 +275,10 @@ impl Alone {
                 permission: Ok(()),
             };
             let stream = u64::try_from(watcher % 10 + 1).expect("it is positive");
-            for effect in self.engine.watch(watch::Input::Create { stream, create }) {
+            for effect in self.watch(watch::Input::Create { stream, create }) {
                 if let EngineEffect::Send { stream, response } = effect {
                     let bytes = response.bytes();
-                    self.engine.watch(watch::Input::Sent { stream, responses: 1, bytes });
+                    self.watch(watch::Input::Sent { stream, responses: 1, bytes });
                 }
             }
         }
