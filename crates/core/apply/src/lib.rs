@@ -25,6 +25,7 @@ mod lost;
 mod members;
 mod membership;
 mod open;
+mod path;
 mod request;
 mod source;
 mod txn;

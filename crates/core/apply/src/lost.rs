@@ -11,7 +11,7 @@ use proto::etcdserverpb::compare::CompareTarget;
 use proto::etcdserverpb::request_op::Request;
 use types::{Code, Refusal, Row};
 
-use crate::txn::{Path, branch};
+use crate::path::{Path, branch};
 
 /// What a client is told whose answer needs a row that is lost; `None` for any other fault of the store.
 pub(crate) fn answer_lost(fault: &RowFault) -> Option<Refusal> {

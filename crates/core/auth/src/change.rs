@@ -3,7 +3,6 @@
 //! Each returns the rows to store, or refuses and changes nothing. Whoever calls has asked before whether the
 //! caller may (see [`Users::is_root`](crate::Users::is_root)).
 
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use store::{Bucket, StateChange};
 use types::Refusal;
 
 use crate::rows;
-use crate::tokens::fingerprint;
+use crate::tokens::TokenChange;
 use crate::users::{ROOT, Role, User, Users};
 
 /// The longest name of a user or role: the longest key of a bbolt file. etcd ends when it applies a longer
@@ -26,39 +25,6 @@ pub struct Changed {
     pub rows: Vec<StateChange>,
     /// What it means for tokens.
     pub tokens: TokenChange,
-}
-
-/// What an entry means for the tokens every member remembers.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub enum TokenChange {
-    /// All stand.
-    #[default]
-    None,
-    /// A new one stands for a user.
-    Assign {
-        /// Its text.
-        token: String,
-        /// The user.
-        user: String,
-    },
-    /// Those of this user are gone.
-    DropUser(String),
-    /// All are gone: nobody is asked any more.
-    DropAll,
-}
-
-impl fmt::Debug for TokenChange {
-    /// Without the token.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TokenChange::None => f.write_str("None"),
-            TokenChange::Assign { token, user } => {
-                write!(f, "Assign({user}, {})", fingerprint(token.as_bytes()))
-            }
-            TokenChange::DropUser(user) => write!(f, "DropUser({user})"),
-            TokenChange::DropAll => f.write_str("DropAll"),
-        }
-    }
 }
 
 /// A user to add.

@@ -21,7 +21,7 @@ mod rule;
 mod tokens;
 mod users;
 
-pub use change::{Changed, NAME_BYTES_MAX, NewUser, TokenChange, check_permission};
+pub use change::{Changed, NAME_BYTES_MAX, NewUser, check_permission};
 pub use judge::{Caller, Judge, Leases};
 pub use needs::Needs;
 pub use passwords::{NOT_ENCODED, hash_from_log, of_proposal};
@@ -29,5 +29,5 @@ pub use permitted::{Permitted, Principal, Why};
 pub use ranges::RangeSet;
 pub use rows::BadRow;
 pub use rule::{Rule, rule};
-pub use tokens::{TOKENS_MAX, Tokens, fingerprint};
+pub use tokens::{TOKENS_MAX, TokenChange, Tokens, fingerprint};
 pub use users::{ROOT, Rights, Role, User, Users};

@@ -5,11 +5,43 @@
 //! kept: neither a look-up's time nor a core dump tells the token.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::change::TokenChange;
+/// What an entry means for the tokens every member remembers.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum TokenChange {
+    /// All stand.
+    #[default]
+    None,
+    /// A new one stands for a user.
+    Assign {
+        /// Its text.
+        token: String,
+        /// The user.
+        user: String,
+    },
+    /// Those of this user are gone.
+    DropUser(String),
+    /// All are gone: nobody is asked any more.
+    DropAll,
+}
+
+impl fmt::Debug for TokenChange {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenChange::None => f.write_str("None"),
+            TokenChange::Assign { token, user } => {
+                write!(f, "Assign({user}, {})", fingerprint(token.as_bytes()))
+            }
+            TokenChange::DropUser(user) => write!(f, "DropUser({user})"),
+            TokenChange::DropAll => f.write_str("DropAll"),
+        }
+    }
+}
 
 /// Tokens one member remembers, at most. A further one takes the place of the one that would end first.
 pub const TOKENS_MAX: usize = 1_000_000;

@@ -8,7 +8,7 @@ use store::StoreError;
 use takeover::TakeoverError;
 use types::MemberId;
 
-use crate::install::InstallError;
+use crate::install_error::InstallError;
 
 /// Why a directory cannot be served. Each names what is wrong and where.
 #[derive(Debug, thiserror::Error)]

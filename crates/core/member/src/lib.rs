@@ -24,6 +24,7 @@ mod front;
 mod house;
 mod identity;
 mod install;
+mod install_error;
 mod jobs;
 mod log_writer;
 mod machines;
@@ -44,7 +45,8 @@ pub use front::{
 };
 pub use house::{CHECKPOINT_ROWS_MIN, Chore, House};
 pub use identity::{RequestIds, Run, added_member_id, bootstrap_member_id, cluster_id};
-pub use install::{InstallDone, InstallError, InstallJob, Installer, spooled};
+pub use install::{InstallDone, InstallJob, Installer, spooled};
+pub use install_error::InstallError;
 pub use jobs::{CheckpointJob, HashRead, HistoryRead};
 pub use log_writer::{Effect as LogEffect, Input as LogInput, LogDone, LogWork, LogWriter, Mark};
 pub use machines::{Asked, Ended, Machines};

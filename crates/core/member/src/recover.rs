@@ -27,7 +27,8 @@ use crate::Run;
 use crate::Stored;
 use crate::begin::{self, Begin, Beginning};
 use crate::boot_error::BootError;
-use crate::install::{self, InstallError, Installer};
+use crate::install::{self, Installer};
+use crate::install_error::InstallError;
 
 /// Where a member is kept and what it is to be.
 #[derive(Clone, Debug)]

@@ -2,17 +2,16 @@
 //!
 //! A line that cannot be written is lost; the server does not stop over its log.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use options::{Level, LogOptions, Output};
 
 use crate::clock::Now;
-use crate::rotation::RotatingFile;
+use crate::rotation::{RotatingFile, open_file};
 
 /// Where the journal takes lines from.
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
@@ -84,11 +83,6 @@ impl Sink {
             }
         };
     }
-}
-
-/// Opens a log file to append to, readable by its owner's group as etcd leaves it.
-pub(crate) fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
 }
 
 fn open_journal() -> Result<Sink, OpenLogError> {

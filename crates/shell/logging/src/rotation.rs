@@ -3,8 +3,9 @@
 //! `etcd.log` becomes `etcd-2026-11-21T11-20-54.358.log`, perhaps with `.gz`; old ones are removed by
 //! number and age. Compressing and removing happen on a thread of their own, never under a log line.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,6 @@ use flate2::write::GzEncoder;
 use options::Rotation;
 
 use crate::clock::{Now, file_stamp};
-use crate::output::open_file;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -189,6 +189,11 @@ fn compress(backup: &Path) -> io::Result<()> {
     io::copy(&mut File::open(backup)?, &mut encoder)?;
     encoder.finish()?.sync_all()?;
     fs::remove_file(backup)
+}
+
+/// Opens a log file to append to, readable by its owner's group as etcd leaves it.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
 }
 
 #[cfg(test)]

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use types::Limits;
 
+use crate::addresses::{Addresses, Origin, cluster_state};
 use crate::auth::Tokens;
 use crate::check::{check, refuse_what_is_not_built};
 use crate::config::{
-    Auth, AutoCompaction, Bootstrap, ClusterState, Config, Discovery, DiscoveryService, Http,
-    Keepalive, Listen, Raft, Secret, Storage, Timers, Tracing,
+    Auth, AutoCompaction, Bootstrap, Config, Discovery, DiscoveryService, Http, Keepalive, Listen,
+    Raft, Secret, Storage, Timers, Tracing,
 };
-use crate::flag::{Does, Kind, Urls};
+use crate::flag::{Does, Kind};
 use crate::gates::GATES;
 use crate::log::{Format, Level, LogOptions, Output, Rotation};
 use crate::note::Note;
@@ -22,22 +23,11 @@ use crate::url::Url;
 use crate::values::Values;
 use go::{GoDuration, quote};
 
-/// Where the values came from; etcd asks more of a command line than of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Flags and variables.
-    CommandLine,
-    /// The configuration file.
-    File,
-}
-
 /// The store's size above which etcd warns, in bytes.
 const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
 const NANOS_PER_HOUR: i64 = 3_600_000_000_000;
 /// Members that say nothing for less than this are not given up.
 const PEER_SILENCE_MIN: Duration = Duration::from_secs(5);
-/// The address that stands for all of a machine's own.
-const ANY_ADDRESS: &str = "0.0.0.0";
 
 /// What the flags about the log say.
 pub fn log_options(values: &Values) -> Result<LogOptions, String> {
@@ -144,67 +134,6 @@ pub fn check_start(values: &Values) -> Result<(), String> {
     Ok(())
 }
 
-/// The lists of URLs, which depend on each other.
-pub(crate) struct Addresses {
-    pub listen_peer: Vec<Url>,
-    pub listen_client: Vec<Url>,
-    pub listen_client_http: Vec<Url>,
-    pub listen_metrics: Vec<Url>,
-    pub advertise_peer: Vec<Url>,
-    pub advertise_client: Vec<Url>,
-    /// Clients were given no way to be told where this member is.
-    pub advertise_client_missing: bool,
-}
-
-impl Addresses {
-    fn new(values: &Values, origin: Origin) -> Addresses {
-        let unique = |flag: Urls| {
-            let mut urls = values.urls(flag);
-            urls.dedup();
-            urls
-        };
-        let missing = origin == Origin::CommandLine
-            && values.is_said(&table::LISTEN_CLIENT_URLS)
-            && !values.is_said(&table::ADVERTISE_CLIENT_URLS);
-        Addresses {
-            listen_peer: unique(table::LISTEN_PEER_URLS),
-            listen_client: unique(table::LISTEN_CLIENT_URLS),
-            listen_client_http: unique(table::LISTEN_CLIENT_HTTP_URLS),
-            listen_metrics: unique(table::LISTEN_METRICS_URLS),
-            advertise_peer: unique(table::INITIAL_ADVERTISE_PEER_URLS),
-            advertise_client: unique(table::ADVERTISE_CLIENT_URLS),
-            advertise_client_missing: missing,
-        }
-    }
-
-    /// Who listens everywhere and says nothing advertises the machine's own address, if it has one.
-    fn fill_in_host(&mut self, host: &dyn Fn() -> Option<String>, notes: &mut Vec<Note>) {
-        let mut used = None;
-        let lists = [
-            (&self.listen_peer, &mut self.advertise_peer, "http://localhost:2380"),
-            (&self.listen_client, &mut self.advertise_client, "http://localhost:2379"),
-        ];
-        for (listen, advertise, usual) in lists {
-            let [only] = advertise.as_mut_slice() else { continue };
-            let Some(first) = listen.first() else { continue };
-            let Some((ANY_ADDRESS, port)) = first.host_and_port() else { continue };
-            if only.to_string() != usual {
-                continue;
-            }
-            let Some(host) = host() else { return };
-            let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-            let typed = format!("{}://{shown}:{port}", first.scheme().name());
-            if let Ok(url) = Url::parse(&typed) {
-                *only = url;
-                used = Some(host);
-            }
-        }
-        if let Some(host) = used {
-            notes.push(Note::info("detected default host for advertise").with("host", host));
-        }
-    }
-}
-
 /// A member with a name of its own and no word on the cluster begins one alone.
 fn initial_cluster(values: &Values, name: &str, advertised: &[Url]) -> String {
     let typed = values.text(table::INITIAL_CLUSTER);
@@ -256,14 +185,6 @@ fn remark_on_fading_flags(values: &Values, notes: &mut Vec<Note>) {
         if values.duration(flag) < GoDuration::from_millis(5000) {
             notes.push(Note::info(format!("{} increased to minimum value: 5s", flag.name)));
         }
-    }
-}
-
-pub(crate) fn cluster_state(values: &Values) -> Result<ClusterState, String> {
-    match values.text(table::INITIAL_CLUSTER_STATE).as_str() {
-        "new" => Ok(ClusterState::New),
-        "existing" => Ok(ClusterState::Existing),
-        other => Err(format!("unexpected clusterState {}", quote(other))),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The order matters, since of two faults the first one is reported.
 
-use crate::build::{Addresses, Origin, cluster_state};
+use crate::addresses::{Addresses, Origin, cluster_state};
 use crate::config::TlsVersion;
 use crate::flag::{Does, Text};
 use crate::note::Note;

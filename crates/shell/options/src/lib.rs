@@ -7,6 +7,7 @@
 //! Texts of errors and remarks are etcd's, since people and scripts look for them
 //! (`docs/etcd/server-flags.md`); what etcd can do and this server cannot yet is refused by name.
 
+mod addresses;
 mod args;
 mod auth;
 mod bootstrap;

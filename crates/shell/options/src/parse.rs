@@ -8,8 +8,9 @@ use std::path::Path;
 
 use go::io_text;
 
+use crate::addresses::Origin;
 use crate::args::{Shape, walk};
-use crate::build::{self, Origin};
+use crate::build;
 use crate::config::Config;
 use crate::environment::hear;
 use crate::file::{self, FileFault};

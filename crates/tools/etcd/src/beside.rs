@@ -7,8 +7,8 @@ use logging::{Level, Logger, fatal, info};
 use proxy::{Asked, Gateway, GatewayError, GatewayOptions, GrpcProxy, GrpcProxyOptions};
 
 use crate::notify;
-use crate::refuse::to_standard_error;
-use crate::run::{end_at_a_panic, say_running};
+use crate::refuse::{say_running, to_standard_error};
+use crate::run::end_at_a_panic;
 use crate::signals::{Door, Ending};
 
 /// Does what a command line about a proxy asks for.

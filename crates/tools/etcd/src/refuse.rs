@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use logging::{Logger, fatal, warn};
-use options::{ADVERTISE_MISSING, LogOptions, Note, Stage};
-
-use crate::run::say_running;
+use logging::{Logger, fatal, info, warn};
+use options::{ADVERTISE_MISSING, LogOptions, Note, Stage, without_secrets};
 
 /// The code for every fault of configuration that the command line's form does not show.
 const CODE_FAULT: u8 = 1;
@@ -54,4 +52,9 @@ pub fn refuse(
 /// The log of last resort.
 pub fn to_standard_error() -> Logger {
     Logger::open(&LogOptions::default()).expect("standard error needs no opening")
+}
+
+/// The first line, with the command line as it was given but for its secrets.
+pub fn say_running(log: &Logger, words: &[String]) {
+    info!(log, "Running: ", "args" => without_secrets(words));
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use logging::{Logger, error, fatal, info, warn};
 use metrics::Metrics;
-use options::{AutoCompaction, Config, GoDuration, Note, Url, version, without_secrets};
+use options::{AutoCompaction, Config, GoDuration, Note, Url, version};
 use server::{ServeError, Serving};
 use traces::Traces;
 
 use crate::data_dir::{self, Kind};
-use crate::refuse::to_standard_error;
+use crate::refuse::{say_running, to_standard_error};
 use crate::report::LogReport;
 use crate::signals::{Door, Ending};
 use crate::{discovery, host, notify, remarks, tracing};
@@ -39,11 +39,6 @@ pub fn run(config: &Config, notes: &[Note], words: &[String]) -> ExitCode {
         fatal!(log, "discovery failed", "error" => fault);
     }
     ExitCode::FAILURE
-}
-
-/// The first line, with the command line as it was given but for its secrets.
-pub fn say_running(log: &Logger, words: &[String]) {
-    info!(log, "Running: ", "args" => without_secrets(words));
 }
 
 /// Serves until a signal comes, and ends by it; the error is why it never came to that, if that is not said yet.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use types::Revision;
 
-use super::item::Record;
+use super::record::Record;
 
 /// Records per leaf: 2 KiB, what a write to a hot key copies when a view is held.
 const LEAF_MAX: usize = 64;

@@ -6,13 +6,15 @@ mod item;
 mod keys;
 mod node;
 mod prune;
+mod record;
 mod tree;
 mod walk;
 
 pub(crate) use build::Builder;
-pub(crate) use item::{Item, Record};
+pub(crate) use item::Item;
 pub(crate) use keys::KeyParts;
 pub(crate) use prune::Pruning;
+pub(crate) use record::Record;
 pub(crate) use tree::Tree;
 pub(crate) use walk::{Bounds, after};
 

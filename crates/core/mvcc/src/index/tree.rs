@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use types::LeaseId;
 
-use super::item::{Item, Record};
+use super::item::Item;
 use super::keys::{Keys, reserve, separator};
 use super::node::{BRANCH_MAX, Branch, Child, LEAF_BYTES_MAX, LEAF_MAX, Leaf, Node, Summary};
+use super::record::Record;
 
 /// All keys, in byte order.
 #[derive(Clone)]

@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use types::KeyRange;
 
-use super::item::{Item, Record};
+use super::item::Item;
 use super::keys::{KeyParts, Keys};
 use super::node::{Child, Node};
+use super::record::Record;
 use super::tree::Tree;
 
 /// A range with both ends spelled out.
