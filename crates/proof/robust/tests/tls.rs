@@ -24,13 +24,14 @@ sign() {
 }
 sign server IP:127.0.0.1,DNS:localhost ca
 sign client DNS:client.example.org ca
-sign guest DNS:guest.example.org ca
+sign guest DNS:guest.example.org,DNS:*.example.net,IP:10.0.0.9 ca
 sign revoked DNS:client.example.org ca
 sign stranger DNS:client.example.org other-ca
 touch index.txt; echo 01 > number
 printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index.txt\\ncrlnumber=number\\ndefault_md=sha256\\ndefault_crl_days=9\\n' > ca.cnf
 openssl ca -config ca.cnf -keyfile ca.key -cert ca.pem -revoke revoked.pem
 openssl ca -config ca.cnf -keyfile ca.key -cert ca.pem -gencrl -out crl.pem
+openssl crl -in crl.pem -outform DER -out crl.der
 ";
 
 /// A folder of certificates.
@@ -280,6 +281,75 @@ fn revoked_certificates_and_hosts_that_are_not_allowed_are_refused_on_every_list
     }
 }
 
+/// What a line says of a connection that was rejected, but for when, where in the source, and from which port.
+fn told_of_rejections(etcd: &Etcd) -> Vec<String> {
+    let lines = etcd.lines().into_iter();
+    let rejected = lines.filter(|line| line["msg"] == "rejected connection on client endpoint");
+    let settled = rejected.map(|mut line| {
+        let fields = line.as_object_mut().expect("a line is an object");
+        for varies in ["ts", "caller"] {
+            fields.remove(varies);
+        }
+        let from = fields.remove("remote-addr").expect("it came from somewhere");
+        assert!(from.as_str().is_some_and(|from| from.starts_with("127.0.0.1:")), "{from}");
+        line.to_string()
+    });
+    let mut settled: Vec<_> = settled.collect();
+    settled.sort();
+    settled.dedup();
+    settled
+}
+
+/// Whoever looks for a client that is refused finds its names beside the reason, under etcd's names and in its kinds; who
+/// just went away is told of at level debug only.
+#[test]
+fn a_rejected_connection_is_told_with_all_that_etcd_tells_of_it() {
+    let Some((ours, theirs)) = both("tls-told") else { return };
+    let folder = certificates();
+    // etcd reads a list in DER only.
+    let flags = format!(
+        "{USUAL} --client-crl-file=crl.der --client-cert-allowed-hostname=client.example.org --log-level=debug"
+    );
+    let told = |binary: &Path, name: &str| {
+        let etcd = Etcd::start(binary, folder.path(), name, &flags);
+        for who in ["guest", "revoked", "stranger", ""] {
+            etcd.shell(&curl(who, "", "/health"));
+        }
+        etcd.shell("curl -s --max-time 5 http://ADDRESS/health");
+        // It says nothing, and goes.
+        drop(TcpStream::connect(&etcd.address).expect("it listens"));
+        let deadline = Instant::now() + READY_DURATION_MAX;
+        while told_of_rejections(&etcd).len() < 6 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        told_of_rejections(&etcd)
+    };
+    let (mine, other) = (told(&ours, "ours"), told(&theirs, "theirs"));
+    assert_eq!(mine, other);
+    assert_eq!(other.len(), 6, "{other:?}");
+}
+
+#[test]
+fn while_a_revocation_list_is_missing_certificates_are_refused_as_by_etcd() {
+    let Some((ours, theirs)) = both("tls-no-list") else { return };
+    let folder = certificates();
+    let flags = format!("{USUAL} --client-crl-file=gone.der");
+    let [mine, other] = [(&ours, "ours"), (&theirs, "theirs")].map(|(binary, name)| {
+        let etcd = Etcd::start(binary, folder.path(), name, &flags);
+        let refused = etcd.shell(&curl("client", "", "/health"));
+        let copied = fs::copy(folder.path().join("crl.der"), folder.path().join("gone.der"));
+        copied.expect("both are there");
+        let served = etcd.shell(&curl("client", "", "/health"));
+        let revoked = etcd.shell(&curl("revoked", "", "/health"));
+        fs::remove_file(folder.path().join("gone.der")).expect("it is there");
+        let serial = |error: String| error.split(" serial ").next().unwrap_or_default().to_owned();
+        let told: Vec<_> = etcd.rejections().into_iter().map(serial).collect();
+        (refused, served, revoked, told)
+    });
+    assert_eq!(mine, other);
+    assert_eq!(other.3, ["open gone.der: no such file or directory", "transport: certificate"]);
+}
+
 #[test]
 fn one_flag_may_hold_urls_with_and_without_tls_and_metrics_may_be_encrypted() {
     let Some((ours, theirs)) = both("tls-mixed") else { return };
@@ -341,6 +411,7 @@ fn a_listener_without_files_and_files_that_are_not_there_end_the_start_in_etcds_
         "--cert-file=server.pem --key-file=server.key --tls-min-version=TLS1.3 --tls-max-version=TLS1.2",
         "--cert-file=server.pem --key-file=server.key --cipher-suites=TLS_NO_SUCH_SUITE",
         "--cert-file=server.pem --key-file=server.key --tls-min-version=TLS1.3 --cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        "--cert-file=server.pem --key-file=server.key --cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
         "--auto-tls --self-signed-cert-validity=0",
         "--listen-metrics-urls=https://127.0.0.1:0 --listen-client-urls=http://ADDRESS --advertise-client-urls=http://ADDRESS",
         "--listen-peer-urls=https://127.0.0.1:0 --peer-auto-tls --self-signed-cert-validity=0",

@@ -45,6 +45,17 @@ impl Field for String {
     }
 }
 
+impl Field for go::Value {
+    fn write_json(&self, out: &mut String) {
+        match self {
+            go::Value::Text(text) => text.write_json(out),
+            go::Value::Number(number) => number.write_json(out),
+            go::Value::Truth(truth) => truth.write_json(out),
+            go::Value::Texts(texts) => texts.write_json(out),
+        }
+    }
+}
+
 impl Field for Path {
     fn write_json(&self, out: &mut String) {
         Shown(self.display()).write_json(out);
@@ -148,7 +159,7 @@ macro_rules! as_it_is {
         }
     )*};
 }
-as_it_is!(bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+as_it_is!(bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, i128, isize);
 
 impl Field for f64 {
     fn write_json(&self, out: &mut String) {

@@ -101,10 +101,8 @@ impl Logger {
     /// Writes a remark that was made while there was no log yet.
     #[track_caller]
     pub fn note(&self, note: &Note) {
-        let field = |(name, value): &'_ (&'static str, String)| (*name, value.clone());
-        let owned: Vec<(&str, String)> = note.fields.iter().map(field).collect();
         let fields: Vec<(&str, &dyn Field)> =
-            owned.iter().map(|(name, value)| (*name, value as &dyn Field)).collect();
+            note.fields.iter().map(|(name, value)| (*name, value as &dyn Field)).collect();
         self.write(note.level, Caller::here(), &note.message, &fields);
     }
 }

@@ -44,9 +44,9 @@ pub(crate) fn take_over(
     };
     let mut begun = |file: &Path, index: u64, bytes: u64| {
         let fields = vec![
-            ("path", file.display().to_string()),
-            ("consistent-index", index.to_string()),
-            ("bytes", bytes.to_string()),
+            ("path", file.display().to_string().into()),
+            ("consistent-index", index.into()),
+            ("bytes", bytes.into()),
         ];
         report.line(&info("taking over the data directory of a Go etcd", fields));
     };
@@ -54,9 +54,9 @@ pub(crate) fn take_over(
         Outcome::NothingThere => {}
         Outcome::StoreIsCurrent { database: at, store } => {
             let fields = vec![
-                ("path", database.display().to_string()),
-                ("consistent-index", at.to_string()),
-                ("store-index", store.to_string()),
+                ("path", database.display().to_string().into()),
+                ("consistent-index", at.into()),
+                ("store-index", store.into()),
             ];
             report.line(&info(
                 "removed a Go etcd's database that is no further than the store",
@@ -65,13 +65,13 @@ pub(crate) fn take_over(
         }
         Outcome::Taken(taken) => {
             let fields = vec![
-                ("local-member-id", format!("{:x}", taken.member)),
-                ("cluster-id", format!("{:x}", taken.cluster)),
-                ("consistent-index", taken.index.to_string()),
-                ("term", taken.term.to_string()),
-                ("revision", taken.revision.to_string()),
-                ("kept", taken.kept.display().to_string()),
-                ("took", format!("{:?}", began.elapsed())),
+                ("local-member-id", format!("{:x}", taken.member).into()),
+                ("cluster-id", format!("{:x}", taken.cluster).into()),
+                ("consistent-index", taken.index.into()),
+                ("term", taken.term.into()),
+                ("revision", taken.revision.into()),
+                ("kept", taken.kept.display().to_string().into()),
+                ("took", format!("{:?}", began.elapsed()).into()),
             ];
             report.line(&info("took over the data directory of a Go etcd", fields));
         }
@@ -96,12 +96,12 @@ pub(crate) fn hand_back(shared: &Shared, disk: &Arc<dyn Disk>, image: Image) {
     match takeover::hand_back(disk, &dirs, image, &options) {
         Ok(back) => {
             let fields = vec![
-                ("path", back.database.display().to_string()),
-                ("consistent-index", back.index.to_string()),
-                ("revision", back.revision.to_string()),
-                ("bytes", back.bytes.to_string()),
-                ("etcd-version", target.short()),
-                ("took", format!("{:?}", began.elapsed())),
+                ("path", back.database.display().to_string().into()),
+                ("consistent-index", back.index.into()),
+                ("revision", back.revision.into()),
+                ("bytes", back.bytes.into()),
+                ("etcd-version", target.short().into()),
+                ("took", format!("{:?}", began.elapsed()).into()),
             ];
             let text = "left the data directory in the form of a Go etcd as well";
             shared.report.line(&info(text, fields));
@@ -111,15 +111,15 @@ pub(crate) fn hand_back(shared: &Shared, disk: &Arc<dyn Disk>, image: Image) {
 }
 
 fn report_begin(report: &Arc<dyn Report>, text: &'static str, dirs: &Dirs) {
-    report.line(&info(text, vec![("path", dirs.database().display().to_string())]));
+    report.line(&info(text, vec![("path", dirs.database().display().to_string().into())]));
 }
 
 fn warning(error: &TakeoverError) -> Line {
     let text = "the data directory has not got the form of a Go etcd; holdfast can go on with it";
-    Line { level: Level::Warn, text, fields: vec![("error", chain(error))] }
+    Line { level: Level::Warn, text, fields: vec![("error", chain(error).into())] }
 }
 
-fn info(text: &'static str, fields: Vec<(&'static str, String)>) -> Line {
+fn info(text: &'static str, fields: Vec<(&'static str, go::Value)>) -> Line {
     Line { level: Level::Info, text, fields }
 }
 
@@ -130,7 +130,7 @@ fn progress(report: &Arc<dyn Report>, text: &'static str) -> Told {
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
         if SAY_SO_EVERY <= said.elapsed() {
             *said = Instant::now();
-            report.line(&info(text, vec![("bytes-of-rows", bytes.to_string())]));
+            report.line(&info(text, vec![("bytes-of-rows", bytes.into())]));
         }
     })
 }

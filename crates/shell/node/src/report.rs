@@ -130,7 +130,7 @@ pub struct Line {
     /// What happened: etcd's words, where etcd has some.
     pub text: &'static str,
     /// With whom, and why, under etcd's names.
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Vec<(&'static str, go::Value)>,
 }
 
 /// Whoever listens. [`Event::Fatal`] must not return.

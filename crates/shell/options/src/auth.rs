@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::note::Note;
+
 /// What stands for a user between its login and its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tokens {
@@ -20,23 +22,27 @@ impl Tokens {
     /// Reads `kind,name=value,...`. Options of other kinds than `jwt` are passed over, as in etcd.
     ///
     /// # Errors
-    /// [`INVALID`] for a kind nobody knows, an option without one value, or one that is there twice.
-    pub fn read(text: &str) -> Result<Tokens, &'static str> {
+    /// What etcd logs of a kind nobody knows, an option without one value, or one that is there twice, before it ends
+    /// with [`INVALID`].
+    pub fn read(text: &str) -> Result<Tokens, Note> {
+        let malformed = || Note::error("invalid token option").with("option", text);
         let mut parts = text.split(',');
         let kind = parts.next().unwrap_or_default();
         let mut options = BTreeMap::new();
         for part in parts {
-            let (name, value) = part.split_once('=').ok_or(INVALID)?;
-            let twice = options.insert(name.to_owned(), value.to_owned()).is_some();
-            if value.contains('=') || twice {
-                return Err(INVALID);
+            let (name, value) = part.split_once('=').ok_or_else(malformed)?;
+            if value.contains('=') {
+                return Err(malformed());
+            }
+            if options.insert(name.to_owned(), value.to_owned()).is_some() {
+                return Err(malformed().with("duplicate-parameter", name));
             }
         }
         match kind {
             "simple" => Ok(Tokens::Simple),
             "jwt" => Ok(Tokens::Jwt(options)),
             "" => Ok(Tokens::None),
-            _ => Err(INVALID),
+            _ => Err(Note::warn("unknown token type").with("type", kind).with("error", INVALID)),
         }
     }
 }
@@ -54,8 +60,15 @@ mod tests {
         let options = [("sign-method", "RS256"), ("ttl", "")];
         let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(jwt, Ok(Tokens::Jwt(options.into())));
-        for bad in ["foo", "jwt,x", "jwt,a=b=c", "jwt,a=b,a=b", "simple,", "Simple"] {
-            assert_eq!(Tokens::read(bad), Err(INVALID), "{bad}");
+        for bad in ["jwt,x", "jwt,a=b=c", "simple,"] {
+            let malformed = Note::error("invalid token option").with("option", bad);
+            assert_eq!(Tokens::read(bad), Err(malformed), "{bad}");
+        }
+        let twice = Note::error("invalid token option").with("option", "jwt,a=b,a=b");
+        assert_eq!(Tokens::read("jwt,a=b,a=b"), Err(twice.with("duplicate-parameter", "a")));
+        for bad in ["foo", "Simple"] {
+            let unknown = Note::warn("unknown token type").with("type", bad);
+            assert_eq!(Tokens::read(bad), Err(unknown.with("error", INVALID)), "{bad}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use types::Limits;
 
 use crate::addresses::{Addresses, Origin, cluster_state};
-use crate::auth::Tokens;
+use crate::auth::{INVALID as INVALID_AUTH, Tokens};
 use crate::check::{check, refuse_what_is_not_built};
 use crate::config::{
     Auth, AutoCompaction, Bootstrap, Config, Discovery, DiscoveryService, Http, Keepalive, Listen,
@@ -127,11 +127,14 @@ fn tracing(values: &Values) -> Option<Tracing> {
 }
 
 /// What etcd checks only once it has said that it starts; the error ends the process.
-pub fn check_start(values: &Values) -> Result<(), String> {
+pub fn check_start(values: &Values, notes: &mut Vec<Note>) -> Result<(), String> {
     security::cipher_suites(values)?;
     auto_compaction(values)?;
-    Tokens::read(&values.text(table::AUTH_TOKEN))?;
-    Ok(())
+    Tokens::read(&values.text(table::AUTH_TOKEN)).map(drop).map_err(|note| {
+        notes.push(note);
+        notes.push(Note::warn("failed to create token provider").with("error", INVALID_AUTH));
+        INVALID_AUTH.to_owned()
+    })
 }
 
 /// A member with a name of its own and no word on the cluster begins one alone.
@@ -231,8 +234,8 @@ fn raft(values: &Values, notes: &mut Vec<Note>) -> Raft {
         snapshot_count = 10_000;
         notes.push(
             Note::info("updating snapshot-count to default")
-                .with("given-snapshot-count", "0")
-                .with("updated-snapshot-count", snapshot_count.to_string()),
+                .with("given-snapshot-count", 0_u64)
+                .with("updated-snapshot-count", snapshot_count),
         );
     }
     let catchup = values.unsigned(table::SNAPSHOT_CATCHUP_ENTRIES);
@@ -255,8 +258,10 @@ fn limits(values: &Values, notes: &mut Vec<Note>) -> Limits {
     if request_bytes_max > REQUEST_BYTES_RECOMMENDED {
         notes.push(
             Note::warn("exceeded recommended request limit")
-                .with("max-request-bytes", request_bytes_max.to_string())
-                .with("recommended-request-bytes", REQUEST_BYTES_RECOMMENDED.to_string()),
+                .with("max-request-bytes", request_bytes_max)
+                .with("max-request-size", go::size(request_bytes_max as u64))
+                .with("recommended-request-bytes", REQUEST_BYTES_RECOMMENDED)
+                .with("recommended-request-size", go::size(REQUEST_BYTES_RECOMMENDED as u64)),
         );
     }
     let quota_bytes = match values.signed(table::QUOTA_BACKEND_BYTES) {
@@ -341,10 +346,10 @@ fn auth(values: &Values, notes: &mut Vec<Note>) -> Auth {
     if bcrypt_cost.is_none() {
         notes.push(
             Note::warn("use default bcrypt cost instead of the invalid given cost")
-                .with("min-cost", "4")
-                .with("max-cost", "31")
-                .with("default-cost", COST_DEFAULT.to_string())
-                .with("given-cost", given.to_string()),
+                .with("min-cost", 4)
+                .with("max-cost", 31)
+                .with("default-cost", COST_DEFAULT)
+                .with("given-cost", given),
         );
     }
     let ttl = match values.unsigned(table::AUTH_TOKEN_TTL) {

@@ -130,7 +130,7 @@ mod tests {
             texts,
             ["recognized and used environment variable", "unrecognized environment variable"]
         );
-        assert_eq!(heard.notes[1].fields, [("environment-variable", "ETCD_NOSUCH=1".to_owned())]);
+        assert_eq!(heard.notes[1].fields, [("environment-variable", "ETCD_NOSUCH=1".into())]);
     }
 
     #[test]

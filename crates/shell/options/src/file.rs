@@ -333,7 +333,8 @@ mod tests {
         let read = read(text.as_bytes()).expect("well formed");
         assert_eq!(read.values.text(table::DATA_DIR), "/x");
         assert_eq!(read.values.text(table::PEER_CERT_FILE), "a");
-        let dropped: Vec<&str> = read.notes.iter().map(|note| note.fields[0].1.as_str()).collect();
+        let dropped: Vec<String> =
+            read.notes.iter().map(|note| note.fields[0].1.to_string()).collect();
         let expected = [
             "Peer-Transport-Security.cert_file",
             "client-crl-file",

@@ -10,7 +10,7 @@ pub struct Note {
     /// What is said.
     pub message: String,
     /// What it is said about.
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Vec<(&'static str, go::Value)>,
 }
 
 impl Note {
@@ -24,8 +24,13 @@ impl Note {
         Note { level: Level::Warn, message: message.into(), fields: Vec::new() }
     }
 
+    /// A remark on something that cannot be.
+    pub fn error(message: impl Into<String>) -> Note {
+        Note { level: Level::Error, message: message.into(), fields: Vec::new() }
+    }
+
     /// Names what it is about.
-    pub fn with(mut self, field: &'static str, value: impl Into<String>) -> Note {
+    pub fn with(mut self, field: &'static str, value: impl Into<go::Value>) -> Note {
         self.fields.push((field, value.into()));
         self
     }

@@ -113,7 +113,7 @@ fn decide(start: &Start<'_>, notes: &mut Vec<Note>) -> Result<Outcome, Outcome> 
     if origin == Origin::File {
         notes.push(Note::info(FILE_LOADED).with("path", file));
     }
-    build::check_start(&values).map_err(|error| Outcome::Refused {
+    build::check_start(&values, notes).map_err(|error| Outcome::Refused {
         log: Some(log),
         stage: Stage::Begin,
         error,

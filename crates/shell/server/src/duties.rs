@@ -127,9 +127,9 @@ async fn hasten(node: &Node, network: &Arc<Network>, report: &Arc<dyn Report>) {
         let ticks = node.config().election_ticks.saturating_sub(2);
         let text = "initialized peer connections; fast-forwarding election ticks";
         let fields = vec![
-            ("local-member-id", format!("{:x}", node.member())),
-            ("forward-ticks", ticks.to_string()),
-            ("active-remote-members", count.to_string()),
+            ("local-member-id", format!("{:x}", node.member()).into()),
+            ("forward-ticks", ticks.into()),
+            ("active-remote-members", count.into()),
         ];
         report.line(&Line { level: Level::Info, text, fields });
         node.advance(ticks);

@@ -9,8 +9,8 @@ use node::{Level, Line, Report};
 use options::{Config, Discovery, TlsSide, TlsVersion, Url};
 use peer::Pipe;
 use tls::{
-    Acceptor, Client, ClientFiles, FileError, HandshakeError, Pair, Rules, SelfSignedError, Server,
-    ServerError, ServerFiles, Suites, SuitesError, Version, Versions, Watch,
+    Acceptor, Client, ClientFiles, FileError, Pair, Rules, SelfSignedError, Server, ServerFiles,
+    Suites, SuitesError, Version, Versions, Watch,
 };
 
 /// Why nothing can be encrypted with these flags.
@@ -24,12 +24,16 @@ pub enum EncryptionError {
     /// A URL for members does.
     #[error("cannot listen on TLS for {0}: KeyFile and CertFile are not presented")]
     NoPeerFiles(String),
-    /// A file of a listener.
+    /// A file of a listener or of the dialling side.
     #[error(transparent)]
-    Server(#[from] ServerError),
-    /// A file of the dialling side.
-    #[error(transparent)]
-    Client(#[from] FileError),
+    File(#[from] FileError),
+    /// `--cipher-suites` without one that Go's HTTP/2 asks for, where clients may speak it.
+    #[error(
+        "http2: TLSConfig.CipherSuites is missing an HTTP/2-required AES_128_GCM_SHA256 cipher \
+         (need at least one of TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 or \
+         TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)"
+    )]
+    NoSuiteForHttp2,
     /// `--cipher-suites`.
     #[error(transparent)]
     Suites(#[from] SuitesError),
@@ -182,6 +186,9 @@ impl Encryption {
         }
         let peers = listening(Endpoint::Peer, &peer_pair)?;
         let dialer = dialer(config, peer_pair, suites.clone(), report)?;
+        if serves_secure_http(config) && !suites.do_for_http2() {
+            return Err(EncryptionError::NoSuiteForHttp2);
+        }
         Ok(Encryption { clients, peers, dialer: Arc::new(dialer) })
     }
 
@@ -205,6 +212,13 @@ impl Encryption {
     }
 }
 
+/// Whether a port for clients encrypts what is no gRPC; where there are ports for HTTP alone, the others do not.
+fn serves_secure_http(config: &Config) -> bool {
+    let listen = &config.listen;
+    let urls = if listen.client_http.is_empty() { &listen.client } else { &listen.client_http };
+    urls.iter().any(|url| url.scheme().is_secure())
+}
+
 /// The certificate to show, made now if the flags say so.
 fn pair(
     config: &Config,
@@ -226,12 +240,17 @@ fn pair(
     let years = u32::try_from(config.tls.self_signed_years).unwrap_or(u32::MAX);
     let made = tls::self_signed(&endpoint.folder(config), &hosts, years);
     let (pair, made) = made.map_err(|source| {
-        say(report, Level::Warn, "cannot generate cert", vec![("error", source.to_string())]);
+        say(
+            report,
+            Level::Warn,
+            "cannot generate cert",
+            vec![("error", source.to_string().into())],
+        );
         EncryptionError::SelfSigned { side: endpoint.name(), source }
     })?;
     if made {
         for (text, path) in [("created cert file", &pair.cert), ("created key file", &pair.key)] {
-            say(report, Level::Info, text, vec![("path", path.display().to_string())]);
+            say(report, Level::Info, text, vec![("path", path.display().to_string().into())]);
         }
     }
     Ok(Some(pair))
@@ -314,12 +333,17 @@ fn named(files: &[PathBuf]) -> String {
 
 impl Watch for Told {
     fn reloaded(&self, files: &[PathBuf]) {
-        say(&self.0, Level::Info, "certificates were reloaded", vec![("files", named(files))]);
+        say(
+            &self.0,
+            Level::Info,
+            "certificates were reloaded",
+            vec![("files", named(files).into())],
+        );
     }
 
     fn kept(&self, files: &[PathBuf], why: &str) {
         let text = "changed certificates cannot be used; the ones read before stay in force";
-        let fields = vec![("files", named(files)), ("error", why.to_owned())];
+        let fields = vec![("files", named(files).into()), ("error", why.into())];
         say(&self.0, Level::Warn, text, fields);
     }
 }
@@ -328,23 +352,16 @@ fn say(
     report: &Arc<dyn Report>,
     level: Level,
     text: &'static str,
-    fields: Vec<(&'static str, String)>,
+    fields: Vec<(&'static str, go::Value)>,
 ) {
     report.line(&Line { level, text, fields });
 }
 
 /// What etcd logs of a connection whose handshake failed.
 pub(crate) fn rejected(text: &'static str, address: &RemoteAddress, why: &io::Error) -> Line {
-    let seen = why.get_ref().and_then(|cause| cause.downcast_ref::<HandshakeError>());
-    let seen = seen.map(|error| error.seen.clone()).unwrap_or_default();
-    let mut fields = vec![("remote-addr", address.to_string()), ("server-name", seen.server_name)];
-    if let Some(identity) = seen.identity {
-        let ips: Vec<_> = identity.ips.iter().map(ToString::to_string).collect();
-        fields.push(("ip-addresses", ips.join(",")));
-        fields.push(("dns-names", identity.dns.join(",")));
-    }
-    fields.push(("error", why.to_string()));
-    Line { level: Level::Warn, text, fields }
+    let tls::Rejected { went_away, fields } = tls::rejected(address, why);
+    let level = if went_away { Level::Debug } else { Level::Warn };
+    Line { level, text, fields }
 }
 
 /// Encrypts connections to other members.

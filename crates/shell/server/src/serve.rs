@@ -260,11 +260,12 @@ fn comparing(config: &Config, desk: Desk, report: Arc<dyn Report>) -> Comparing 
 
 /// Reads what logins need before anything is served.
 fn gatekeeper(config: &Config, report: &Arc<dyn Report>) -> Result<Gatekeeper, ServeError> {
+    let told = Told(report.clone());
     Ok(Gatekeeper {
-        provider: Provider::of(&config.auth.tokens).map_err(ServeError::Login)?,
+        provider: Provider::of(&config.auth.tokens, &told).map_err(ServeError::Login)?,
         passwords: Passwords::start(config.auth.bcrypt_cost).map_err(ServeError::Thread)?,
         certificates_count: config.tls.client.client_cert_auth,
-        told: Told(report.clone()),
+        told,
     })
 }
 

@@ -14,9 +14,14 @@ use x509_parser::revocation_list::CertificateRevocationList;
 use crate::files::{FileError, read};
 use crate::identity::without_zeros;
 
-/// The serial numbers of a revocation list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Revoked(BTreeSet<Vec<u8>>);
+/// Who is refused by a revocation list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// Whoever shows a certificate with one of these serial numbers.
+    Numbers(BTreeSet<Vec<u8>>),
+    /// Whoever shows a certificate: the list could not be read, and this is why. etcd begins so too.
+    Everybody(String),
+}
 
 /// Why a revocation list cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +48,16 @@ impl Revoked {
         let parsed = CertificateRevocationList::from_der(&der);
         let (_, list) = parsed.map_err(|_| RevocationError::Malformed)?;
         let numbers = list.iter_revoked_certificates().map(|one| without_zeros(one.raw_serial()));
-        Ok(Revoked(numbers.collect()))
+        Ok(Revoked::Numbers(numbers.collect()))
     }
 
     /// The first revoked certificate of a chain, as a refusal in etcd's words.
     pub(crate) fn refusal(&self, identity: &Identity) -> Option<String> {
-        let revoked = identity.serials.iter().find(|serial| self.0.contains(*serial))?;
+        let numbers = match self {
+            Revoked::Numbers(numbers) => numbers,
+            Revoked::Everybody(why) => return Some(why.clone()),
+        };
+        let revoked = identity.serials.iter().find(|serial| numbers.contains(*serial))?;
         let hex: String = revoked.iter().map(|byte| format!("{byte:02x}")).collect();
         Some(format!("transport: certificate serial {} revoked", hex.trim_start_matches('0')))
     }

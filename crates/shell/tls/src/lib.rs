@@ -18,6 +18,7 @@ mod files;
 mod identity;
 mod listener;
 mod public_key;
+mod rejected;
 mod reload;
 mod resolve;
 mod rules;
@@ -32,12 +33,13 @@ pub use crl::{RevocationError, Revoked};
 pub use files::{FileError, Pair};
 pub use identity::identity_of;
 pub use listener::Acceptor;
-pub use public_key::{PublicKey, public_key};
+pub use public_key::{PublicKey, first_block, public_key};
+pub use rejected::{Rejected, rejected};
 pub use reload::Watch;
 pub use rules::{Refused, Rules};
 pub use self_signed::{SelfSignedError, self_signed};
 pub use server::{
-    Accepted, HANDSHAKE_DURATION_MAX, Handshake, HandshakeError, Server, ServerError, ServerFiles,
+    Accepted, HANDSHAKE_DURATION_MAX, Handshake, HandshakeError, Server, ServerFiles,
 };
 pub use suites::{Suites, SuitesError, Version, Versions};
 pub use text::go_text;

@@ -13,14 +13,20 @@ pub struct PublicKey {
     pub is_of_certificate: bool,
 }
 
+/// What the first block of a PEM file holds, whatever its label. `None` if there is no block.
+pub fn first_block(pem: &[u8]) -> Option<Vec<u8>> {
+    let (block, _) = Pem::read(std::io::Cursor::new(pem)).ok()?;
+    Some(block.contents)
+}
+
 /// The first block of a PEM file, whatever its label: a key, or the key of a certificate. `None` if there is no block.
 pub fn public_key(pem: &[u8]) -> Option<PublicKey> {
-    let (block, _) = Pem::read(std::io::Cursor::new(pem)).ok()?;
-    let key = match X509Certificate::from_der(&block.contents) {
+    let block = first_block(pem)?;
+    let key = match X509Certificate::from_der(&block) {
         Ok((_, found)) => {
             PublicKey { der: found.public_key().raw.to_vec(), is_of_certificate: true }
         }
-        Err(_) => PublicKey { der: block.contents, is_of_certificate: false },
+        Err(_) => PublicKey { der: block, is_of_certificate: false },
     };
     Some(key)
 }

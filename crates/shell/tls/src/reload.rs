@@ -41,15 +41,32 @@ pub(crate) struct Reloading<T> {
 
 impl<T> Reloading<T> {
     /// Reads the files for the first time. Empty paths are no files.
+    ///
+    /// # Errors
+    /// Whatever `make` says.
     pub fn new<E: std::fmt::Display>(
         files: Vec<PathBuf>,
         make: impl Fn() -> Result<T, E> + Send + Sync + 'static,
         watch: Arc<dyn Watch>,
     ) -> Result<Reloading<T>, E> {
+        Reloading::begin(files, make, watch, |made| made)
+    }
+
+    /// The same where there is a way to begin without the files: `first` makes the value out of what the first reading
+    /// came to. Later readings that fail still leave what was there.
+    ///
+    /// # Errors
+    /// Whatever `first` says.
+    pub fn begin<E: std::fmt::Display, F>(
+        files: Vec<PathBuf>,
+        make: impl Fn() -> Result<T, E> + Send + Sync + 'static,
+        watch: Arc<dyn Watch>,
+        first: impl FnOnce(Result<T, E>) -> Result<T, F>,
+    ) -> Result<Reloading<T>, F> {
         let files: Vec<_> = files.into_iter().filter(|path| !path.as_os_str().is_empty()).collect();
         // Before they are read: a change meanwhile is then seen at the next look.
         let tried = Mutex::new(stamps(&files));
-        let current = ArcSwap::from_pointee(make()?);
+        let current = ArcSwap::from_pointee(first(make())?);
         let make = Box::new(move || make().map_err(|error| error.to_string()));
         Ok(Reloading { files, make, current, tried, watch })
     }

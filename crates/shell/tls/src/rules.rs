@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use net::Identity;
+use rustls::CertificateError;
+use rustls::pki_types::ServerName;
 
 use crate::identity::is_for_host;
 use crate::resolve::{addresses_of, name_of};
@@ -25,6 +27,28 @@ pub struct Refused(pub String);
 
 /// What etcd says of a certificate that has neither an allowed common name nor an allowed host.
 pub(crate) const NOT_ALLOWED: &str = "client certificate authentication failed";
+
+/// What stands before a name and before an address in [`not_allowed`].
+const MARKS: (&str, &str) = ("DNS:", "IP:");
+
+/// The refusal of a certificate that is believed and yet not allowed. To the client it is Go's "bad certificate"; to us
+/// it carries the certificate's names, which the log tells.
+pub(crate) fn not_allowed(identity: &Identity) -> CertificateError {
+    let names = identity.dns.iter().map(|name| format!("{}{name}", MARKS.0));
+    let presented = names.chain(identity.ips.iter().map(|ip| format!("{}{ip}", MARKS.1)));
+    // Any of several names would have been good, or none: no single one was expected.
+    let expected = ServerName::IpAddress(IpAddr::from([0, 0, 0, 0]).into());
+    CertificateError::NotValidForNameContext { expected, presented: presented.collect() }
+}
+
+/// The names of the certificate that [`not_allowed`] refused; `None` for other refusals.
+pub(crate) fn names_of_refused(error: &CertificateError) -> Option<Identity> {
+    let CertificateError::NotValidForNameContext { presented, .. } = error else { return None };
+    let with = |mark| presented.iter().filter_map(move |one| one.strip_prefix(mark));
+    let dns = with(MARKS.0).map(str::to_owned).collect();
+    let ips = with(MARKS.1).filter_map(|ip| ip.parse().ok()).collect();
+    Some(Identity { dns, ips, ..Identity::default() })
+}
 
 impl Rules {
     /// Whether the certificate's own words satisfy the rules about names.

@@ -1,5 +1,6 @@
 //! Accepts encrypted connections.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,8 +8,8 @@ use std::time::Duration;
 
 use net::Identity;
 use rustls::pki_types::UnixTime;
-use rustls::server::WebPkiClientVerifier;
-use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use rustls::server::{ClientHello, WebPkiClientVerifier};
+use rustls::{HandshakeKind, PeerIncompatible, ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -17,7 +18,7 @@ use crate::crl::{RevocationError, Revoked};
 use crate::files::{FileError, Pair};
 use crate::identity::identity_of;
 use crate::reload::{Reloading, Watch};
-use crate::rules::{NOT_ALLOWED, Rules, check_source};
+use crate::rules::{NOT_ALLOWED, Rules, check_source, names_of_refused};
 use crate::suites::{Suites, Versions};
 use crate::text::go_text;
 use crate::verify::{Anchors, ClientVerifier, is_current};
@@ -46,26 +47,12 @@ pub struct ServerFiles {
     pub protocols: Vec<&'static str>,
 }
 
-/// Why no connection can be accepted with these files.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// Certificate, key or CA.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The revocation list.
-    #[error(transparent)]
-    Revocation(#[from] RevocationError),
-}
-
 /// Accepts encrypted connections with what the files hold at that moment.
 pub struct Server {
-    material: Reloading<Material>,
+    config: Reloading<Arc<ServerConfig>>,
+    /// `None` without a list.
+    revoked: Option<Reloading<Revoked>>,
     rules: Rules,
-}
-
-struct Material {
-    config: Arc<ServerConfig>,
-    revoked: Revoked,
 }
 
 /// A connection that was accepted.
@@ -98,15 +85,24 @@ pub struct HandshakeError {
 }
 
 impl Server {
-    /// Reads the files.
+    /// Reads the files. Where the revocation list cannot be read, whoever shows a certificate is refused until it
+    /// can, as in etcd.
     ///
     /// # Errors
-    /// [`ServerError`], naming the file that cannot be used.
-    pub fn new(files: ServerFiles, watch: Arc<dyn Watch>) -> Result<Server, ServerError> {
+    /// [`FileError`], naming the file that cannot be used.
+    pub fn new(files: ServerFiles, watch: Arc<dyn Watch>) -> Result<Server, FileError> {
         let ServerFiles { pair, trusted_ca, crl, rules, .. } = files.clone();
-        let paths = vec![pair.cert, pair.key, trusted_ca, crl];
-        let material = Reloading::new(paths, move || Material::read(&files), watch)?;
-        Ok(Server { material, rules })
+        let revoked = (!crl.as_os_str().is_empty()).then(|| {
+            let (paths, read) = (vec![crl.clone()], move || Revoked::read(&crl));
+            let first = |read: Result<_, RevocationError>| {
+                Ok(read.unwrap_or_else(|why| Revoked::Everybody(why.to_string())))
+            };
+            Reloading::begin(paths, read, watch.clone(), first)
+        });
+        let revoked = revoked.transpose().unwrap_or_else(|never: Infallible| match never {});
+        let paths = vec![pair.cert, pair.key, trusted_ca];
+        let config = Reloading::new(paths, move || files.config().map(Arc::new), watch)?;
+        Ok(Server { config, revoked, rules })
     }
 
     /// Shakes hands, within [`HANDSHAKE_DURATION_MAX`], and checks every rule. `only` narrows what is offered by
@@ -133,18 +129,14 @@ impl Server {
         source: Option<IpAddr>,
         only: Option<&'static str>,
     ) -> Result<Accepted<S>, HandshakeError> {
-        let failed = |error: std::io::Error, server_name: String| HandshakeError {
-            why: self.words(&error),
-            seen: Handshake { server_name, ..Handshake::default() },
-        };
         let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
-        let hello = hello.await.map_err(|error| failed(error, String::new()))?;
-        let server_name = hello.client_hello().server_name().unwrap_or_default().to_owned();
-        let material = self.material.current();
-        let shaken = hello.into_stream(material.config_for(only)).await;
-        let stream = shaken.map_err(|error| failed(error, server_name.clone()))?;
-        let seen = Handshake::of(stream.get_ref().1, server_name);
-        match self.refusal(&seen, stream.get_ref().1, &material.revoked, source).await {
+        let hello = hello.await.map_err(|error| HandshakeError::of(&error, Asked::default()))?;
+        let asked = Asked::of(&hello.client_hello());
+        let config = narrowed(&self.config.current(), only);
+        let shaken = hello.into_stream(config).await;
+        let stream = shaken.map_err(|error| HandshakeError::of(&error, asked.clone()))?;
+        let seen = Handshake::of(stream.get_ref().1, asked.server_name);
+        match self.refusal(&seen, stream.get_ref().1, source).await {
             None => Ok(Accepted { stream, handshake: seen }),
             Some(why) => Err(HandshakeError { why, seen }),
         }
@@ -155,12 +147,12 @@ impl Server {
         &self,
         seen: &Handshake,
         connection: &ServerConnection,
-        revoked: &Revoked,
         source: Option<IpAddr>,
     ) -> Option<String> {
         let identity = seen.identity.as_ref()?;
-        if let Some(why) = revoked.refusal(identity) {
-            return Some(why);
+        let revoked = self.revoked.as_ref().and_then(|list| list.current().refusal(identity));
+        if revoked.is_some() {
+            return revoked;
         }
         // A resumed session was verified in the past.
         let leaf = connection.peer_certificates().and_then(<[_]>::first)?;
@@ -182,22 +174,62 @@ impl Server {
             Err(_) => Some("the check of the certificate's names was given up".to_owned()),
         }
     }
-
-    fn words(&self, error: &std::io::Error) -> String {
-        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-        match cause {
-            // Only our rules say so of a client: it was not called by any name.
-            Some(rustls::Error::InvalidCertificate(rustls::CertificateError::NotValidForName)) => {
-                NOT_ALLOWED.to_owned()
-            }
-            _ => go_text(error),
-        }
-    }
 }
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+/// What a client asked for when it began, as Go shows it.
+#[derive(Clone, Debug, Default)]
+struct Asked {
+    server_name: String,
+    /// In hexadecimal.
+    suites: Vec<String>,
+    /// In quotation marks.
+    protocols: Vec<String>,
+}
+
+/// What is told of a client's wishes at most: it may have thousands.
+const WISHES_TOLD_MAX: usize = 64;
+
+impl Asked {
+    fn of(hello: &ClientHello<'_>) -> Asked {
+        let suites = hello.cipher_suites().iter().take(WISHES_TOLD_MAX);
+        let protocols = hello.alpn().into_iter().flatten().take(WISHES_TOLD_MAX);
+        Asked {
+            server_name: hello.server_name().unwrap_or_default().to_owned(),
+            suites: suites.map(|suite| format!("{:x}", u16::from(*suite))).collect(),
+            protocols: protocols.map(go::quote).collect(),
+        }
+    }
+}
+
+impl HandshakeError {
+    /// From what rustls or the socket says.
+    fn of(error: &std::io::Error, asked: Asked) -> HandshakeError {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        // Only our rules say so of a client: it was not called by any name.
+        let identity = match cause {
+            Some(rustls::Error::InvalidCertificate(why)) => names_of_refused(why),
+            _ => None,
+        };
+        let why = match cause {
+            _ if identity.is_some() => NOT_ALLOWED.to_owned(),
+            Some(rustls::Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon)) => {
+                let both = "tls: no cipher suite supported by both client and server";
+                format!("{both}; client offered: [{}]", asked.suites.join(" "))
+            }
+            Some(rustls::Error::NoApplicationProtocol) => {
+                let names = asked.protocols.join(" ");
+                format!("tls: client requested unsupported application protocols ([{names}])")
+            }
+            _ => go_text(error),
+        };
+        let server_name = asked.server_name;
+        HandshakeError { why, seen: Handshake { identity, protocol: None, server_name } }
     }
 }
 
@@ -212,47 +244,44 @@ impl Handshake {
     }
 }
 
-impl Material {
-    /// The configuration, for a socket that speaks one protocol only.
-    fn config_for(&self, only: Option<&'static str>) -> Arc<ServerConfig> {
-        match only {
-            Some(only) if self.config.alpn_protocols != [only.as_bytes()] => {
-                let mut config = ServerConfig::clone(&self.config);
-                config.alpn_protocols = vec![only.as_bytes().to_vec()];
-                Arc::new(config)
-            }
-            _ => self.config.clone(),
+/// The configuration, for a socket that speaks one protocol only.
+fn narrowed(config: &Arc<ServerConfig>, only: Option<&'static str>) -> Arc<ServerConfig> {
+    match only {
+        Some(only) if config.alpn_protocols != [only.as_bytes()] => {
+            let mut config = ServerConfig::clone(config);
+            config.alpn_protocols = vec![only.as_bytes().to_vec()];
+            Arc::new(config)
         }
+        _ => config.clone(),
     }
+}
 
-    fn read(files: &ServerFiles) -> Result<Material, ServerError> {
-        let (chain, key) = files.pair.read()?;
-        let provider = files.suites.provider();
-        let required = files.client_cert_auth || !files.trusted_ca.as_os_str().is_empty();
+impl ServerFiles {
+    /// The configuration of the files as they are now.
+    fn config(&self) -> Result<ServerConfig, FileError> {
+        let (chain, key) = self.pair.read()?;
+        let provider = self.suites.provider();
+        let required = self.client_cert_auth || !self.trusted_ca.as_os_str().is_empty();
         let verifier = if required {
-            let anchors = match files.trusted_ca.as_os_str().is_empty() {
+            let anchors = match self.trusted_ca.as_os_str().is_empty() {
                 true => Anchors::of_system(),
-                false => Anchors::of(&files.trusted_ca)?,
+                false => Anchors::of(&self.trusted_ca)?,
             };
-            let verifier = ClientVerifier::new(anchors, files.rules.clone(), provider.clone())?;
+            let verifier = ClientVerifier::new(anchors, self.rules.clone(), provider.clone())?;
             Arc::new(verifier)
         } else {
             WebPkiClientVerifier::no_client_auth()
         };
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&files.versions.supported())
+            .with_protocol_versions(&self.versions.supported())
             .map_err(FileError::unusable)?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .map_err(FileError::unusable)?;
         config.alpn_protocols =
-            files.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+            self.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.ticketer =
             rustls::crypto::aws_lc_rs::Ticketer::new().map_err(FileError::unusable)?;
-        let revoked = match files.crl.as_os_str().is_empty() {
-            true => Revoked::default(),
-            false => Revoked::read(&files.crl)?,
-        };
-        Ok(Material { config: Arc::new(config), revoked })
+        Ok(config)
     }
 }

@@ -119,6 +119,15 @@ impl Suites {
         names.into_iter().map(find).collect::<Result<_, _>>().map(Suites)
     }
 
+    /// Whether HTTP/2 may be spoken with these, by Go's reading of RFC 7540, 9.2.2: a list must hold one of two suites.
+    pub fn do_for_http2(&self) -> bool {
+        const REQUIRED: [CipherSuite; 2] = [
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        ];
+        self.0.is_empty() || self.0.iter().any(|suite| REQUIRED.contains(suite))
+    }
+
     /// The provider of cryptography with these suites.
     ///
     /// aws-lc-rs and not ring: etcd's own certificates (`--auto-tls`) are on P-521, which ring does not
@@ -156,6 +165,11 @@ mod tests {
 
         let weak = Suites::named(["TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA"]);
         assert!(matches!(weak, Err(SuitesError::Weak(_))));
+        assert!(suites.do_for_http2());
+        let longer = Suites::named(["TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"]).expect("known");
+        assert!(!longer.do_for_http2());
+        assert!(Suites::default().do_for_http2());
+
         let unknown = Suites::named(["TLS_NOPE"]).expect_err("nobody knows it");
         assert_eq!(unknown.to_string(), "unexpected TLS cipher suite \"TLS_NOPE\"");
     }

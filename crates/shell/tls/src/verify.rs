@@ -21,7 +21,7 @@ use x509_parser::time::ASN1Time;
 
 use crate::files::{FileError, certificates};
 use crate::identity::{identity_of, is_for_host};
-use crate::rules::Rules;
+use crate::rules::{Rules, not_allowed};
 
 /// The CAs of a file, or of the system.
 #[derive(Debug)]
@@ -138,8 +138,7 @@ impl ClientCertVerifier for ClientVerifier {
         let identity = identity_of(std::slice::from_ref(leaf));
         match identity {
             Some(identity) if self.rules.allow(&identity) => Ok(believed),
-            // The alert is Go's "bad certificate".
-            _ => Err(CertificateError::NotValidForName.into()),
+            identity => Err(not_allowed(&identity.unwrap_or_default()).into()),
         }
     }
 

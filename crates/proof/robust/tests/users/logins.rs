@@ -19,6 +19,7 @@ use proto::etcdserverpb::watch_request::RequestUnion;
 use super::asks::{put, range};
 use super::world::{Identity, PASSWORD, World, as_user, done, token};
 
+const UNKNOWN: i32 = 2;
 const INVALID_ARGUMENT: i32 = 3;
 const UNAUTHENTICATED: i32 = 16;
 
@@ -315,6 +316,81 @@ fn signed_tokens_are_believed_by_both() {
     }
 }
 
+/// Keys in two forms, the same cut off inside and before their end, and a text that is none.
+const BAD_KEYS: &str = "set -e
+openssl genrsa -out pkcs8.pem 2048
+openssl rsa -traditional -in pkcs8.pem -out pkcs1.pem
+openssl rsa -in pkcs8.pem -pubout -out rsa.pem
+for key in pkcs8 pkcs1 private rsa public; do
+  head -1 $key.pem > cut-$key.pem
+  grep -v -e ----- $key.pem | openssl base64 -d | head -c 40 | openssl base64 >> cut-$key.pem
+  tail -1 $key.pem >> cut-$key.pem
+done
+head -5 pkcs8.pem > no-end.pem
+echo text > text
+";
+
+/// What a log tells of why there are no tokens, but for when and where in the source.
+fn told_of_tokens(log: &str) -> Vec<String> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let told = lines.filter(|line: &serde_json::Value| {
+        let text = line["msg"].as_str().unwrap_or_default();
+        ["token", "JWT", "discovery failed"].iter().any(|word| text.contains(word))
+    });
+    let settled = told.map(|mut line| {
+        let fields = line.as_object_mut().expect("a line is an object");
+        for varies in ["ts", "caller", "stacktrace"] {
+            fields.remove(varies);
+        }
+        line.to_string()
+    });
+    settled.collect()
+}
+
+/// etcd starts with a key of another curve, and then nobody can log in; so do we.
+#[test]
+fn a_key_of_another_curve_signs_nothing_as_at_etcd() {
+    let name = "users: another curve";
+    let Some(subject) = foreign::subject(name) else { return };
+    let Some(reference) = foreign::need(name, Part::EtcdNew) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(options) = keys(folder.path(), "ES256") else {
+        return foreign::skip(name, "openssl is missing (remedy: apt-get install openssl)");
+    };
+    let both = options.join(",");
+    for (method, key, said) in [
+        ("ES384", both.as_str(), "key is invalid"),
+        ("ES512", &options[0], "key is invalid"),
+        ("ES512", &options[1], "auth: token signing attempted with verify-only key"),
+    ] {
+        for binary in [&subject, &reference] {
+            let flag = format!("--auth-token=jwt,sign-method={method},{key}");
+            let server = Home::new(binary, &[&flag, "--bcrypt-cost=4"]).start();
+            let connection = server.connect();
+            let user = pb::AuthUserAddRequest {
+                name: "root".into(),
+                password: PASSWORD.into(),
+                ..Default::default()
+            };
+            done(&connection.unary("/etcdserverpb.Auth/UserAdd", &user));
+            let role = pb::AuthUserGrantRoleRequest { user: "root".into(), role: "root".into() };
+            done(&connection.unary(
+                "/etcdserverpb.Auth/RoleAdd",
+                &pb::AuthRoleAddRequest { name: "root".into() },
+            ));
+            done(&connection.unary("/etcdserverpb.Auth/UserGrantRole", &role));
+            done(&connection.unary("/etcdserverpb.Auth/AuthEnable", &pb::AuthEnableRequest {}));
+            let answer = connection.call(&login());
+            assert_eq!(
+                (answer.status, answer.message.as_deref()),
+                (Some(UNKNOWN), Some(said)),
+                "{} {method} {key}",
+                binary.display()
+            );
+        }
+    }
+}
+
 /// What is wrong with signed tokens' options ends both at their start, with the same words.
 #[test]
 fn unusable_keys_end_the_start_with_etcds_words() {
@@ -332,11 +408,9 @@ fn unusable_keys_end_the_start_with_etcds_words() {
     let path = |folder: &Path, file: &str| folder.join(file).display().to_string();
     let (private, other) = (path(&one, "private.pem"), path(&two, "public.pem"));
     let (pkcs1, text) = (path(&one, "pkcs1.pem"), path(&one, "text"));
-    bash(
-        &one,
-        "openssl genrsa -out pkcs8.pem 2048 && openssl rsa -traditional -in pkcs8.pem -out pkcs1.pem && echo text > text",
-    );
+    bash(&one, BAD_KEYS);
     let pkcs8 = path(&one, "pkcs8.pem");
+    let bad = |file: &str| path(&one, file);
     for options in [
         String::new(),
         "sign-method".to_owned(),
@@ -361,18 +435,23 @@ fn unusable_keys_end_the_start_with_etcds_words() {
         format!("sign-method=ES256,priv-key={private},pub-key={other}"),
         format!("sign-method=EdDSA,pub-key={other}"),
         "sign-method=HS256,pub-key=/dev/null".to_owned(),
+        "sign-method=HS256,priv-key=/".to_owned(),
+        format!("sign-method=RS256,priv-key={}", bad("cut-pkcs8.pem")),
+        format!("sign-method=RS256,priv-key={}", bad("cut-pkcs1.pem")),
+        format!("sign-method=ES256,priv-key={}", bad("cut-private.pem")),
+        format!("sign-method=RS256,pub-key={}", bad("cut-rsa.pem")),
+        format!("sign-method=ES256,pub-key={}", bad("cut-public.pem")),
+        format!("sign-method=RS256,priv-key={}", bad("no-end.pem")),
+        format!("sign-method=ES384,priv-key={private},pub-key={other}"),
     ] {
         let flag = format!("--auth-token=jwt,{options}");
         let flag = flag.strip_suffix(',').unwrap_or(&flag);
         let said = [&subject, &reference].map(|binary| {
             let (status, log) = Home::new(binary, &[flag]).start_and_fail(Duration::from_secs(20));
             assert!(status.is_some_and(|status| !status.success()), "{options}: {log}");
-            let line = log.lines().rfind(|line| line.contains("discovery failed"));
-            let line: serde_json::Value =
-                serde_json::from_str(line.unwrap_or_else(|| panic!("{options}: {log}")))
-                    .expect("JSON");
-            line["error"].to_string()
+            told_of_tokens(&log)
         });
         assert_eq!(said[0], said[1], "{options}");
+        assert!(1 < said[1].len(), "{options}: {said:?}");
     }
 }

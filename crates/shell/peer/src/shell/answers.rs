@@ -73,7 +73,7 @@ pub(super) async fn promote(core: &Core, id: u64, headers: &HeaderMap) -> Answer
         Ok(members) => page(JSON, json(&members) + "\n"),
         Err(refusal) => {
             let event = Event::warn("failed to promote a member", &format!("{id:x}"));
-            core.report.event(event.with("error", &refusal));
+            core.report.event(event.with("error", refusal.to_string()));
             let status = match refusal {
                 PromoteRefusal::NotFound => StatusCode::NOT_FOUND,
                 PromoteRefusal::NotLearner | PromoteRefusal::NotReady => {

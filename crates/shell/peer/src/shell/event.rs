@@ -1,5 +1,9 @@
 //! What an operator should read about peers, once when it begins and once when it ends.
 
+use std::io;
+
+use net::RemoteAddress;
+
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -13,6 +17,9 @@ pub enum Level {
 pub trait Report: Send + Sync + 'static {
     /// Takes an event; on the thread of the peers, so it must not wait.
     fn event(&self, event: Event);
+
+    /// A connection ended before it could be served: its handshake failed.
+    fn rejected(&self, address: &RemoteAddress, why: &io::Error);
 }
 
 /// One line of the log: etcd's words, where etcd has some.
@@ -23,29 +30,29 @@ pub struct Event {
     /// What happened.
     pub text: &'static str,
     /// With whom, and why, under etcd's names.
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Vec<(&'static str, go::Value)>,
 }
 
 impl Event {
     /// Good to know.
     pub(super) fn info(text: &'static str, peer: &str) -> Event {
-        Event { level: Level::Info, text, fields: vec![("remote-peer-id", peer.to_string())] }
+        Event { level: Level::Info, text, fields: vec![("remote-peer-id", peer.into())] }
     }
 
     /// Something does not work.
     pub(super) fn warn(text: &'static str, peer: &str) -> Event {
-        Event { level: Level::Warn, text, fields: vec![("remote-peer-id", peer.to_string())] }
+        Event { level: Level::Warn, text, fields: vec![("remote-peer-id", peer.into())] }
     }
 
     /// One more field.
     #[must_use]
-    pub(super) fn with(mut self, name: &'static str, value: impl ToString) -> Event {
-        self.fields.push((name, value.to_string()));
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<go::Value>) -> Event {
+        self.fields.push((name, value.into()));
         self
     }
 
     /// The value of a field.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    pub fn field(&self, name: &str) -> Option<&go::Value> {
+        self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 }

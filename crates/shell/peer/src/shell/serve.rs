@@ -1,6 +1,7 @@
 //! Who comes to our peer URLs: accepted, checked by the table, answered.
 
 use std::convert::Infallible;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,11 +64,10 @@ async fn shake_hands_and_serve(
     let shaking = tls.accept(stream, &from, Protocols::Http);
     let refused = match tokio::time::timeout(SILENCE_MAX, shaking).await {
         Ok(Ok(hands)) => return serve(core, Box::new(hands.stream), &from).await,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "i/o timeout".into(),
+        Ok(Err(error)) => error,
+        Err(_) => io::Error::new(io::ErrorKind::TimedOut, "i/o timeout"),
     };
-    let event = Event::warn("rejected connection on peer endpoint", &from.to_string());
-    core.report.event(event.with("error", refused));
+    core.report.rejected(&from, &refused);
 }
 
 async fn serve(core: &Arc<Core>, pipe: Box<dyn Pipe>, from: &RemoteAddress) {
@@ -132,7 +132,7 @@ fn said(core: &Core, head: &http::request::Parts, refused: &Refused, from: &Remo
     if core.says_refused(&sender, &refused.text) {
         core.report.event(
             Event::warn(text, &sender)
-                .with("remote-address", from)
+                .with("remote-address", from.to_string())
                 .with("local-member-id", &core.own_label)
                 .with("error", &refused.text),
         );

@@ -153,8 +153,7 @@ impl Core {
         }
         self.peers.store(Arc::new(peers));
         let text = if remote { "added new remote peer" } else { "added remote peer" };
-        let urls = urls.join(",");
-        self.report.event(Event::info(text, &peer.label).with("remote-peer-urls", urls));
+        self.report.event(Event::info(text, &peer.label).with("remote-peer-urls", urls.to_vec()));
         self.command(Command::Begin(peer));
     }
 

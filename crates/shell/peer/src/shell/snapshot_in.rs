@@ -81,7 +81,7 @@ pub(super) async fn receive(
             let took = network.snapshot_receive_duration.with(&[&label]);
             took.observe_duration(began.elapsed());
             let event = Event::info("received and saved database snapshot", &label);
-            core.report.event(said(event).with("incoming-snapshot-size-bytes", bytes));
+            core.report.event(said(event).with("incoming-snapshot-size-bytes", *bytes));
         }
         Err(refused) => {
             network.snapshot_receive_failures.with(&[&label]).inc();

@@ -94,6 +94,7 @@ impl Report for FakeRaft {
     fn event(&self, event: Event) {
         self.0.events.lock().unwrap().push(event);
     }
+    fn rejected(&self, _: &net::RemoteAddress, _: &std::io::Error) {}
 }
 
 /// A member that knows a little.

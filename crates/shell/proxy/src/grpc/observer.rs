@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use logging::{Logger, info, warn};
+use logging::{Caller, Field, Level, Logger, info};
 use metrics::ProxyMetrics;
 use net::RemoteAddress;
 use rpc::{Ended, Method, Observer};
@@ -23,12 +23,11 @@ pub struct Watching {
 
 impl net::Observer for Watching {
     fn rejected(&self, address: &RemoteAddress, why: &io::Error) {
-        warn!(
-            self.log,
-            "rejected connection on client endpoint",
-            "remote-addr" => address.to_string(),
-            "error" => why.to_string()
-        );
+        let tls::Rejected { went_away, fields } = tls::rejected(address, why);
+        let level = if went_away { Level::Debug } else { Level::Warn };
+        let fields: Vec<(&str, &dyn Field)> =
+            fields.iter().map(|(name, value)| (*name, value as &dyn Field)).collect();
+        self.log.write(level, Caller::here(), "rejected connection on client endpoint", &fields);
     }
 }
 

@@ -32,7 +32,12 @@ pub enum CompareError {
     Runtime(#[source] std::io::Error),
 }
 
-fn say(report: &dyn Report, level: Level, text: &'static str, fields: &[(&'static str, String)]) {
+fn say(
+    report: &dyn Report,
+    level: Level,
+    text: &'static str,
+    fields: &[(&'static str, go::Value)],
+) {
     report.line(&Line { level, text, fields: fields.to_vec() });
 }
 
@@ -47,7 +52,7 @@ pub(crate) fn check_first(
     report: &dyn Report,
 ) -> Result<(), CompareError> {
     let local = opened.member();
-    let id = ("local-member-id", format!("{local:x}"));
+    let id = ("local-member-id", format!("{local:x}").into());
     say(report, Level::Info, "starting initial corruption check", std::slice::from_ref(&id));
     let own = hash_now(&opened.view()).map_err(|why| CompareError::Unreadable(local, why))?;
     let (members, cluster) = (opened.members(), opened.cluster_id());
@@ -57,7 +62,12 @@ pub(crate) fn check_first(
     verdict.lines.iter().for_each(|line| report.line(line));
     if differs {
         let error = CompareError::Inconsistent(local);
-        say(report, Level::Error, "checkInitialHashKV failed", &[("error", error.to_string())]);
+        say(
+            report,
+            Level::Error,
+            "checkInitialHashKV failed",
+            &[("error", error.to_string().into())],
+        );
         return Err(error);
     }
     say(report, Level::Info, "initial corruption checking passed; no corruption", &[id]);
@@ -107,7 +117,7 @@ impl Comparing {
     /// Compares the newest data whenever it is time to.
     pub async fn newest(&self) {
         let Some(every) = self.newest_every else { return };
-        let fields = [self.id(), ("interval", format!("{every:?}"))];
+        let fields = [self.id(), ("interval", format!("{every:?}").into())];
         say(&*self.report, Level::Info, "enabled corruption checking", &fields);
         loop {
             tokio::time::sleep(every).await;
@@ -115,7 +125,7 @@ impl Comparing {
                 continue;
             }
             if let Err(refusal) = self.compare_newest().await {
-                let error = [("error", refusal.message().to_owned())];
+                let error = [("error", refusal.message().into())];
                 say(&*self.report, Level::Warn, "failed to check hash KV", &error);
             }
         }
@@ -134,8 +144,8 @@ impl Comparing {
         }
     }
 
-    fn id(&self) -> (&'static str, String) {
-        ("local-member-id", format!("{:x}", self.desk.member()))
+    fn id(&self) -> (&'static str, go::Value) {
+        ("local-member-id", format!("{:x}", self.desk.member()).into())
     }
 
     async fn ask(&self, revision: i64) -> Vec<Answered> {
@@ -164,7 +174,7 @@ impl Comparing {
     async fn compare_compactions(&self, agreed: &mut i64) {
         say(&*self.report, Level::Info, "starting compact hash check", &[self.id()]);
         let hashes = self.desk.compaction_hashes();
-        let mut checked = 0;
+        let mut checked = 0_usize;
         let since = *agreed;
         for own in hashes.newest_first().filter(|triple| since < triple.revision) {
             let others = self.ask(own.revision).await;
@@ -181,7 +191,7 @@ impl Comparing {
                 break;
             }
         }
-        let count = [("number-of-hashes-checked", checked.to_string())];
+        let count = [("number-of-hashes-checked", checked.into())];
         say(&*self.report, Level::Info, "finished compaction hash check", &count);
     }
 

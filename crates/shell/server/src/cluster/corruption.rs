@@ -31,7 +31,7 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    fn say(&mut self, level: Level, text: &'static str, fields: &[(&'static str, String)]) {
+    fn say(&mut self, level: Level, text: &'static str, fields: &[(&'static str, go::Value)]) {
         self.lines.push(Line { level, text, fields: fields.to_vec() });
     }
 
@@ -56,12 +56,12 @@ pub(super) fn judge_first(
     let (mut verdict, mut differs) = (Verdict::default(), false);
     for other in others {
         let mut fields = vec![
-            ("local-member-id", hex(local)),
-            ("local-member-revision", own.revision.to_string()),
-            ("local-member-compact-revision", own.compact_revision.to_string()),
-            ("local-member-hash", own.hash.to_string()),
-            ("remote-peer-id", hex(other.member)),
-            ("remote-peer-endpoints", other.peer_urls.join(",")),
+            ("local-member-id", hex(local).into()),
+            ("local-member-revision", own.revision.into()),
+            ("local-member-compact-revision", own.compact_revision.into()),
+            ("local-member-hash", own.hash.into()),
+            ("remote-peer-id", hex(other.member).into()),
+            ("remote-peer-endpoints", other.peer_urls.clone().into()),
         ];
         match &other.hash {
             Ok(theirs) => {
@@ -69,9 +69,9 @@ pub(super) fn judge_first(
                 if theirs.hash == own.hash {
                     continue;
                 }
-                fields.push(("remote-peer-revision", theirs.revision.to_string()));
-                fields.push(("remote-peer-compact-revision", theirs.compact_revision.to_string()));
-                fields.push(("remote-peer-hash", theirs.hash.to_string()));
+                fields.push(("remote-peer-revision", theirs.revision.into()));
+                fields.push(("remote-peer-compact-revision", theirs.compact_revision.into()));
+                fields.push(("remote-peer-hash", theirs.hash.into()));
                 let comparable = theirs.compact_revision == own.compact_revision;
                 differs |= comparable;
                 let text = match comparable {
@@ -81,7 +81,7 @@ pub(super) fn judge_first(
                 verdict.say(Level::Warn, text, &fields);
             }
             Err(why) => {
-                fields.push(("error", why.clone()));
+                fields.push(("error", why.into()));
                 verdict.say(Level::Warn, unasked(why), &fields);
             }
         }
@@ -120,12 +120,12 @@ pub(super) fn judge_newest(leader: Leading, others: &[Answered]) -> Verdict {
     let before = leader.before;
     if let Some(again) = leader.again.filter(|again| again.hash != before.hash) {
         let fields = [
-            ("revision-1", before.revision.to_string()),
-            ("compact-revision-1", before.compact_revision.to_string()),
-            ("hash-1", before.hash.to_string()),
-            ("revision-2", again.revision.to_string()),
-            ("compact-revision-2", again.compact_revision.to_string()),
-            ("hash-2", again.hash.to_string()),
+            ("revision-1", before.revision.into()),
+            ("compact-revision-1", before.compact_revision.into()),
+            ("hash-1", before.hash.into()),
+            ("revision-2", again.revision.into()),
+            ("compact-revision-2", again.compact_revision.into()),
+            ("hash-2", again.hash.into()),
         ];
         verdict.say(Level::Warn, "found hash mismatch", &fields);
         verdict.blame(leader.member);
@@ -134,11 +134,11 @@ pub(super) fn judge_newest(leader: Leading, others: &[Answered]) -> Verdict {
     for other in others {
         let Ok(theirs) = &other.hash else { continue };
         verdict.compared += 1;
-        let id = ("follower-peer-id", hex(other.member));
+        let id: (&str, go::Value) = ("follower-peer-id", hex(other.member).into());
         if revision < theirs.revision {
             let fields = [
-                ("leader-revision", revision.to_string()),
-                ("follower-revision", theirs.revision.to_string()),
+                ("leader-revision", revision.into()),
+                ("follower-revision", theirs.revision.into()),
                 id.clone(),
             ];
             let text = "revision from follower must be less than or equal to leader's";
@@ -146,8 +146,8 @@ pub(super) fn judge_newest(leader: Leading, others: &[Answered]) -> Verdict {
             verdict.blame(other.member);
         }
         let compact = [
-            ("leader-compact-revision", compact_revision.to_string()),
-            ("follower-compact-revision", theirs.compact_revision.to_string()),
+            ("leader-compact-revision", compact_revision.into()),
+            ("follower-compact-revision", theirs.compact_revision.into()),
             id,
         ];
         if compact_revision < theirs.compact_revision {
@@ -156,16 +156,14 @@ pub(super) fn judge_newest(leader: Leading, others: &[Answered]) -> Verdict {
             verdict.blame(other.member);
         }
         if theirs.compact_revision == before.compact_revision && theirs.hash != before.hash {
-            let hashes = [
-                ("leader-hash", before.hash.to_string()),
-                ("follower-hash", theirs.hash.to_string()),
-            ];
+            let hashes =
+                [("leader-hash", before.hash.into()), ("follower-hash", theirs.hash.into())];
             let fields = [&compact[..], &hashes[..]].concat();
             verdict.say(Level::Warn, "same compact revision then hashes must match", &fields);
             verdict.blame(other.member);
         }
     }
-    let count = [("number-of-peers-checked", verdict.compared.to_string())];
+    let count = [("number-of-peers-checked", verdict.compared.into())];
     verdict.say(Level::Info, "finished peer corruption check", &count);
     verdict
 }
@@ -196,10 +194,10 @@ pub(super) fn judge_compaction(
             }
         };
         let fields = [
-            ("number-of-peers", others.len().to_string()),
-            ("leader-id", hex(leader)),
-            ("peer-id", hex(other.member)),
-            ("reason", reason),
+            ("number-of-peers", others.len().into()),
+            ("leader-id", hex(leader).into()),
+            ("peer-id", hex(other.member).into()),
+            ("reason", reason.into()),
         ];
         verdict.say(Level::Warn, "Skipped peer's hash", &fields);
     }
@@ -219,14 +217,14 @@ pub(super) fn judge_compaction(
 
 fn say_equal(verdict: &mut Verdict, own: HashTriple, others: usize, done: bool) {
     let mut fields = vec![
-        ("number-of-peers-checked", verdict.compared.to_string()),
-        ("revision", own.revision.to_string()),
-        ("compactRevision", own.compact_revision.to_string()),
+        ("number-of-peers-checked", verdict.compared.into()),
+        ("revision", own.revision.into()),
+        ("compactRevision", own.compact_revision.into()),
     ];
     if done {
         verdict.say(Level::Info, "successfully checked hash on whole cluster", &fields);
     } else {
-        fields.insert(1, ("number-of-peers", others.to_string()));
+        fields.insert(1, ("number-of-peers", others.into()));
         let text = "skipped revision in compaction hash check; was not able to check all peers";
         verdict.say(Level::Warn, text, &fields);
     }
@@ -241,10 +239,10 @@ fn say_different(
     has_majority: bool,
 ) {
     let about_leader = [
-        ("leader-id", hex(leader)),
-        ("leader-revision", own.revision.to_string()),
-        ("leader-compact-revision", own.compact_revision.to_string()),
-        ("leader-hash", own.hash.to_string()),
+        ("leader-id", hex(leader).into()),
+        ("leader-revision", own.revision.into()),
+        ("leader-compact-revision", own.compact_revision.into()),
+        ("leader-hash", own.hash.into()),
     ];
     if !has_majority {
         let text = "Detected compaction hash mismatch but cannot identify the corrupted members, so \
@@ -258,9 +256,9 @@ fn say_different(
         }
         let ids: Vec<String> = members.iter().map(|id| hex(*id)).collect();
         let about_peers = [
-            ("peer-hash", hash.to_string()),
-            ("peer-ids", ids.join(",")),
-            ("quorum-exist", has_majority.to_string()),
+            ("peer-hash", (*hash).into()),
+            ("peer-ids", ids.join(",").into()),
+            ("quorum-exist", has_majority.into()),
         ];
         let fields = [&about_leader[..], &about_peers[..]].concat();
         verdict.say(Level::Error, "Detected compaction hash mismatch", &fields);

@@ -13,17 +13,20 @@ mod repair;
 mod versions;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use apply::Members;
 use arc_swap::ArcSwapOption;
+use net::RemoteAddress;
 use node::{ClusterView, Line, Node, Overloaded, Peers, Report, SnapshotBody};
 use peer::{Asker, Connector, Inbox, Listener, Transport};
 use proto::raftpb::Message;
 use types::MemberId;
 
+use crate::encryption::rejected;
 pub(crate) use begin::{BeginError, begin};
 pub(crate) use compare::{CompareError, Comparing, check_first, read_all};
 pub(crate) use facts::Facts;
@@ -220,5 +223,9 @@ impl peer::Report for Told {
             peer::Level::Warn => node::Level::Warn,
         };
         self.0.line(&Line { level, text: event.text, fields: event.fields });
+    }
+
+    fn rejected(&self, address: &RemoteAddress, why: &io::Error) {
+        self.0.line(&rejected("rejected connection on peer endpoint", address, why));
     }
 }

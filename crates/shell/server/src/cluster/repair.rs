@@ -45,7 +45,7 @@ pub enum RepairError {
     Runtime(#[source] std::io::Error),
 }
 
-fn say(report: &dyn Report, text: &'static str, fields: &[(&'static str, String)]) {
+fn say(report: &dyn Report, text: &'static str, fields: &[(&'static str, go::Value)]) {
     report.line(&Line { level: Level::Warn, text, fields: fields.to_vec() });
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn repair(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let aside = repairing.set_aside(now.as_millis())?;
     let aside = aside.map(|path| path.display().to_string()).unwrap_or_default();
-    let fields = [("error", why.to_owned()), ("kept-as", aside)];
+    let fields = [("error", why.into()), ("kept-as", aside.into())];
     say(&*report, "the store cannot be read; repairing it from peers", &fields);
     let (sender, arrived) = sync_channel(1);
     let identity = peer::Identity {
@@ -86,7 +86,8 @@ pub(crate) fn repair(
                 Ok(message) => match repairing.take_over(&message) {
                     Ok(index) => {
                         drop(transport);
-                        let fields = [("snapshot-index", index.to_string()), ("from", url.clone())];
+                        let fields =
+                            [("snapshot-index", index.into()), ("from", url.clone().into())];
                         say(&*report, "the store was repaired from a peer", &fields);
                         return Ok(());
                     }

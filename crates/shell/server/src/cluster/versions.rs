@@ -88,7 +88,7 @@ pub(crate) async fn watch_downgrade(
         if !node.is_leader() || !is_downgraded(&survey(node, network).await, target.parse().ok()) {
             continue;
         }
-        let fields = vec![("cluster-version", target.clone())];
+        let fields = vec![("cluster-version", target.clone().into())];
         report.line(&Line { level: Level::Info, text: "the cluster has been downgraded", fields });
         let set = membershippb::DowngradeInfoSetRequest { enabled: false, ver: String::new() };
         let request =

@@ -166,6 +166,22 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_another_curve_signs_and_believes_nothing() {
+        let (private, public) = elliptic();
+        let misfit = jwt("ES384", Some(&private), Some(&public)).expect("etcd starts with it");
+        let refused = misfit.sign("u", 7, 1000).expect_err("it does not fit");
+        assert_eq!(refused.message(), "key is invalid");
+        let token = jwt("ES256", Some(&private), None).expect("it fits").sign("u", 7, 1000);
+        let (_, rest) = token.expect("it signs").split_once('.').map(owned).expect("three parts");
+        let relabelled = format!("{}.{rest}", BASE64.encode(r#"{"alg":"ES384"}"#));
+        assert_eq!(misfit.worth(&relabelled, 1000), None);
+    }
+
+    fn owned(parts: (&str, &str)) -> (String, String) {
+        (parts.0.to_owned(), parts.1.to_owned())
+    }
+
+    #[test]
     fn keys_fit_each_other_and_their_method() {
         let ((private, public), (_, other)) = (elliptic(), elliptic());
         let refused = |method, private: Option<&[u8]>, public: Option<&[u8]>| {
@@ -175,7 +191,8 @@ mod tests {
         let mismatch = "auth: public and private keys don't match";
         assert_eq!(refused("ES256", Some(&private), Some(&other)), mismatch);
         assert_eq!(refused("EdDSA", None, Some(&public)), "key is not a valid Ed25519 public key");
-        assert_eq!(refused("ES384", Some(&private), None), "key is not a valid ECDSA private key");
+        assert_eq!(refused("ES384", Some(&private), None), "");
+        assert_eq!(refused("ES384", Some(&private), Some(&other)), mismatch);
         let not_pem = "invalid key: Key must be a PEM encoded PKCS1 or PKCS8 key";
         assert_eq!(refused("RS256", Some(b"nonsense"), None), not_pem);
         let pair = Ed25519KeyPair::generate().expect("random bytes");

@@ -8,8 +8,6 @@ use aws_lc_rs::signature::{
     ParsedPublicKey, RsaEncoding, RsaKeyPair, VerificationAlgorithm,
 };
 use aws_lc_rs::{constant_time, hmac};
-use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject as _;
 use types::Refusal;
 
 use crate::login::method::{Digest, Method};
@@ -29,13 +27,23 @@ impl fmt::Debug for Keys {
 }
 
 /// The public half.
-pub(crate) struct Believer(ParsedPublicKey);
+pub(crate) struct Believer {
+    key: ParsedPublicKey,
+    fits: Fits,
+}
 
 /// The private half.
 pub(crate) enum Signer {
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
-    Ecdsa(EcdsaKeyPair),
+    Ecdsa(EcdsaKeyPair, Fits),
     Ed25519(Ed25519KeyPair),
+}
+
+/// Whether an elliptic key is on its method's curve. etcd starts with one that is not, and refuses every login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fits {
+    Yes,
+    No,
 }
 
 /// Why keys cannot be used, in etcd's words.
@@ -43,6 +51,9 @@ const MISSING: &str = "auth: missing key data";
 const MISMATCH: &str = "auth: public and private keys don't match";
 const VERIFY_ONLY: &str = "auth: token signing attempted with verify-only key";
 const NOT_PEM: &str = "invalid key: Key must be a PEM encoded PKCS1 or PKCS8 key";
+const OTHER_CURVE: &str = "key is invalid";
+const CUT_OFF: &str = "asn1: syntax error: data truncated";
+const CUT_OFF_ELLIPTIC: &str = "x509: malformed certificate";
 
 impl Keys {
     /// Reads what the two files hold; `None` for one that was not named or is empty.
@@ -60,7 +71,7 @@ impl Keys {
         }
         let signs = private.map(|pem| Signer::read(method, pem)).transpose()?;
         let given = public.map(|pem| Believer::read(method, pem)).transpose()?;
-        let derived = signs.as_ref().and_then(|signer| Believer::of(method, &signer.public()));
+        let derived = signs.as_ref().and_then(|signer| signer.believer(method));
         let believes = given.or(derived).ok_or(MISSING)?;
         let keys = Keys::Pair { signs, believes };
         keys.check_they_match()?;
@@ -71,7 +82,7 @@ impl Keys {
         let Keys::Pair { signs: Some(signer), believes } = self else { return Ok(()) };
         let probe = b"holdfast";
         let believed =
-            signer.sign(probe).is_some_and(|signature| believes.verify(probe, &signature));
+            signer.sign(probe).is_some_and(|signature| believes.has_made(probe, &signature));
         if believed { Ok(()) } else { Err(MISMATCH.to_owned()) }
     }
 
@@ -83,6 +94,9 @@ impl Keys {
         match self {
             Keys::Secret(key) => Ok(hmac::sign(key, text).as_ref().to_vec()),
             Keys::Pair { signs: None, .. } => Err(Refusal::unknown(VERIFY_ONLY)),
+            Keys::Pair { signs: Some(Signer::Ecdsa(_, Fits::No)), .. } => {
+                Err(Refusal::unknown(OTHER_CURVE))
+            }
             Keys::Pair { signs: Some(signer), .. } => signer
                 .sign(text)
                 .ok_or_else(|| Refusal::unknown("auth: a token could not be signed")),
@@ -96,7 +110,9 @@ impl Keys {
                 let expected = hmac::sign(key, text);
                 constant_time::verify_slices_are_equal(expected.as_ref(), signature).is_ok()
             }
-            Keys::Pair { believes, .. } => believes.verify(text, signature),
+            Keys::Pair { believes, .. } => {
+                believes.fits == Fits::Yes && believes.has_made(text, signature)
+            }
         }
     }
 }
@@ -124,52 +140,76 @@ fn other_format(reader: &str) -> String {
     format!("x509: failed to parse private key (use {reader} instead for this key format)")
 }
 
+/// What Go says to the bytes of a key that cannot be read; `None` where our words will do.
+fn malformed(der: &[u8]) -> Option<&'static str> {
+    // The first number of a sequence's head says how long it is.
+    let (&tag, rest) = der.split_first()?;
+    let (&short, rest) = rest.split_first()?;
+    let (length, held) = match short {
+        0..=0x7f => (usize::from(short), rest.len()),
+        _ => {
+            let (long, rest) = rest.split_at_checked(usize::from(short & 0x7f))?;
+            let length = long.iter().try_fold(0_usize, |length, byte| {
+                Some(length.checked_mul(256)? + usize::from(*byte))
+            });
+            (length?, rest.len())
+        }
+    };
+    (tag == SEQUENCE && held < length).then_some(CUT_OFF)
+}
+
+/// What every key begins with.
+const SEQUENCE: u8 = 0x30;
+
 impl Signer {
+    /// Reads the first block of a file, whatever its label, as Go does.
     fn read(method: Method, pem: &[u8]) -> Result<Signer, String> {
-        let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| NOT_PEM)?;
-        Signer::of(method, &der).ok_or_else(|| match (&der, method) {
-            (PrivateKeyDer::Sec1(_), Method::Rsa(_) | Method::RsaPss(_) | Method::EdDsa) => {
-                other_format("ParseECPrivateKey")
+        let der = tls::first_block(pem).ok_or(NOT_PEM)?;
+        Signer::of(method, &der).ok_or_else(|| {
+            if let Some(text) = malformed(&der) {
+                return text.to_owned();
             }
-            (PrivateKeyDer::Pkcs1(_), Method::Ecdsa(_) | Method::EdDsa) => {
-                other_format("ParsePKCS1PrivateKey")
+            let is_rsa =
+                RsaKeyPair::from_pkcs8(&der).is_err() && RsaKeyPair::from_der(&der).is_ok();
+            let is_elliptic = Curve::ALL.iter().any(|curve| {
+                EcdsaKeyPair::from_pkcs8(curve.signs, &der).is_err()
+                    && EcdsaKeyPair::from_private_key_der(curve.signs, &der).is_ok()
+            });
+            match method {
+                Method::Rsa(_) | Method::RsaPss(_) | Method::EdDsa if is_elliptic => {
+                    other_format("ParseECPrivateKey")
+                }
+                Method::Ecdsa(_) | Method::EdDsa if is_rsa => other_format("ParsePKCS1PrivateKey"),
+                _ => not_a(method, "private"),
             }
-            _ => not_a(method, "private"),
         })
     }
 
-    fn of(method: Method, der: &PrivateKeyDer<'_>) -> Option<Signer> {
+    fn of(method: Method, der: &[u8]) -> Option<Signer> {
         match method {
             Method::Rsa(_) | Method::RsaPss(_) => {
-                let pair = match der {
-                    PrivateKeyDer::Pkcs1(key) => RsaKeyPair::from_der(key.secret_pkcs1_der()),
-                    other => RsaKeyPair::from_pkcs8(other.secret_der()),
-                };
+                let pair = RsaKeyPair::from_der(der).or_else(|_| RsaKeyPair::from_pkcs8(der));
                 Some(Signer::Rsa(pair.ok()?, rsa_encoding(method)))
             }
-            Method::Ecdsa(digest) => {
-                let algorithm = ecdsa(digest);
-                let pair = match der {
-                    PrivateKeyDer::Sec1(key) => {
-                        EcdsaKeyPair::from_private_key_der(algorithm, key.secret_sec1_der())
-                    }
-                    other => EcdsaKeyPair::from_pkcs8(algorithm, other.secret_der()),
-                };
-                Some(Signer::Ecdsa(pair.ok()?))
-            }
+            Method::Ecdsa(digest) => Curve::ALL.iter().find_map(|curve| {
+                let pair = EcdsaKeyPair::from_private_key_der(curve.signs, der)
+                    .or_else(|_| EcdsaKeyPair::from_pkcs8(curve.signs, der));
+                Some(Signer::Ecdsa(pair.ok()?, curve.fits(digest)))
+            }),
             Method::EdDsa => {
-                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_der());
+                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der);
                 Some(Signer::Ed25519(pair.ok()?))
             }
             Method::Hmac(_) => None,
         }
     }
 
-    fn public(&self) -> Vec<u8> {
+    /// The public half, which follows from the private one.
+    fn believer(&self, method: Method) -> Option<Believer> {
         match self {
-            Signer::Rsa(pair, _) => pair.public_key().as_ref().to_vec(),
-            Signer::Ecdsa(pair) => pair.public_key().as_ref().to_vec(),
-            Signer::Ed25519(pair) => pair.public_key().as_ref().to_vec(),
+            Signer::Rsa(pair, _) => Believer::of(method, pair.public_key().as_ref()),
+            Signer::Ecdsa(pair, _) => Believer::of(method, pair.public_key().as_ref()),
+            Signer::Ed25519(pair) => Believer::of(method, pair.public_key().as_ref()),
         }
     }
 
@@ -181,7 +221,7 @@ impl Signer {
                 pair.sign(*encoding, &chance, text, &mut signature).ok()?;
                 Some(signature)
             }
-            Signer::Ecdsa(pair) => Some(pair.sign(&chance, text).ok()?.as_ref().to_vec()),
+            Signer::Ecdsa(pair, _) => Some(pair.sign(&chance, text).ok()?.as_ref().to_vec()),
             Signer::Ed25519(pair) => Some(pair.sign(text).as_ref().to_vec()),
         }
     }
@@ -200,11 +240,34 @@ fn rsa_encoding(method: Method) -> &'static dyn RsaEncoding {
     }
 }
 
-fn ecdsa(digest: Digest) -> &'static EcdsaSigningAlgorithm {
-    match digest {
-        Digest::Sha256 => &algorithms::ECDSA_P256_SHA256_FIXED_SIGNING,
-        Digest::Sha384 => &algorithms::ECDSA_P384_SHA384_FIXED_SIGNING,
-        Digest::Sha512 => &algorithms::ECDSA_P521_SHA512_FIXED_SIGNING,
+/// An elliptic curve that tokens are signed on.
+struct Curve {
+    digest: Digest,
+    signs: &'static EcdsaSigningAlgorithm,
+    believes: &'static dyn VerificationAlgorithm,
+}
+
+impl Curve {
+    const ALL: [Curve; 3] = [
+        Curve {
+            digest: Digest::Sha256,
+            signs: &algorithms::ECDSA_P256_SHA256_FIXED_SIGNING,
+            believes: &algorithms::ECDSA_P256_SHA256_FIXED,
+        },
+        Curve {
+            digest: Digest::Sha384,
+            signs: &algorithms::ECDSA_P384_SHA384_FIXED_SIGNING,
+            believes: &algorithms::ECDSA_P384_SHA384_FIXED,
+        },
+        Curve {
+            digest: Digest::Sha512,
+            signs: &algorithms::ECDSA_P521_SHA512_FIXED_SIGNING,
+            believes: &algorithms::ECDSA_P521_SHA512_FIXED,
+        },
+    ];
+
+    fn fits(&self, digest: Digest) -> Fits {
+        if self.digest == digest { Fits::Yes } else { Fits::No }
     }
 }
 
@@ -214,29 +277,39 @@ impl Believer {
         // etcd takes a certificate for any key but this one.
         let fits = method != Method::EdDsa || !key.is_of_certificate;
         let believer = Believer::of(method, &key.der).filter(|_| fits);
-        believer.ok_or_else(|| not_a(method, "public"))
+        believer.ok_or_else(|| match (malformed(&key.der), method) {
+            (Some(_), Method::Ecdsa(_)) => CUT_OFF_ELLIPTIC.to_owned(),
+            (Some(text), _) => text.to_owned(),
+            (None, _) => not_a(method, "public"),
+        })
     }
 
     fn of(method: Method, key: &[u8]) -> Option<Believer> {
-        ParsedPublicKey::new(verification(method), key).ok().map(Believer)
+        let parsed = |algorithm, fits| {
+            ParsedPublicKey::new(algorithm, key).ok().map(|key| Believer { key, fits })
+        };
+        if let Method::Ecdsa(digest) = method {
+            return Curve::ALL.iter().find_map(|it| parsed(it.believes, it.fits(digest)));
+        }
+        parsed(verification(method)?, Fits::Yes)
     }
 
-    fn verify(&self, text: &[u8], signature: &[u8]) -> bool {
-        self.0.verify_sig(text, signature).is_ok()
+    /// Whether the other half made this signature.
+    fn has_made(&self, text: &[u8], signature: &[u8]) -> bool {
+        self.key.verify_sig(text, signature).is_ok()
     }
 }
 
-fn verification(method: Method) -> &'static dyn VerificationAlgorithm {
-    match method {
+/// How signatures of a method are checked; `None` where that depends on the key's curve, or the key is a secret.
+fn verification(method: Method) -> Option<&'static dyn VerificationAlgorithm> {
+    Some(match method {
         Method::Rsa(Digest::Sha256) => &algorithms::RSA_PKCS1_2048_8192_SHA256,
         Method::Rsa(Digest::Sha384) => &algorithms::RSA_PKCS1_2048_8192_SHA384,
         Method::Rsa(Digest::Sha512) => &algorithms::RSA_PKCS1_2048_8192_SHA512,
         Method::RsaPss(Digest::Sha256) => &algorithms::RSA_PSS_2048_8192_SHA256,
         Method::RsaPss(Digest::Sha384) => &algorithms::RSA_PSS_2048_8192_SHA384,
         Method::RsaPss(Digest::Sha512) => &algorithms::RSA_PSS_2048_8192_SHA512,
-        Method::Ecdsa(Digest::Sha256) => &algorithms::ECDSA_P256_SHA256_FIXED,
-        Method::Ecdsa(Digest::Sha384) => &algorithms::ECDSA_P384_SHA384_FIXED,
-        Method::Ecdsa(Digest::Sha512) => &algorithms::ECDSA_P521_SHA512_FIXED,
-        Method::EdDsa | Method::Hmac(_) => &algorithms::ED25519,
-    }
+        Method::EdDsa => &algorithms::ED25519,
+        Method::Ecdsa(_) | Method::Hmac(_) => return None,
+    })
 }

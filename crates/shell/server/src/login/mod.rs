@@ -7,6 +7,7 @@ mod passwords;
 mod told;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,38 +40,72 @@ pub(crate) enum Provider {
 const JWT_TTL: Duration = Duration::from_secs(300);
 
 impl Provider {
-    /// What the options ask for, its keys read from their files.
+    /// What the options ask for, its keys read from their files. Whoever looks after logins is told why not.
     ///
     /// # Errors
     /// Why it cannot be, in etcd's words.
-    pub(crate) fn of(tokens: &Tokens) -> Result<Provider, String> {
+    pub(crate) fn of(tokens: &Tokens, told: &Told) -> Result<Provider, String> {
         match tokens {
             Tokens::None => Ok(Provider::None),
             Tokens::Simple => Ok(Provider::Simple),
-            Tokens::Jwt(options) => Ok(Provider::Jwt(Box::new(signed(options)?))),
+            Tokens::Jwt(options) => {
+                let signed = signed(options).map_err(|unusable| {
+                    let said = match unusable {
+                        Unusable::Options(why) => {
+                            told.unusable_options(why);
+                            INVALID_AUTH.to_owned()
+                        }
+                        Unusable::Keys(why) => why,
+                    };
+                    told.no_provider(&said);
+                    said
+                });
+                Ok(Provider::Jwt(Box::new(signed?)))
+            }
         }
     }
 }
 
-fn signed(options: &BTreeMap<String, String>) -> Result<Jwt, String> {
+/// Why no tokens can be signed.
+#[derive(Debug, PartialEq, Eq)]
+enum Unusable {
+    /// The log says why; who started the server reads that the options are invalid.
+    Options(String),
+    /// The keys.
+    Keys(String),
+}
+
+fn signed(options: &BTreeMap<String, String>) -> Result<Jwt, Unusable> {
     let given = |name: &str| options.get(name).filter(|value| !value.is_empty());
     let ttl = match given("ttl") {
         None => JWT_TTL,
-        Some(text) => GoDuration::parse(text).map_err(|_| INVALID_AUTH)?.at_least_zero(),
+        Some(text) => {
+            let ttl = GoDuration::parse(text);
+            ttl.map_err(|why| Unusable::Options(why.to_string()))?.at_least_zero()
+        }
     };
-    let file = |name| match given(name) {
-        None => Ok(None),
-        Some(path) => std::fs::read(Path::new(path)).map(Some).map_err(|_| INVALID_AUTH),
-    };
+    let file = |name| given(name).map(|path| contents(path)).transpose();
     let (public, private) = (file("pub-key")?, file("priv-key")?);
     if given("sign-method").is_some_and(|name| name == "none") {
-        return Err(UNSIGNED.to_owned());
+        return Err(Unusable::Keys(UNSIGNED.to_owned()));
     }
-    let method = given("sign-method").and_then(|name| Method::named(name)).ok_or(INVALID_AUTH)?;
+    let method = given("sign-method").and_then(|name| Method::named(name));
+    let method = method.ok_or_else(|| Unusable::Options(NO_METHOD.to_owned()))?;
     let held = |key: &Option<Vec<u8>>| key.clone().filter(|key| !key.is_empty());
-    let keys = Keys::read(method, held(&private).as_deref(), held(&public).as_deref())?;
-    Ok(Jwt::new(method, keys, ttl))
+    let keys = Keys::read(method, held(&private).as_deref(), held(&public).as_deref());
+    Ok(Jwt::new(method, keys.map_err(Unusable::Keys)?, ttl))
 }
+
+/// What stands in a file of keys.
+fn contents(path: &str) -> Result<Vec<u8>, Unusable> {
+    std::fs::read(Path::new(path)).map_err(|error| {
+        let action = if error.kind() == io::ErrorKind::IsADirectory { "read" } else { "open" };
+        Unusable::Options(format!("{action} {path}: {}", go::io_text(&error)))
+    })
+}
+
+/// What etcd logs where no method of its is named.
+const NO_METHOD: &str = "auth: invalid auth signature method";
 
 /// What etcd says to tokens that anybody could make.
 const UNSIGNED: &str = "unsupported signing method: *jwt.signingMethodNone";
@@ -182,6 +217,10 @@ impl Gatekeeper {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use node::Report;
+
     use super::*;
 
     #[test]
@@ -193,22 +232,48 @@ mod tests {
         assert!(text.bytes().all(|byte| byte.is_ascii_alphabetic()));
     }
 
-    fn refused(options: &[(&str, &str)]) -> Option<String> {
+    /// What the log said, a line each, and what the start ends with.
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Report for Heard {
+        fn report(&self, _: node::Event) {}
+
+        fn line(&self, line: &node::Line) {
+            let error = line.fields.iter().find(|(name, _)| *name == "error");
+            let error = error.map(|(_, value)| value.to_string()).unwrap_or_default();
+            let mut heard = self.0.lock().expect("no panic");
+            heard.push(format!("{:?} {}: {error}", line.level, line.text));
+        }
+    }
+
+    fn refused(options: &[(&str, &str)]) -> (Option<String>, Vec<String>) {
         let options = options.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        Provider::of(&Tokens::Jwt(options.collect())).err()
+        let heard = Arc::new(Heard::default());
+        let provider = Provider::of(&Tokens::Jwt(options.collect()), &Told(heard.clone()));
+        let heard = heard.0.lock().expect("no panic").clone();
+        (provider.err(), heard)
+    }
+
+    #[track_caller]
+    fn check(options: &[(&str, &str)], said: &str, problem: Option<&str>) {
+        let problem = problem.map(|it| format!("Error problem loading JWT options: {it}"));
+        let mut lines: Vec<String> = problem.into_iter().collect();
+        lines.push(format!("Warn failed to create token provider: {said}"));
+        assert_eq!(refused(options), (Some(said.to_owned()), lines), "{options:?}");
     }
 
     #[test]
     fn what_a_signed_token_needs_is_said_as_etcd_says_it() {
-        let invalid = Some(INVALID_AUTH.to_owned());
-        assert_eq!(refused(&[]), invalid);
-        assert_eq!(refused(&[("sign-method", "None")]), invalid);
-        assert_eq!(refused(&[("sign-method", "none")]), Some(UNSIGNED.to_owned()));
-        assert_eq!(refused(&[("sign-method", "RS256"), ("ttl", "x")]), invalid);
-        assert_eq!(refused(&[("sign-method", "RS256"), ("pub-key", "/nowhere/k")]), invalid);
+        check(&[], INVALID_AUTH, Some(NO_METHOD));
+        check(&[("sign-method", "None")], INVALID_AUTH, Some(NO_METHOD));
+        check(&[("sign-method", "none")], UNSIGNED, None);
+        let no_time = "time: invalid duration \"x\"";
+        check(&[("sign-method", "RS256"), ("ttl", "x")], INVALID_AUTH, Some(no_time));
+        let nowhere = "open /nowhere/k: no such file or directory";
+        check(&[("sign-method", "RS256"), ("pub-key", "/nowhere/k")], INVALID_AUTH, Some(nowhere));
         for method in ["RS256", "HS256", "ES512", "EdDSA"] {
-            let missing = Some("auth: missing key data".to_owned());
-            assert_eq!(refused(&[("sign-method", method)]), missing, "{method}");
+            check(&[("sign-method", method)], "auth: missing key data", None);
         }
     }
 }
