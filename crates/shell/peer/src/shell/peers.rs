@@ -85,7 +85,7 @@ pub(super) enum Taken {
 
 /// The most messages and bytes written at once, before the socket is asked whether it takes more.
 const TURN_MESSAGES_MAX: usize = 2048;
-const TURN_BYTES_MAX: usize = 256 * 1024;
+pub(super) const TURN_BYTES_MAX: usize = 256 * 1024;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing is ever half done under these locks.

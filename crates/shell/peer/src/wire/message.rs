@@ -6,10 +6,14 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 use proto::raftpb::{Entry, Message};
 
 use super::Segments;
+use super::segments::SHARED_BYTES_MIN;
 
 /// The most entries one message may hold. A member sends at most 1 MiB of entries at once, and none is shorter
 /// than six bytes; the bound keeps a hostile message from growing tenfold while it is decoded.
 pub const ENTRIES_MAX: usize = 256 * 1024;
+
+/// What goes before an entry's data, at most.
+const ENTRY_HEAD_BYTES: usize = 48;
 
 /// Field numbers of `raftpb.Message`.
 const ENTRIES: u32 = 7;
@@ -45,6 +49,7 @@ pub fn encode_message(message: &Message, out: &mut Segments) {
         ..Message::default()
     };
     before.encode_raw(tail);
+    reserve(entries, out);
     for entry in entries {
         encode_key(ENTRIES, WireType::LengthDelimited, out.tail());
         encode_varint(entry.encoded_len() as u64, out.tail());
@@ -62,9 +67,18 @@ pub fn encode_message(message: &Message, out: &mut Segments) {
     after.encode_raw(out.tail());
 }
 
+/// Makes room for what of these entries is copied, so that it does not move again and again while it grows.
+pub(super) fn reserve(entries: &[Entry], out: &mut Segments) {
+    let len = |entry: &Entry| entry.data.as_ref().map_or(0, Bytes::len);
+    let copied =
+        |entry: &Entry| Some(len(entry)).filter(|len| *len < SHARED_BYTES_MIN).unwrap_or(0);
+    out.tail().reserve(entries.iter().map(|entry| copied(entry) + ENTRY_HEAD_BYTES).sum());
+}
+
 /// Appends an entry; its data is shared.
 pub(super) fn encode_entry(entry: &Entry, out: &mut Segments) {
-    let head = Entry { data: None, ..entry.clone() };
+    let Entry { r#type, term, index, data: _ } = entry;
+    let head = Entry { r#type: *r#type, term: *term, index: *index, data: None };
     head.encode_raw(out.tail());
     if let Some(data) = &entry.data {
         encode_key(DATA, WireType::LengthDelimited, out.tail());

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes};
 use prost::Message as _;
 use proto::raftpb::{Entry, Message, MessageType};
 
-use super::message::{decode_message, encode_entry, encode_message, encoded_len};
+use super::message::{decode_message, encode_entry, encode_message, encoded_len, reserve};
 use super::{ENTRIES_MAX, MESSAGE_BYTES_MAX, Pieces, Segments, StreamDamage, Unreadable};
 
 const HEARTBEAT: u8 = 0;
@@ -39,6 +39,7 @@ impl MsgAppEncoder {
     /// Appends one MsgApp.
     pub fn encode(&mut self, message: &Message, out: &mut Segments) {
         if self.follows(message) {
+            reserve(&message.entries, out);
             out.tail().put_u8(ENTRIES);
             out.tail().put_u64(message.entries.len() as u64);
             for entry in &message.entries {
