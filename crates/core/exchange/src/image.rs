@@ -33,6 +33,11 @@ impl Image {
         Image { view, state, for_member: false }
     }
 
+    /// The same with the API v2's tree, as its last bucket: for another member, or a copy of this one.
+    pub fn with_v2(self) -> Image {
+        Image { for_member: true, ..self }
+    }
+
     /// Index and term of the entry it is at.
     pub fn applied(&self) -> (u64, u64) {
         (self.view.applied_index, self.view.applied_term)
@@ -87,7 +92,7 @@ impl Image {
     /// # Errors
     /// What the store could not read.
     pub fn stream(self, chunk_bytes: usize) -> Result<MemberSnapshot, WriteError> {
-        let whole = Image { for_member: true, ..self };
+        let whole = self.with_v2();
         let plan = bolt::plan(&whole, Layout::default())?;
         let bytes = plan.image_bytes();
         let stream = ImageStream::new(Box::new(whole), plan)?;

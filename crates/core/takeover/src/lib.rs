@@ -18,6 +18,8 @@
 
 mod back;
 mod backup;
+mod backup_own;
+mod copied_log;
 mod error;
 mod found;
 mod members;
@@ -27,7 +29,9 @@ mod watched;
 use std::path::{Path, PathBuf};
 
 pub use back::{Back, BackOptions, hand_back, stored_image};
-pub use backup::{BackupOptions, LeftOut, back_up};
+pub use backup::back_up;
+pub use backup_own::{Form, form};
+pub use copied_log::{BackupOptions, LeftOut};
 pub use error::TakeoverError;
 pub use found::v2_content;
 pub use take::{Outcome, TakeOptions, Taken, take_over};
@@ -55,6 +59,11 @@ impl Dirs {
             wal: wal_dir.map_or_else(|| member_dir.join("wal"), Path::to_path_buf),
             aside: member_dir.join("taken-over"),
         }
+    }
+
+    /// What our server holds a lock on while it runs.
+    pub fn lock(&self) -> PathBuf {
+        vfs::parent(&self.store).join("lock")
     }
 
     /// Go's database.

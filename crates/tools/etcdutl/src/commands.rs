@@ -2,7 +2,9 @@
 
 use crate::cli::{Arguments, Command, Completes, Failure, Flag, Kind, Matches, print};
 use crate::target::TARGET_FORMATS;
-use crate::{defrag, hashkv, inspect, migrate, output, restore, salvage, status, v2store, version};
+use crate::{
+    backup, defrag, hashkv, inspect, migrate, output, restore, salvage, status, v2store, version,
+};
 
 const TEXT: Flag = Flag {
     name: "",
@@ -49,6 +51,7 @@ pub static ROOT: Command = Command {
         },
     ],
     commands: &[
+        BACKUP,
         Command {
             name: "check",
             usage: "check",
@@ -150,6 +153,27 @@ pub static ROOT: Command = Command {
             ..COMMAND
         },
     ],
+    ..COMMAND
+};
+
+const BACKUP: Command = Command {
+    name: "backup",
+    usage: "backup [flags]",
+    short: "[legacy] offline backup of etcd directory",
+    flags: &[
+        Flag { name: "backup-dir", help: "Path to the backup dir", required: true, ..DIRECTORY },
+        Flag { name: "backup-wal-dir", help: "Path to the backup wal dir", ..DIRECTORY },
+        Flag { name: "data-dir", help: "Path to the etcd data dir", required: true, ..DIRECTORY },
+        Flag { name: "wal-dir", help: "Path to the etcd wal dir", ..DIRECTORY },
+        Flag {
+            name: "with-v3",
+            kind: Kind::Truth,
+            default: "true",
+            help: "Backup v3 backend data",
+            ..TEXT
+        },
+    ],
+    run: Some(backup::run),
     ..COMMAND
 };
 

@@ -9,6 +9,7 @@
 //! A library, because `etcdctl snapshot status`, `snapshot restore` and `defrag --data-dir` are the same
 //! work under their former names.
 
+mod backup;
 mod bootstrap;
 mod cli;
 mod commands;

@@ -31,6 +31,15 @@ member's by what lies in it.
 /// What the help does not say, by command.
 const REMARKS: &[(&str, &str)] = &[
     (
+        "backup",
+        "etcdutl 3.5's command, for what clients of API v2 have stored, which no snapshot has. Copies a directory, a Go \
+         member's or ours, to one of the same form that belongs to nobody; start `etcd --data-dir=... \
+         --force-new-cluster` on it once. What clients of API v3 have stored comes along, unless `--with-v3=false`. The \
+         member must be stopped; without `--with-v3` a Go member may run. Entries of the log that speak of members become \
+         empty ones. `ETCDCTL_API=2 etcdctl backup` does the same without `--with-v3`; \
+         [etcdctl-v2.md](etcdctl-v2.md) has the whole way.",
+    ),
+    (
         "snapshot restore",
         "Makes a new cluster from a snapshot of any etcd, ours or Go's 3.4 to 3.7: the same data, revision, compaction, \
          leases, users and roles; members and ids follow from `--initial-cluster` and the token as etcd computes them, so \

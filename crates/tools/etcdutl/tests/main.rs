@@ -1,5 +1,6 @@
 //! All tests of the program, in one binary because linking is dear.
 
+mod backup;
 mod bad_input;
 mod cli;
 mod docs;

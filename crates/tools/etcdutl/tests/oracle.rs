@@ -214,6 +214,7 @@ fn is_new(etcdutl: &Path) -> bool {
 /// Without what is ours alone: nobody's script minds one more line of help.
 fn without_own(help: &str) -> String {
     let own = [
+        "  backup      [legacy]",
         "  check       Checks what",
         "  inspect     Shows what",
         "  salvage     Makes a snapshot",

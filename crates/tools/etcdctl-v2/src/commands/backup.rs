@@ -1,11 +1,11 @@
-//! `backup`: a copy of a Go member's directory from which `etcd --force-new-cluster` starts.
+//! `backup`: a copy of a member's directory, Go's or ours, from which `etcd --force-new-cluster` starts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::Zoned;
-use takeover::{BackupOptions, Dirs, LeftOut, TakeoverError, back_up};
+use takeover::{BackupOptions, Dirs, Form, LeftOut, TakeoverError, back_up, form};
 use vfs::{Disk, Lock, OsDisk};
 use wal::CreateError;
 
@@ -15,11 +15,15 @@ use crate::parse::Call;
 pub fn backup(call: &Call) -> Result<(), Failure> {
     let from = dirs(call, "data-dir", "wal-dir");
     let to = dirs(call, "backup-dir", "backup-wal-dir");
-    prepare(&from, &to).map_err(|why| fatal(&why))?;
     let with_v3 = call.own.is_on("with-v3");
-    let _lock = if with_v3 { Some(locked(&from.database())?) } else { None };
-    let options = BackupOptions { with_v3, ids: ids(), wal: wal::Options::default() };
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    let is_ours = OsDisk.exists(&from.store).unwrap_or(false);
+    let _member = if is_ours { Some(locked(&from.lock())?) } else { None };
+    let form = form(&disk, &from).map_err(|error| fatal(&go::chain(&error)))?;
+    prepare(form, &from, &to).map_err(|why| fatal(&why))?;
+    let database = (with_v3 && form == Form::Go).then(|| from.database());
+    let _database = database.map(|path| in_place(&path)).transpose()?;
+    let options = BackupOptions { with_v3, ids: ids(), wal: wal::Options::default() };
     let mut told = |left_out: LeftOut| log(&words(&left_out));
     match back_up(&disk, &from, &to, &options, &mut told) {
         Ok(()) => Ok(()),
@@ -37,29 +41,40 @@ fn dirs(call: &Call, data_dir: &str, wal_dir: &str) -> Dirs {
 }
 
 /// Makes the place of the copy and looks whether there is something to copy, in the order and the words of etcdctl.
-fn prepare(from: &Dirs, to: &Dirs) -> Result<(), String> {
-    let snap = to.snap.display();
-    let refused = |why: String| format!("failed creating backup snapshot dir {snap}: {why}");
-    let made = OsDisk.create_dir_all(&to.snap).and_then(|()| OsDisk.list(&to.snap));
-    let held = made.map_err(|error| refused(format!("mkdir {snap}: {}", go::io_text(&error))))?;
+fn prepare(form: Form, from: &Dirs, to: &Dirs) -> Result<(), String> {
+    let (state, place) = match form {
+        Form::Go => (&from.snap, &to.snap),
+        Form::Holdfast => (&from.store, &to.store),
+    };
+    let kind = if form == Form::Go { "snapshot" } else { "store" };
+    let named = place.display();
+    let refused = |why: String| format!("failed creating backup {kind} dir {named}: {why}");
+    let made = OsDisk.create_dir_all(place).and_then(|()| OsDisk.list(place));
+    let held = made.map_err(|error| refused(format!("mkdir {named}: {}", go::io_text(&error))))?;
     if !held.is_empty() {
         let held: Vec<String> = held.iter().map(go::quote).collect();
-        let (place, held) = (go::quote(snap.to_string()), held.join(" "));
+        let (place, held) = (go::quote(named.to_string()), held.join(" "));
         return Err(refused(format!("expected {place} to be empty, got [{held}]")));
     }
-    for dir in [&from.snap, &from.wal] {
+    for dir in [state, &from.wal] {
         let listed = OsDisk.list(dir);
         listed.map_err(|error| format!("open {}: {}", dir.display(), go::io_text(&error)))?;
     }
     Ok(())
 }
 
-/// Waits until no server has the database.
+/// The lock of a database, which must be there.
+fn in_place(path: &Path) -> Result<Box<dyn Lock>, Failure> {
+    let opened = OsDisk.open_read(path);
+    opened.map_err(|error| fatal(&format!("open {}: {}", path.display(), go::io_text(&error))))?;
+    locked(path)
+}
+
+/// Waits until no server has the directory.
 fn locked(path: &Path) -> Result<Box<dyn Lock>, Failure> {
     const TRY_EVERY: Duration = Duration::from_millis(50);
     const SAID_AFTER: Duration = Duration::from_secs(1);
     let failed = |error| fatal(&format!("open {}: {}", path.display(), go::io_text(&error)));
-    OsDisk.open_read(path).map_err(failed)?;
     let (began, mut said) = (Instant::now(), false);
     loop {
         if let Some(lock) = OsDisk.lock(path).map_err(failed)? {
