@@ -8,6 +8,7 @@ mod instructions;
 mod package;
 mod proof;
 mod sim;
+mod soak;
 mod source;
 mod test;
 mod tidy;
@@ -34,6 +35,8 @@ cargo xtask <command>
   kill             kill -9 under load and judge what is left [--rounds N] [--seed N]
   soak             all attacks at once beside a putter, and what they cost it; writes docs/bench/soak.md
                    [--minutes N] (ten)
+  endure           everything that ever made a store grow, for long, and what it costs a member; writes docs/bench/endure.md
+                   and fails when something rises [--minutes N] (thirty; at least ten)
   sim              whole members in one thread, from a seed: crashes, ill disks and networks, pauses, slow clients
                    [--members N] [--seed N] [--seeds N] [--from N] [--minutes N] [--shrink] [--operations N]
                    [--without crashes|disks|network|membership|watchers]
@@ -60,8 +63,10 @@ fn main() -> ExitCode {
         ["oracle", options @ ..] => robust("oracle::", options),
         ["cluster", options @ ..] => cluster(options),
         ["kill", options @ ..] => robust("kill::", options),
-        ["soak"] => soak("10"),
-        ["soak", "--minutes", minutes] => soak(minutes),
+        ["soak"] => soak::attacked("10").unwrap_or_else(usage),
+        ["soak", "--minutes", minutes] => soak::attacked(minutes).unwrap_or_else(usage),
+        ["endure"] => soak::endured("30").unwrap_or_else(usage),
+        ["endure", "--minutes", minutes] => soak::endured(minutes).unwrap_or_else(usage),
         ["planted"] => sim::planted(),
         ["sim", options @ ..] => sim::run(options).unwrap_or_else(usage),
         ["bench", options @ ..] => bench(options),
@@ -81,37 +86,6 @@ fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().expect("xtask lies one folder below the root").to_path_buf()
 }
-
-/// Lets a server built for release be attacked for so many minutes, and writes down what was seen.
-fn soak(minutes: &str) -> ExitCode {
-    let Ok(minutes) = minutes.parse::<u64>() else { return usage() };
-    if test::cargo(&["build", "--release", "--package", "etcd"], &[]) != ExitCode::SUCCESS {
-        return ExitCode::FAILURE;
-    }
-    let seen = root().join("target").join("soak.md");
-    let variables = [
-        ("HOLDFAST_SOAK", (60 * minutes).to_string()),
-        ("HOLDFAST_SOAK_REPORT", seen.display().to_string()),
-    ];
-    let filter = "soak::all_attacks_at_once";
-    let arguments =
-        ["test", "--package", "holdfast-robust", "--test", "main", "--", filter, "--nocapture"];
-    let outcome = test::cargo(&arguments, &variables);
-    if outcome == ExitCode::SUCCESS {
-        let seen = std::fs::read_to_string(seen).expect("the test has written it");
-        let page = format!("{SOAK_HEAD}{seen}");
-        std::fs::write(root().join("docs/bench/soak.md"), page).expect("the page can be written");
-    }
-    outcome
-}
-
-const SOAK_HEAD: &str = "\
-# All attacks at once
-
-What `cargo xtask soak` saw last: every attack of `crates/proof/robust/tests/soak.rs` again and again beside one client that
-puts a key every 50 ms, before that the same client alone. Attackers, putter and server share the machine's cores.
-
-";
 
 /// Builds the server and the benchmark for release, then lets the benchmark run.
 fn bench(options: &[&str]) -> ExitCode {

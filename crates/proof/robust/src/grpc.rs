@@ -231,6 +231,11 @@ impl Connection {
         self.open_stream(call, false).ok()
     }
 
+    /// Begins a call with its whole body, and reads nothing of the answer yet; `None` when the server takes no more.
+    pub fn begin_whole(&self, call: &Call) -> Option<Stream> {
+        self.open_stream(call, true).ok()
+    }
+
     fn open_stream(&self, call: &Call, ends: bool) -> Result<Stream, String> {
         let request = self.request(call)?;
         let bare = ends && call.body.is_empty();

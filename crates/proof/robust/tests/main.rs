@@ -14,6 +14,7 @@ mod corruption;
 mod disaster;
 mod discovery;
 mod edge;
+mod endure;
 mod failover;
 mod flags;
 mod full_disk;
