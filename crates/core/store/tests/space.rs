@@ -4,7 +4,7 @@ mod support;
 
 use bytes::Bytes;
 use holdfast_store::{
-    Batch, Bucket, CleanProgress, Options, StateChange, Store, StoreError, SyncHandle,
+    Batch, Bucket, CleanProgress, Options, ScrubDone, StateChange, Store, StoreError, SyncHandle,
 };
 use support::{Chance, Model, check_reopened, image, open, small};
 use types::{KeyValueRef, Revision, Row, encode_row};
@@ -438,6 +438,12 @@ fn what_comes_back_late_from_another_store_is_passed_over() {
     let done = former.sync_handle().and_then(SyncHandle::sync).expect("the disk works");
     store.synced(done);
     assert_eq!(store.synced_index(), 0, "nothing of this one was synced");
+
+    let mut scrub = former.begin_scrub(1, 1).expect("none was ever done");
+    while !scrub.step(MIB).expect("the disk works") {}
+    let before = store.scrubbed();
+    assert_eq!(store.finish_scrub(scrub, 1), ScrubDone::default());
+    assert_eq!(store.scrubbed(), before, "nothing of this one was read");
 
     let mut round = former.begin_clean().expect("the disk works").expect("it is worth while");
     while round.step(usize::MAX).expect("the disk works") == CleanProgress::More {}
