@@ -61,8 +61,8 @@ pub fn rot(words: &[&str]) -> Option<ExitCode> {
     Some(if first == ExitCode::SUCCESS { test::cargo(&apart, &[]) } else { first })
 }
 
-const TARGETS: [&str; 9] =
-    ["wal", "store", "bolt", "request", "json", "http2", "rpc", "peer", "raft"];
+const TARGETS: [&str; 10] =
+    ["wal", "store", "bolt", "request", "json", "http2", "frames", "rpc", "peer", "raft"];
 
 /// What libFuzzer needs of the compiler to see which code an input reaches. All of it is stable.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -27,13 +27,14 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "wal", run: targets::wal, seeds: seeds::wal },
     Target { name: "store", run: targets::store, seeds: seeds::store },
     Target { name: "bolt", run: targets::bolt, seeds: seeds::bolt },
     Target { name: "request", run: targets::request, seeds: seeds::request },
     Target { name: "json", run: targets::json, seeds: seeds::json },
     Target { name: "http2", run: targets::http2, seeds: seeds::http2 },
+    Target { name: "frames", run: targets::frames, seeds: seeds::frames },
     Target { name: "rpc", run: targets::rpc, seeds: seeds::rpc },
     Target { name: "peer", run: targets::peer, seeds: seeds::peer },
     Target { name: "raft", run: targets::raft, seeds: seeds::raft },

@@ -5,7 +5,7 @@ use std::path::Path;
 use ::bolt::{Layout, Rows, Source, SourceError, write_file};
 use bytes::Bytes;
 use peer::wire::{MsgAppEncoder, Segments, encode_frame};
-use proof::workload;
+use proof::{Chance, workload};
 use prost::Message as _;
 use proto::etcdserverpb as pb;
 use proto::raftpb;
@@ -54,6 +54,15 @@ impl Source for Few {
             Ok((key.to_vec().into(), value.encode_to_vec().into()))
         }))
     }
+}
+
+/// Conversations by chance.
+pub(crate) fn frames() -> Vec<Vec<u8>> {
+    let long = |seed| {
+        let mut chance = Chance(seed);
+        (0..400).map(|_| chance.below(256) as u8).collect()
+    };
+    (0..12).map(long).collect()
 }
 
 pub(crate) fn bolt() -> Vec<Vec<u8>> {

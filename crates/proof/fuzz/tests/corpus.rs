@@ -82,6 +82,11 @@ fn the_corpus_of_frames_is_harmless() {
 }
 
 #[test]
+fn ours_and_the_h2_crates_server_mean_the_same() {
+    play("frames", 600);
+}
+
+#[test]
 fn every_target_has_a_test() {
-    assert_eq!(TARGETS.len(), 9, "and this file has as many");
+    assert_eq!(TARGETS.len(), 10, "and this file has as many");
 }

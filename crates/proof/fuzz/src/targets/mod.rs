@@ -2,6 +2,7 @@
 
 mod bolt;
 mod connection;
+mod frames;
 mod http2;
 mod peer;
 mod raft;
@@ -11,6 +12,7 @@ mod wal;
 
 pub(crate) use bolt::bolt;
 pub(crate) use connection::{json, rpc};
+pub(crate) use frames::frames;
 pub(crate) use http2::http2;
 pub(crate) use peer::peer;
 pub(crate) use raft::raft;
