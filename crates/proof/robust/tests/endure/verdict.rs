@@ -1,8 +1,9 @@
 //! What may not grow, and by how much it may seem to.
 //!
-//! A figure is compared with itself: its median (of sizes the lowest tenth) in the first third of a time with that in the last. Once over the whole
-//! run, with the process ended now and then, which shows what a directory gathers; and once within the last process,
-//! which shows what a process gathers. What comes first in either belongs to neither: caches fill.
+//! A figure is compared with itself: its median (of sizes the lowest tenth) in the first third of a time with that in the
+//! last. Once over the whole run, with the process ended now and then, which shows what a directory gathers; and once
+//! within the last process, which shows what a process gathers. What comes first in either belongs to neither: caches
+//! fill.
 
 use std::time::Duration;
 
