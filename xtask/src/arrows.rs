@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::root;
+use crate::{circles, root};
 
 /// How far a crate is from the outside world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,7 @@ pub fn check() -> Vec<String> {
             }
         }
     }
+    complaints.extend(circles::check());
     complaints
 }
 

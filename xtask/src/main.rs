@@ -4,6 +4,7 @@
 //! are counted as skipped, and with `CI=true` they fail.
 
 mod arrows;
+mod circles;
 mod instructions;
 mod package;
 mod proof;

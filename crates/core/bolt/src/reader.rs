@@ -1,4 +1,6 @@
 //! An open file: which of its two metas counts, its buckets, and the way down to a key.
+//!
+//! Circle: a reader makes cursors, and a cursor reads pages through its reader; an error names the source that failed.
 
 use bytes::Bytes;
 

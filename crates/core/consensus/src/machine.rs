@@ -1,4 +1,6 @@
 //! The raft member as a machine: its state, its door for messages, and what it hands out.
+//!
+//! Circle: `durability` and `reads` are blocks of the machine's methods.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,4 +1,6 @@
 //! One connection: what it knows, and how it ends.
+//!
+//! Circle: `receive` and `request` are blocks of the connection's methods.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;

@@ -11,6 +11,8 @@
 //! kept for members that lag), `office` (when a leader gives its office up), `faults` (when a log is not what it was).
 //!
 //! Not here: what entries do (see `engine`), who may propose what (see `server`).
+//!
+//! Circle: the files below `front` are blocks of its methods.
 
 mod faults;
 mod keeping;

@@ -1,4 +1,6 @@
 //! The keyspace at one instant: what readers and conditions look at.
+//!
+//! Circle: a view makes plans and pages, which read through it; a transaction reads through a view.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;

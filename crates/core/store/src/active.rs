@@ -6,12 +6,12 @@ use types::Revision;
 
 use crate::StoreError;
 use crate::batch::Piece;
+use crate::ends::{Applied, FramesEnd};
 use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind};
-use crate::footer::{FooterBuilder, FramesEnd};
+use crate::footer::FooterBuilder;
 use crate::frame::FrameWriter;
 use crate::sealed::{Contents, Dead, Sealed};
 use crate::segment::{Extent, Segment};
-use crate::store::Applied;
 use crate::sync::Unsynced;
 use crate::table::{NewSlot, Table};
 

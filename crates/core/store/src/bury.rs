@@ -13,21 +13,11 @@ use std::sync::Arc;
 
 use crate::files::{FileId, Kind};
 use crate::manifest::Manifest;
-use crate::marks::{self, Bitmap};
+use crate::marks::{self, Bitmap, Buried};
 use crate::sealed::Dead;
 use crate::segment::Extent;
 use crate::shared::Shared;
 use crate::{Store, StoreError};
-
-/// The buried rows of one segment.
-#[derive(Clone, Debug)]
-pub(crate) struct Buried {
-    pub(crate) id: FileId,
-    pub(crate) rows: usize,
-    pub(crate) bits: Arc<Bitmap>,
-    /// The marks they were taken from.
-    from: Arc<Bitmap>,
-}
 
 impl Marks {
     pub(crate) fn taken(&self) -> u64 {

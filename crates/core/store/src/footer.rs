@@ -7,10 +7,10 @@
 use bytes::Bytes;
 use types::{Revision, Row};
 
+use crate::ends::FramesEnd;
 use crate::files::{HEADER_BYTES, Named, u32_at, u64_at};
 use crate::frame::Frame;
-use crate::segment::Span;
-use crate::table::{NewSlot, Table};
+use crate::table::{NewSlot, Span, Table};
 use crate::{RowMeta, StoreError, record, varint};
 
 /// Bytes of the trailer at the end of the file.
@@ -39,18 +39,6 @@ struct Before {
     main: u64,
     /// Where its record ends.
     end: u64,
-}
-
-/// Where a segment's frames end, and with what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FramesEnd {
-    /// The end of the last frame.
-    pub(crate) offset: u64,
-    /// The last frame's checksum.
-    pub(crate) chain: u32,
-    /// The last entry that is complete there.
-    pub(crate) index: u64,
-    pub(crate) term: u64,
 }
 
 impl FooterBuilder {

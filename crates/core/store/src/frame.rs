@@ -10,10 +10,9 @@ use types::Row;
 
 use crate::StateChange;
 use crate::StoreError;
+use crate::ends::{Applied, FramesEnd};
 use crate::files::{Named, u32_at, u64_at};
-use crate::footer::FramesEnd;
 use crate::record::{self, RowRecord};
-use crate::store::Applied;
 
 /// Bytes of a frame's header.
 pub(crate) const FRAME_HEADER_BYTES: usize = 40;

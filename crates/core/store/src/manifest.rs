@@ -7,8 +7,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::ends::FramesEnd;
 use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind, NUMBER_MAX, u32_at, u64_at};
-use crate::footer::FramesEnd;
 use crate::{Damage, OpenError, StoreError};
 
 /// The file's name.

@@ -5,13 +5,23 @@
 //! it writes all marks down, and buried rows are never shown to anyone who builds an index.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::bury::Buried;
 use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind, u32_at, u64_at};
 use crate::{OpenError, StoreError};
 
 /// Bytes before each segment's bits.
 const ENTRY_BYTES: usize = 24;
+
+/// The buried rows of one segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Buried {
+    pub(crate) id: FileId,
+    pub(crate) rows: usize,
+    pub(crate) bits: Arc<Bitmap>,
+    /// The marks they were taken from.
+    pub(crate) from: Arc<Bitmap>,
+}
 
 /// One bit per row of a segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

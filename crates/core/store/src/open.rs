@@ -15,8 +15,9 @@ use vfs::Disk;
 
 use crate::active::{Active, LogBegin};
 use crate::dump::{self, Dump};
+use crate::ends::{Applied, FramesEnd};
 use crate::files::{Dir, FileId, HEADER_BYTES, Header, Kind, Named};
-use crate::footer::{Column, Footer, FramesEnd, Rebuilt};
+use crate::footer::{Column, Footer, Rebuilt};
 use crate::frame::{self, Frame};
 use crate::manifest::{MANIFEST, MANIFEST_NEW, Manifest, ManifestFile};
 use crate::marks::{self, Bitmap};
@@ -24,7 +25,7 @@ use crate::scrub::Scrubbing;
 use crate::sealed::{Dead, Sealed, order};
 use crate::segment::{Extent, Segment};
 use crate::shared::Shared;
-use crate::store::{Applied, OtherFiles};
+use crate::store::OtherFiles;
 use crate::sync::{Position, SYNCED, SyncRecord, Synced};
 use crate::{
     Checkpoint, Damage, OpenError, Options, Repair, Restored, Scrubbed, Sizes, State, StateChange,

@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use types::{Revision, Row};
 
+use crate::change::{Bucket, StateChange};
 use crate::files::u32_at;
-use crate::{Bucket, StateChange};
 
 /// Bytes before a row's encoded `KeyValue`: checksum, length, main, sub and tombstone mark.
 pub(crate) const ROW_HEADER_BYTES: usize = 20;

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use types::{LeaseId, Revision, Row};
+use types::Revision;
 
 use crate::footer::KeyColumn;
+use crate::row_meta::RowMeta;
 use crate::segment::{Extent, Span};
 use crate::{Checkpoint, Damage, StoreError};
 
@@ -39,35 +39,6 @@ pub struct Repair {
     pub offset: u64,
     /// How much was cut off, in bytes, this file and later ones together.
     pub cut_bytes: u64,
-}
-
-/// What an index must know of a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "as in types::Row")]
-pub struct RowMeta {
-    pub revision: Revision,
-    pub tombstone: bool,
-    pub key: Bytes,
-    pub create_revision: i64,
-    pub version: i64,
-    pub lease: LeaseId,
-    /// Bytes of the row as it is stored and sent.
-    pub encoded_bytes: usize,
-}
-
-impl From<Row> for RowMeta {
-    fn from(row: Row) -> RowMeta {
-        RowMeta {
-            revision: row.revision,
-            tombstone: row.tombstone,
-            // A copy: the row's buffer may be a large one, shared with its neighbours.
-            key: Bytes::copy_from_slice(row.key()),
-            create_revision: row.create_revision,
-            version: row.version,
-            lease: row.lease,
-            encoded_bytes: row.encoded.len(),
-        }
-    }
 }
 
 /// Rows without their values, in revision order. Reads one segment's keys at a time.

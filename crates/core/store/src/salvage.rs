@@ -15,13 +15,13 @@ use types::{Revision, Row, encode_tombstone};
 use vfs::Disk;
 
 use crate::dump::{self, Dump};
+use crate::ends::Applied;
 use crate::files::{Dir, FileId, HEADER_BYTES, Kind, Named};
 use crate::footer::{Footer, KeyColumn};
 use crate::frame::{self, FRAME_HEADER_BYTES, FrameHeader};
 use crate::manifest::{MANIFEST, Manifest, ManifestFile};
 use crate::marks::{self, MarksRead};
 use crate::segment::{Extent, Segment, Span};
-use crate::store::Applied;
 use crate::sync::Position;
 use crate::{Damage, OpenError, RowMeta, State, StateChange, StoreError, record};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use types::Revision;
 
+use crate::ends::FramesEnd;
 use crate::files::HEADER_BYTES;
-use crate::footer::FramesEnd;
 use crate::manifest::Listed;
 use crate::marks::Bitmap;
 use crate::segment::{Extent, Segment, Span};

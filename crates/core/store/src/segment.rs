@@ -9,6 +9,7 @@ use crate::files::{FileId, Named};
 use crate::footer::Column;
 use crate::marks::Bitmap;
 use crate::record;
+pub(crate) use crate::table::Span;
 use crate::table::{Slot, Table};
 use crate::{Damage, StoreError};
 
@@ -67,33 +68,6 @@ pub(crate) struct Extent {
     pub(crate) buried: Option<Arc<Bitmap>>,
     /// Where the rows' keys stand together; not in a segment that still grows.
     pub(crate) keys: Option<Column>,
-}
-
-/// Where a row's record lies.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
-    pub(crate) slot: Slot,
-    pub(crate) end: u64,
-}
-
-impl Span {
-    pub(crate) fn start(&self) -> u64 {
-        self.slot.offset.into()
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.end.saturating_sub(self.start())
-    }
-
-    /// Bytes of the row as it is stored and sent.
-    pub(crate) fn encoded_bytes(&self) -> usize {
-        (self.bytes() as usize).saturating_sub(record::ROW_HEADER_BYTES)
-    }
-
-    /// Whether it is a tombstone that must stay on disk even when it is dead.
-    pub(crate) fn stays(&self, tombstones_stay_after: i64) -> bool {
-        self.slot.tombstone && self.slot.revision.main > tombstones_stay_after
-    }
 }
 
 impl Extent {

@@ -1,4 +1,6 @@
 //! The writer's side: append, flush, and the quick halves of everything slow.
+//!
+//! Circle: files that work on the whole store (`open`, `clean`, `bury`, `scrub`) are blocks of its methods.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -8,12 +10,14 @@ use vfs::Disk;
 
 use crate::active::{Active, LogBegin};
 use crate::batch::Piece;
+use crate::ends::Applied;
 use crate::recent::Recent;
 use crate::scrub::Scrubbing;
 use crate::sealed::{Sealed, order};
 use crate::segment::{Extent, Segment};
 use crate::shared::Shared;
-use crate::sync::{Position, Unsynced, WRITE_OUT_BYTES, WriteOut};
+use crate::sync::{Position, Unsynced};
+use crate::sync_handle::{WRITE_OUT_BYTES, WriteOut};
 use crate::{
     Batch, CheckpointDone, CheckpointWriter, Cleaning, Damage, LogView, OpenError, Restored,
     RowMetas, State, StoreError, SyncHandle, Synced,
@@ -139,13 +143,6 @@ pub struct Store {
     pub(crate) scrubbing: Scrubbing,
     /// Of `sealed`, so that [`Store::sizes`] need not add them up.
     pub(crate) sealed_sizes: Sizes,
-}
-
-/// An entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Applied {
-    pub(crate) index: u64,
-    pub(crate) term: u64,
 }
 
 /// A file that was replaced and removed. Its bytes are the disk's until nobody has it open any more.

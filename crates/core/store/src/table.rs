@@ -314,6 +314,33 @@ fn revision_at(chunks: &[Chunk], position: usize) -> Revision {
     chunk.revision(position - chunk.first)
 }
 
+/// Where a row's record lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) slot: Slot,
+    pub(crate) end: u64,
+}
+
+impl Span {
+    pub(crate) fn start(&self) -> u64 {
+        self.slot.offset.into()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.end.saturating_sub(self.start())
+    }
+
+    /// Bytes of the row as it is stored and sent.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        (self.bytes() as usize).saturating_sub(record::ROW_HEADER_BYTES)
+    }
+
+    /// Whether it is a tombstone that must stay on disk even when it is dead.
+    pub(crate) fn stays(&self, tombstones_stay_after: i64) -> bool {
+        self.slot.tombstone && self.slot.revision.main > tombstones_stay_after
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

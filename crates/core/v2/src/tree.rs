@@ -4,6 +4,8 @@
 //! once for each level, but the one that shows a directory, and paths are bounded ([`PATH_PARTS_MAX`]).
 //!
 //! [`PATH_PARTS_MAX`]: crate::PATH_PARTS_MAX
+//!
+//! Circle: `writes` is what requests do to the tree's nodes, and `row` is how nodes are stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included, Unbounded};

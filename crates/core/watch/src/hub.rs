@@ -1,6 +1,8 @@
 //! The hub: its state, what clients ask of it, and where each watcher stands.
 //!
 //! Live events are in `live`, catching up in `catch_up`.
+//!
+//! Circle: `live` and `catch_up` are blocks of the hub's methods.
 
 use std::collections::{BTreeMap, BTreeSet};
 

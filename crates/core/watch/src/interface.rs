@@ -1,4 +1,6 @@
 //! What can happen to the hub and what it can ask for.
+//!
+//! Circle: a watcher keeps the `Create` it came from, and what the hub asks for is history that its watchers read.
 
 use std::sync::Arc;
 

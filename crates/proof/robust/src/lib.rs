@@ -31,6 +31,7 @@ pub mod http;
 pub mod load;
 pub mod name_server;
 pub mod oracle;
+pub mod ports;
 pub mod process;
 pub mod random;
 pub mod raw;

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::process::free_ports;
+use crate::ports::free_ports;
 
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(40);

@@ -4,6 +4,8 @@
 //! whose turn it is. Whatever crosses from one thread to another in production crosses an inbox here, so every
 //! order that threads can show can be shown by a seed. What the applying half does with an input is decided by
 //! [`member::Applying`], which production runs too.
+//!
+//! Circle: `jobs` is a block of a running member's methods.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -3,6 +3,8 @@
 //! One step is one turn of one actor, one thing a client does, a leap of the clock, or a mishap. After each step
 //! what must always hold is looked at; at the end everything settles, power goes once more, and the judges read
 //! the record.
+//!
+//! Circle: `cluster` and `snapshots` are blocks of the world's methods.
 
 use std::collections::BTreeMap;
 

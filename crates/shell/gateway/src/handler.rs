@@ -1,4 +1,6 @@
 //! Answers HTTP requests by calling the server's methods.
+//!
+//! Circle: a websocket's calls go into the gateway that took it.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,6 @@
 //! What is served where, and the seam for encryption.
+//!
+//! Circle: a stream, which `listen` defines, is made of a wire, and a wire of a socket that `listen` is given.
 
 use std::fmt;
 use std::io;

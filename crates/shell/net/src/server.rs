@@ -3,6 +3,8 @@
 //! One thread accepts on every listener and hands each socket to the worker with the fewest
 //! connections, by way of a thread that makes handshakes if it is to be encrypted. A worker is a thread
 //! with its own runtime; nothing a connection does leaves it.
+//!
+//! Circle: a worker runs handshakes and connections, and both hand what they have taken to a worker.
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,4 +1,7 @@
 //! What the threads of one member share: the published state, and the ways to each other.
+//!
+//! Circle: the threads of one member: what reaches a thread is defined in that thread's file, and each may reach any
+//! other through what they share.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};

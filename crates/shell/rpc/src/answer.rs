@@ -1,4 +1,6 @@
 //! One gRPC call over HTTP/2, from its headers to its trailers.
+//!
+//! Circle: an answer is begun by the engine of its connection and reads requests from it, and so is a local call.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -1,4 +1,6 @@
 //! The method table: from a path to the code that answers it.
+//!
+//! Circle: a handler, which the router holds, is given a call, whose stream and observer speak of methods.
 
 use std::collections::HashMap;
 use std::fmt;

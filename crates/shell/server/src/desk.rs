@@ -5,6 +5,8 @@
 //! [`Permitted`] message. A service that forgets to ask does not compile.
 //!
 //! Not here: who is permitted what (see `auth`), who somebody is (see `gatekeeper`).
+//!
+//! Circle: services get a desk, and a desk decides by the gatekeeper, who asks for logins by the services' own words.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,6 @@
 //! Opens the ports, starts the member, and takes both down again.
+//!
+//! Circle: `cluster::repair` is a way to begin to serve, and ends with the errors of serving.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};

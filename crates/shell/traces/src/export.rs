@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use types::Code;
 
+use crate::otlp;
 use crate::otlp::{
     EXPORT_PATH, ExportRequest, ExportResponse, Resource, ResourceSpans, ScopeSpans, Span, text,
 };
 use crate::queue::{Queue, Scope};
-use crate::{Event, Settings, Told, otlp};
+use crate::settings::{Event, Settings, Told};
 
 /// How long spans wait for others to go with.
 const BATCH_DURATION_MAX: Duration = Duration::from_secs(5);

@@ -1,4 +1,6 @@
 //! From what was typed to a command and its flags, with pflag's and cobra's rules and words.
+//!
+//! Circle: help and completion are commands, and tell of the commands that are read here.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

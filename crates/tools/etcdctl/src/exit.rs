@@ -1,5 +1,6 @@
 //! How the program ends: etcd's exit codes, and the line on stderr.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use client::Error;
@@ -47,10 +48,10 @@ impl Failure {
     /// Says why on stderr.
     pub fn report(self) -> ExitCode {
         if let Some(text) = self.text {
-            crate::output::complain(&format!("Error: {text}\n"));
+            complain(&format!("Error: {text}\n"));
         }
         if let Some(hint) = self.hint {
-            crate::output::complain(&format!("hint: {hint}\n"));
+            complain(&format!("hint: {hint}\n"));
         }
         ExitCode::from(self.code)
     }
@@ -60,4 +61,10 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::new(ERROR, error.to_string())
     }
+}
+
+/// Writes to stderr at once.
+pub fn complain(text: &str) {
+    // There is nobody left to tell.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use types::{Revision, Row};
 
 use crate::StoreError;
+use crate::ends::{Applied, FramesEnd};
 use crate::files::{Dir, FileId, HEADER_BYTES, Header, Named};
-use crate::footer::{FooterBuilder, FramesEnd};
+use crate::footer::FooterBuilder;
 use crate::frame::FrameWriter;
 use crate::sealed::{Dead, Sealed};
 use crate::segment::{Extent, Segment};
-use crate::store::Applied;
 use crate::table::{NewSlot, Table};
 
 /// A frame is ended when it has this many bytes.

@@ -1,4 +1,6 @@
 //! What all parts of a transport know.
+//!
+//! Circle: the tasks of one transport: each is started by `transport` and reaches the others through what they share.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

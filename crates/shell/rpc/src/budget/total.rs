@@ -1,4 +1,6 @@
 //! The bound of all connections together.
+//!
+//! Circle: a total owns its gates, and whoever waits in a gate's line gives back to the total.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

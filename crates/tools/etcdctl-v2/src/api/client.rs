@@ -2,6 +2,8 @@
 //!
 //! As Go's client of API v2: the endpoints are shuffled, the first that answers stays the one that is asked, and each
 //! of the others is tried once. What must not be done twice is asked once.
+//!
+//! Circle: the parts of one client: a round of asking ends with a fault or with an answer about keys.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 
 use prost::Message;
 
+pub use crate::exit::complain;
 use crate::exit::{BAD_FEATURE, Failure};
 use json::Json;
 
@@ -46,12 +47,6 @@ pub fn print(bytes: &[u8]) {
     if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
         std::process::exit(i32::from(crate::exit::ERROR));
     }
-}
-
-/// Writes to stderr at once.
-pub fn complain(text: &str) {
-    // There is nobody left to tell.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 impl Printer {

@@ -9,6 +9,8 @@
 //! tables the client allows, which [`seen::Seen`] looks after.
 //!
 //! Not here: what needs time, and what is done about floods.
+//!
+//! Circle: the parts of one target, which speak the words that stand here.
 
 mod client;
 mod ours;

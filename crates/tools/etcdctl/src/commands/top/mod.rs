@@ -2,6 +2,8 @@
 //!
 //! Every few seconds each member is asked for its status and its metrics; two looks make rates. A watch
 //! of all keys tells which prefixes are written most. Everything used is there in Go's etcd too.
+//!
+//! Circle: the terminal shows a screen, and the screen what the command has gathered.
 
 mod metrics;
 mod screen;
