@@ -167,7 +167,7 @@ pub fn curl(who: &str, more: &str, path: &str) -> String {
         if who.is_empty() { String::new() } else { format!("--cert {who}.pem --key {who}.key") };
     // The code by which curl ends depends on who is quicker; what was answered does not.
     format!(
-        "(curl -s --max-time 5 --cacert ca.pem {certificate} {more} -w '%{{http_code}} %{{http_version}}' https://ADDRESS{path} || true)"
+        "(curl -s --max-time 30 --cacert ca.pem {certificate} {more} -w '%{{http_code}} %{{http_version}}' https://ADDRESS{path} || true)"
     )
 }
 
@@ -191,7 +191,7 @@ fn clients_with_certificates_see_what_etcd_shows_them() {
             &curl("client", "--tls-max 1.2", "/health"),
             &curl("", "", "/health"),
             &curl("stranger", "", "/health"),
-            "curl -s --max-time 5 -o /dev/null -w '%{http_code}' http://ADDRESS/health || true",
+            "curl -s --max-time 30 -o /dev/null -w '%{http_code}' http://ADDRESS/health || true",
             "printf '' | openssl s_client -connect ADDRESS -alpn h2,http/1.1 2>&1 | grep -a '^ALPN'",
             "printf '' | openssl s_client -connect ADDRESS 2>&1 | grep -a 'No ALPN'",
             "printf '' | openssl s_client -connect ADDRESS -cipher 'AES128-SHA:@SECLEVEL=0' -tls1_2 2>&1 | grep -ao 'handshake failure' | head -1",
@@ -315,7 +315,7 @@ fn a_rejected_connection_is_told_with_all_that_etcd_tells_of_it() {
         for who in ["guest", "revoked", "stranger", ""] {
             etcd.shell(&curl(who, "", "/health"));
         }
-        etcd.shell("curl -s --max-time 5 http://ADDRESS/health");
+        etcd.shell("curl -s --max-time 30 http://ADDRESS/health");
         // It says nothing, and goes.
         drop(TcpStream::connect(&etcd.address).expect("it listens"));
         let deadline = Instant::now() + READY_DURATION_MAX;

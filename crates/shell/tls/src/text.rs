@@ -40,7 +40,9 @@ pub(crate) fn tls_text(error: &Error) -> String {
         Error::PeerIncompatible(
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::SupportedVersionsExtensionRequired,
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            // Only versions before 1.2 do without it.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => "tls: client offered only unsupported versions".to_owned(),
         Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon) => {
             "tls: no key exchanges supported by both client and server".to_owned()
