@@ -218,12 +218,7 @@ impl HandshakeError {
         };
         let why = match cause {
             _ if identity.is_some() => NOT_ALLOWED.to_owned(),
-            // A client without elliptic curves has none of our suites.
-            Some(rustls::Error::PeerIncompatible(
-                PeerIncompatible::NoCipherSuitesInCommon
-                | PeerIncompatible::NamedGroupsExtensionRequired
-                | PeerIncompatible::EcPointsExtensionRequired,
-            )) => {
+            Some(rustls::Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon)) => {
                 let both = "tls: no cipher suite supported by both client and server";
                 format!("{both}; client offered: [{}]", asked.suites.join(" "))
             }
