@@ -48,8 +48,7 @@ const REMARKS: &[(&str, &str)] = &[
          `member.restoring` and renamed at the end. The digest is compared while the rows are written.\n\n\
          `--bump-revision` and `--mark-compacted` go together: the revision is raised by so much and everything before \
          looks compacted, so that clients with caches (Kubernetes) notice. A bump past 63 bits is refused.\n\n\
-         Our server cannot check passwords yet: it refuses to start on data with authentication switched on. Users and \
-         roles are in the directory all the same and in every snapshot of it.",
+         Users and roles come along: where authentication was switched on, the new cluster asks for the same passwords.",
     ),
     (
         "snapshot status",
