@@ -221,7 +221,7 @@ fn the_file_of_a_snapshot_thrown_away_too_early_is_found() {
 
 #[test]
 fn all_snapshots_thrown_away_with_one_is_found() {
-    check_cluster("all snapshots thrown away with one", 100);
+    check_cluster("all snapshots thrown away with one", 200);
 }
 
 #[test]
