@@ -26,8 +26,8 @@ pub enum Asked {
     Prepare(Preparation),
     /// By the applying half; neither [`ApplyingEffect::Engine`] nor what the front or the half itself is told.
     Applying(Box<ApplyingEffect>),
-    /// By the engine; neither [`EngineEffect::Applied`] nor [`EngineEffect::SyncStore`].
-    Engine(EngineEffect),
+    /// By the engine, in order; of [`EngineEffect::Applied`] and [`EngineEffect::SyncStore`] among them is taken care.
+    Engine(Vec<EngineEffect>),
 }
 
 /// Why a member ends.
@@ -170,14 +170,16 @@ impl Machines {
     }
 
     fn route_engine(&mut self, effects: Vec<EngineEffect>, asked: &mut Vec<Asked>) {
-        for effect in effects {
+        for effect in &effects {
             match effect {
                 EngineEffect::Applied { index, changes } => {
+                    let (index, changes) = (*index, changes.clone());
                     self.to_front.push_back(FrontInput::Applied { index, changes });
                 }
                 EngineEffect::SyncStore => self.to_applying.push_back(ApplyingInput::SyncStore),
-                other => asked.push(Asked::Engine(other)),
+                _ => {}
             }
         }
+        asked.push(Asked::Engine(effects));
     }
 }

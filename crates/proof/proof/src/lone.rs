@@ -280,13 +280,21 @@ impl Lone {
                 Asked::Log(LogEffect::Read { .. }) => unreachable!("nobody is there to lag"),
                 Asked::Prepare(preparation) => self.preparing = Some(preparation),
                 Asked::Applying(effect) => self.of_the_applying_half(*effect),
-                Asked::Engine(EngineEffect::Hash(job)) => self.hashing = Some(job.into()),
-                Asked::Engine(EngineEffect::Propose { request, asker, scope }) => {
-                    self.propose_as([*request], &asker, scope);
+                Asked::Engine(effects) => {
+                    effects.into_iter().for_each(|effect| self.of_the_engine(effect));
                 }
-                // Nobody reads, watches or is told.
-                Asked::Engine(_) => {}
             }
+        }
+    }
+
+    fn of_the_engine(&mut self, effect: EngineEffect) {
+        match effect {
+            EngineEffect::Hash(job) => self.hashing = Some(job.into()),
+            EngineEffect::Propose { request, asker, scope } => {
+                self.propose_as([*request], &asker, scope);
+            }
+            // Nobody reads, watches or is told.
+            _ => {}
         }
     }
 

@@ -189,7 +189,7 @@ impl Alone {
                         self.machines.tell_applying(ApplyingInput::Synced { done, stored });
                     }
                 }
-                Asked::Engine(effect) => self.hears(effect),
+                Asked::Engine(effects) => effects.into_iter().for_each(|effect| self.hears(effect)),
                 Asked::Front(_) | Asked::Log(_) => {}
             }
         }
