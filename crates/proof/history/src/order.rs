@@ -244,17 +244,18 @@ mod tests {
         check(&run, &keys, None);
     }
 
+    /// A deletion of `k`, or of all keys up to another, of which nobody knows whether it was made.
+    fn lost_delete(invoked: Time, end: Option<&'static str>) -> Operation {
+        let span = Span { first: "k".into(), end: end.map(Into::into) };
+        let request = Request::One(Action::Delete { span, previous: false });
+        Operation { client: 2, invoked, returned: 90, request, outcome: Outcome::Unknown }
+    }
+
     #[test]
     fn of_two_requests_that_may_have_made_a_revision_the_other_is_left_for_the_next() {
-        let delete = |invoked, end: Option<&'static str>| {
-            let span = Span { first: "k".into(), end: end.map(Into::into) };
-            let action = Action::Delete { span, previous: false };
-            let request = Request::One(action);
-            Operation { client: 2, invoked, returned: 90, request, outcome: Outcome::Unknown }
-        };
-        let mut run = vec![put(0, "1", 2), delete(3, None), put(10, "2", 4), put(20, "3", 5)];
+        let mut run = vec![put(0, "1", 2), lost_delete(3, None), put(10, "2", 4), put(20, "3", 5)];
         let mut keys = keyspace(&run);
-        let both = delete(4, Some("z"));
+        let both = lost_delete(4, Some("z"));
         keys.push(6, keys.effect(&both.request, 5).changes);
         // Either may have deleted the key the first time. The second time it was deleted after the one that
         // is written down last had been asked.
@@ -267,6 +268,24 @@ mod tests {
         check(&run, &keys, None);
         run[4].invoked = 30;
         check(&run, &keys, Some("nobody asked for revision 3"));
+    }
+
+    #[test]
+    fn a_request_moves_to_another_revision_where_that_leaves_its_own_for_one_that_fits_nothing_else()
+     {
+        let mut of_another_key = put(20, "3", 5);
+        let Request::One(Action::Put { key, .. }) = &mut of_another_key.request else {
+            panic!("a put")
+        };
+        *key = "l".into();
+        let mut run = vec![put(0, "1", 2), lost_delete(3, None), put(10, "2", 4), of_another_key];
+        run.push(lost_delete(4, Some("z")));
+        let keys = keyspace(&run);
+        // Both fit the first deletion; only that of all keys fits the second, and it is met first now.
+        run.swap(1, 4);
+        check(&run, &keys, None);
+        run.remove(4);
+        check(&run, &keys, Some("nobody asked for revision 6"));
     }
 
     #[test]
