@@ -185,6 +185,10 @@ impl FrontRef {
                     let _ = shared.front.send(FrontMessage::Do(applied));
                 }
             }
+            FrontEffect::Applying(Do::Standing(standing)) => {
+                let _ = shared.engine.send(EngineMessage::Do(Do::Standing(standing)));
+                shared.report.report(Event::Standing(standing));
+            }
             FrontEffect::Applying(input) => drop(shared.engine.send(EngineMessage::Do(input))),
             FrontEffect::ReadReady { tickets, index } => {
                 for ticket in tickets {
@@ -203,11 +207,6 @@ impl FrontRef {
                     shared.led_since_ms.store(shared.now_ms().max(1), Ordering::Release);
                 }
                 shared.standing.store(standing);
-                if (before.leader, before.term, before.role)
-                    != (standing.leader, standing.term, standing.role)
-                {
-                    shared.report.report(Event::Standing(standing));
-                }
             }
         }
     }
