@@ -93,25 +93,29 @@ const WORLDLY: [&str; 17] = [
 /// Libraries that make system calls: for `vfs` and the shells.
 const SYSTEM: [&str; 4] = ["libc", "memmap2", "nix", "rustix"];
 
-/// The lints file of a floor, which clippy finds by going up from a crate, and what it has to forbid: who deletes a line
-/// of it has to delete it here, too.
-const FLOORS: [(&str, &[&str]); 9] = [
-    ("crates/core", &[CLOCK, THREAD, SOCKET, DICE, FILES]),
-    ("crates/core/vfs", &[CLOCK, THREAD, SOCKET, DICE]),
-    ("crates/core/metrics", &[CLOCK, THREAD, SOCKET, DICE]),
-    ("crates/proof/history", &[CLOCK, THREAD, SOCKET, DICE, FILES]),
-    ("crates/proof/sim", &[CLOCK, THREAD, SOCKET, DICE, FILES]),
-    ("crates/proof/proof", &[CLOCK, THREAD, SOCKET, DICE, FILES]),
-    ("crates/shell", &[ASIDE]),
-    ("crates/tools", &[ASIDE]),
-    ("crates/proof", &[ASIDE]),
+/// The lints file of the pure floor, and what it has to forbid: who deletes a line of it has to delete it here, too.
+const PURE: (&str, [&str; 5]) = (
+    "crates/core",
+    [
+        "std::time::Instant::now",
+        "std::thread::spawn",
+        "std::net::TcpStream",
+        "std::hash::RandomState",
+        "std::fs::File",
+    ],
+);
+/// Pure crates that have a lints file of their own, which forbids what the floor's does, but for entries whose path
+/// begins so.
+const PURE_BUT_FOR: [(&str, &[&str]); 5] = [
+    ("crates/core/vfs", &["std::fs::"]),
+    ("crates/core/metrics", &["std::fs::", "std::process::"]),
+    ("crates/proof/history", &[]),
+    ("crates/proof/sim", &[]),
+    ("crates/proof/proof", &[]),
 ];
-const CLOCK: &str = "std::time::Instant::now";
-const THREAD: &str = "std::thread::spawn";
-const SOCKET: &str = "std::net::TcpStream";
-const DICE: &str = "std::hash::RandomState";
-const FILES: &str = "std::fs::File";
-const ASIDE: &str = "tokio::task::spawn_blocking";
+/// The floors where threads are, and what their lints files have to forbid.
+const THREADED: ([&str; 3], &str) =
+    (["crates/shell", "crates/tools", "crates/proof"], "tokio::task::spawn_blocking");
 
 /// Everything that breaks the rules.
 pub fn check() -> Vec<String> {
@@ -199,22 +203,37 @@ fn floor(name: &str, layer: Layer, package: &Value, complaints: &mut Vec<String>
     }
 }
 
-/// Floors whose lints file is gone or lacks something, and lints files that stand in the way of a floor's.
+/// What lints files, which clippy finds by going up from a crate, do not forbid though they have to.
 fn lints(complaints: &mut Vec<String>) {
-    for (floor, forbidden) in FLOORS {
-        let file = format!("{floor}/clippy.toml");
-        let text = std::fs::read_to_string(root().join(&file)).unwrap_or_default();
-        for word in forbidden.iter().filter(|word| !text.contains(&format!("\"{word}\""))) {
-            complaints.push(format!("{file} does not forbid {word}"));
-        }
+    let (pure, forbidden) = PURE;
+    lacks(pure, &forbidden, complaints);
+    let (threaded, aside) = THREADED;
+    threaded.iter().for_each(|floor| lacks(floor, &[aside], complaints));
+    let text = read_lints(pure);
+    let entries = text.lines().filter_map(|line| line.split('"').nth(1));
+    for (folder, allowed) in PURE_BUT_FOR {
+        let is_allowed = |path: &&str| allowed.iter().any(|start| path.starts_with(start));
+        let forbidden: Vec<&str> = entries.clone().filter(|path| !is_allowed(path)).collect();
+        lacks(folder, &forbidden, complaints);
     }
 }
 
-/// A crate's own lints file takes the place of its floor's, so that only those of the list may have one.
+fn read_lints(folder: &str) -> String {
+    std::fs::read_to_string(root().join(folder).join("clippy.toml")).unwrap_or_default()
+}
+
+fn lacks(folder: &str, forbidden: &[&str], complaints: &mut Vec<String>) {
+    let text = read_lints(folder);
+    for path in forbidden.iter().filter(|path| !text.contains(&format!("\"{path}\""))) {
+        complaints.push(format!("{folder}/clippy.toml does not forbid {path}"));
+    }
+}
+
+/// A crate's own lints file takes the place of its floor's, so only those of [`PURE_BUT_FOR`] may have one.
 fn lints_of_its_own(package: &Value, complaints: &mut Vec<String>) {
     let folder = folder(package);
     let shown = folder.strip_prefix(root()).unwrap_or(&folder).display().to_string();
-    let listed = FLOORS.iter().any(|(floor, _)| *floor == shown);
+    let listed = PURE_BUT_FOR.iter().any(|(folder, _)| *folder == shown);
     let names = ["clippy.toml", ".clippy.toml"];
     if !listed && names.iter().any(|name| folder.join(name).exists()) {
         complaints.push(format!("{shown} has a clippy.toml of its own, which hides its floor's"));
